@@ -1,1 +1,25 @@
-//! quorate
+//! quorate: membership, quorum and fencing for a few VMs on shared SCSI disks.
+//!
+//! Modules bottom-up; an arrow never points up:
+//!
+//! | layer | module | what it knows |
+//! |---|---|---|
+//! | L0 | [`base`] | ids, node sets, the view, limits, the event ring |
+//! | L1 | [`wire`] | frames between nodes |
+//! | L1 | [`disk`] | the quorum disk's sectors |
+//! | L1 | [`scsi`] | persistent reservations as bytes |
+//! | L1 | [`config`] | what a cluster is |
+//! | L2 | [`cluster`] | decides everything, touches nothing |
+//! | L3 | `drv` | does what it is told |
+//! | L4 | `agent` | the only place where `cluster` meets `drv` |
+//! | L5 | `cli` | commands, renderers, the console |
+//!
+//! L0 to L2 are `no_std`, allocate nothing and read no clock; building the library without its default feature proves it.
+#![cfg_attr(not(feature = "agent"), no_std)]
+
+pub mod base;
+pub mod cluster;
+pub mod config;
+pub mod disk;
+pub mod scsi;
+pub mod wire;

@@ -1,0 +1,22 @@
+//! Every capacity in the product, by name. "Full" is an outcome that callers handle, never a panic.
+
+/// Highest node id, and the most nodes of a cluster.
+pub const NODES_MAX: usize = 64;
+/// Data disks that carry reservations.
+pub const DATA_DISKS_MAX: usize = 4;
+/// Addresses (networks) of a node.
+pub const NETWORKS_MAX: usize = 2;
+/// Registered keys read from one disk; a disk with more is reported as `Overflow`, never cut short.
+pub const KEYS_MAX: usize = 256;
+/// Bytes of a frame on the wire, envelope and MAC included.
+pub const FRAME_BYTES_MAX: usize = 1400;
+/// Bytes of a node or cluster name.
+pub const NAME_BYTES_MAX: usize = 32;
+/// Bytes of a qdisk label (RHCS allows 127; a label is typed by people).
+pub const LABEL_BYTES_MAX: usize = 64;
+/// Bytes of a device path in the configuration.
+pub const PATH_BYTES_MAX: usize = 96;
+/// Events remembered for the console.
+pub const TRACE_RING: usize = 128;
+/// Actions one step may emit: a heartbeat for every peer, and some.
+pub const ACTIONS_MAX: usize = NODES_MAX + 32;

@@ -1,0 +1,11 @@
+//! L0: the words everything else is written in. No I/O, no clock, no heap.
+
+pub mod ids;
+pub mod limits;
+pub mod nodeset;
+pub mod trace;
+pub mod view;
+
+pub use ids::{ClusterId, Incarnation, NodeId, Nonce, PrKey};
+pub use nodeset::NodeSet;
+pub use view::{Phase, Proposal, Term, View, ViewId};

@@ -1,0 +1,209 @@
+//! What goes into the core and what comes out.
+
+use heapless::Vec;
+
+use crate::base::limits::{ACTIONS_MAX, DATA_DISKS_MAX};
+use crate::base::{Incarnation, NodeId, NodeSet, Nonce, ViewId};
+use crate::config;
+use crate::disk::{DiskError, Eviction, Image, Slot};
+use crate::scsi::{PrCommand, PrOutcome};
+use crate::wire::Message;
+
+/// Something happened. Exactly one per step; every disk event answers one action by its `op`.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The deadline came, or somebody wants the core to look again.
+    Tick,
+    /// A frame that passed every check of its envelope.
+    Frame {
+        /// The sender.
+        from: NodeId,
+        /// Its life.
+        incarnation: Incarnation,
+        /// Its nonce.
+        nonce: Nonce,
+        /// The frame names our own nonce: it was sent to this very life. Otherwise only a heartbeat gets here.
+        addressed: bool,
+        /// What it says.
+        message: &'a Message,
+    },
+    /// `QdiskWrite` or `EvictionWrite` came back.
+    QdiskWritten {
+        /// Which.
+        op: Op,
+        /// How it went.
+        result: Result<(), DiskError>,
+    },
+    /// `QdiskRead` came back.
+    QdiskRead {
+        /// Which.
+        op: Op,
+        /// The decoded disk.
+        result: Result<&'a Image, DiskError>,
+    },
+    /// `Pr` came back.
+    PrDone {
+        /// Index of the data disk.
+        disk: u8,
+        /// Which.
+        op: Op,
+        /// How it went.
+        outcome: PrOutcome,
+    },
+    /// The heuristics' score changed.
+    Score(u16),
+}
+
+/// Numbers an operation; never reused within a life.
+pub type Op = u64;
+
+/// Something to do. All of it is done, in order, before the next event goes in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Send a frame to each of these nodes.
+    Send {
+        /// To whom.
+        to: NodeSet,
+        /// What.
+        message: Message,
+    },
+    /// Write the own slot: encode, pick the copy by the sequence's parity, write, answer with `QdiskWritten`. At most one
+    /// qdisk operation is in flight at any time.
+    QdiskWrite {
+        /// For the answer.
+        op: Op,
+        /// Do not start after this time; answer `Stale` instead.
+        not_after_ms: u64,
+        /// What.
+        slot: Slot,
+    },
+    /// Write a victim's eviction block, answer with `QdiskWritten`.
+    EvictionWrite {
+        /// For the answer.
+        op: Op,
+        /// As above.
+        not_after_ms: u64,
+        /// What.
+        eviction: Eviction,
+    },
+    /// Read header, slots and eviction blocks, answer with `QdiskRead`.
+    QdiskRead {
+        /// For the answer.
+        op: Op,
+        /// As above.
+        not_after_ms: u64,
+    },
+    /// Send one command to a data disk, answer with `PrDone`. At most one per disk is in flight.
+    Pr {
+        /// Index of the data disk.
+        disk: u8,
+        /// For the answer.
+        op: Op,
+        /// As above.
+        not_after_ms: u64,
+        /// The command.
+        command: PrCommand,
+    },
+    /// Let the OS mount the shared storage. Given once in a life.
+    OpenGate {
+        /// The released view.
+        view: ViewId,
+    },
+    /// Reset the machine now, without sync. Nothing follows it.
+    SelfFence(SelfFence),
+}
+
+/// Why a node resets itself (invariant I8 lists all the reasons there may be).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SelfFence {
+    /// A committed view evicts this life.
+    Evicted(ViewId),
+    /// A view that may be committed shuts this node out, and did not turn out to be withdrawn.
+    ShutOut(ViewId),
+    /// The own key is gone from a data disk.
+    KeyGone {
+        /// Index of the data disk.
+        disk: u8,
+    },
+    /// A REGISTER came back with an unknown result.
+    RegisterUnknown {
+        /// Index of the data disk.
+        disk: u8,
+    },
+    /// The own slot, or the network, shows another writer of this very life.
+    Clone,
+    /// A view's lineage knows a life of this node that is not older than this one.
+    Overtaken(Incarnation),
+}
+
+/// What a step emits. Never full: `ACTIONS_MAX` is above what any step can emit, and the core asserts it.
+pub type Actions = Vec<Action, ACTIONS_MAX>;
+
+/// What the core is told once, at its start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Boot {
+    /// Which node of the configuration this is.
+    pub node: NodeId,
+    /// Drawn from the kernel's random source, never 0.
+    pub nonce: Nonce,
+    /// Kernel boot id.
+    pub boot_id: u128,
+    /// Seconds of the wall clock: one lower bound of the incarnation.
+    pub clock_s: u32,
+    /// Also the seed of the random back-off.
+    pub random: u64,
+}
+
+/// What the core keeps of the configuration: plain numbers, so that it can be cloned, compared and hashed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Settings {
+    /// 16-bit cluster id.
+    pub cluster: crate::base::ClusterId,
+    /// The configuration's version.
+    pub config_version: u32,
+    /// All configured nodes.
+    pub nodes: NodeSet,
+    /// Votes by node index; 0 for nodes not configured.
+    pub votes: [u16; crate::base::limits::NODES_MAX],
+    /// Q and min_score, if a qdisk is configured.
+    pub qdisk: Option<QdiskSettings>,
+    /// How many data disks there are, at most `DATA_DISKS_MAX`.
+    pub data_disks: u8,
+    /// Timing.
+    pub timing: config::Timing,
+    /// Demands on targets.
+    pub fencing: config::Fencing,
+    /// Without a qdisk: the first view of a life needs all nodes.
+    pub wait_for_all: bool,
+}
+
+/// The core's share of the qdisk's configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct QdiskSettings {
+    /// Q.
+    pub votes: u16,
+    /// Score needed to claim or count it.
+    pub min_score: u16,
+}
+
+impl Settings {
+    /// Takes what the core needs out of a checked configuration.
+    pub fn from_cluster(cluster: &config::Cluster) -> Settings {
+        let mut votes = [0; crate::base::limits::NODES_MAX];
+        for node in &cluster.nodes {
+            votes[node.id.index()] = node.votes;
+        }
+        debug_assert!(cluster.data.len() <= DATA_DISKS_MAX);
+        Settings {
+            cluster: cluster.id,
+            config_version: cluster.version,
+            nodes: cluster.nodes.iter().map(|node| node.id).collect(),
+            votes,
+            qdisk: cluster.qdisk.as_ref().map(|qdisk| QdiskSettings { votes: qdisk.votes, min_score: qdisk.min_score }),
+            data_disks: cluster.data.len() as u8,
+            timing: cluster.timing,
+            fencing: cluster.fencing,
+            wait_for_all: cluster.wait_for_all,
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! What the core shows of itself: a plain snapshot for the console, the socket and tests. Building it changes nothing.
+
+use heapless::Vec;
+
+use super::event::SelfFence;
+use crate::base::limits::{DATA_DISKS_MAX, KEYS_MAX, NODES_MAX};
+use crate::base::{Incarnation, NodeId, NodeSet, Phase, PrKey, Term, View, ViewId};
+use crate::disk::{HeaderFault, Standing};
+use crate::scsi::{Held, PrError};
+
+/// Everything the status commands print.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// This node.
+    pub node: NodeId,
+    /// Its life; 0 while it is still choosing one.
+    pub incarnation: Incarnation,
+    /// In one word what it is doing.
+    pub stage: Stage,
+    /// The highest committed view known, and how far it is.
+    pub view: Option<(View, Phase)>,
+    /// Highest term promised.
+    pub promised: Term,
+    /// Configuration version.
+    pub config_version: u32,
+    /// E.
+    pub expected_votes: u32,
+    /// E/2 + 1.
+    pub quorum: u32,
+    /// Votes present now: live members of the view, and the qdisk if the view holds it and it works.
+    pub total_votes: u32,
+    /// The qdisk's configured votes, if they are counted now; `None` without a qdisk or while it does not count.
+    pub qdisk_votes: Option<u16>,
+    /// Votes of this node.
+    pub node_votes: u16,
+    /// Is the view quorate right now?
+    pub quorate: bool,
+    /// Own standing.
+    pub standing: Standing,
+    /// Own score.
+    pub score: u16,
+    /// What has to happen next, for an admin who wonders why nothing does.
+    pub waiting_for: Waiting,
+    /// Every configured node.
+    pub nodes: Vec<NodeStatus, NODES_MAX>,
+    /// The qdisk, if one is configured.
+    pub qdisk: Option<QdiskStatus>,
+    /// The data disks.
+    pub disks: Vec<DataStatus, DATA_DISKS_MAX>,
+    /// The gate was opened under this view.
+    pub gate_open: Option<ViewId>,
+    /// Set when the node is about to reset.
+    pub self_fence: Option<SelfFence>,
+}
+
+/// Where a node is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// Reads the disks and listens, to choose its incarnation.
+    Starting,
+    /// Not a member of a committed view yet.
+    Joining,
+    /// Member of a committed view that is not released yet.
+    Committed,
+    /// Member of a released view.
+    Released,
+    /// Member, but the view has lost its votes: nothing may change.
+    Blocked,
+    /// Shut out by a view that may be committed; about to find out.
+    ShutOut,
+    /// Resets itself.
+    Fenced,
+}
+
+/// The one thing that is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Waiting {
+    /// Nothing: all is well.
+    Nothing,
+    /// The first reads and the first heartbeats.
+    Startup,
+    /// Votes: so many are in sight, so many are needed.
+    Votes {
+        /// In sight.
+        have: u32,
+        /// Needed.
+        need: u32,
+    },
+    /// Another node proposes or leads; this one waits to be admitted.
+    Coordinator(NodeId),
+    /// The qdisk must be adopted: start all nodes, or tell it so (`quorate qdisk format --adopt`).
+    QdiskAdoption,
+    /// A data disk does not answer.
+    DataDisk {
+        /// Its index.
+        disk: u8,
+    },
+    /// A target was refused.
+    TargetRefused {
+        /// Disk index.
+        disk: u8,
+        /// Why.
+        why: TargetRefusal,
+    },
+    /// A key of another cluster is on the disk: it is never preempted by itself.
+    ForeignKey {
+        /// Disk index.
+        disk: u8,
+        /// The key.
+        key: PrKey,
+    },
+    /// Victims not proven fenced yet.
+    Fencing(NodeSet),
+    /// Members that have not acknowledged the view.
+    Acks(NodeSet),
+    /// Own registration under way.
+    Registering,
+    /// The coordinator's answer to our report.
+    JoinAnswer,
+}
+
+/// Why a target may not be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TargetRefusal {
+    /// It does not know PREEMPT AND ABORT; `fencing.abort = "preferred"` accepts that.
+    NoPreemptAbort,
+    /// It cannot keep registrations over a power loss; `fencing.persist = "preferred"` accepts that.
+    NoPersistence,
+    /// No persistent reservations at all.
+    NoReservations(PrError),
+}
+
+/// One row of `nodes`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// Id.
+    pub id: NodeId,
+    /// Configured votes.
+    pub votes: u16,
+    /// Member of the committed view.
+    pub member: bool,
+    /// Heard both ways now.
+    pub alive: bool,
+    /// Latest life heard of.
+    pub incarnation: Incarnation,
+    /// Its standing as last heard.
+    pub standing: Standing,
+    /// Its score.
+    pub score: u16,
+    /// Age of the newest heartbeat that echoed ours; `None` if never.
+    pub heard_ms_ago: Option<u64>,
+    /// Age of the newest change of its slot; `None` if never, or without a qdisk.
+    pub slot_ms_ago: Option<u64>,
+    /// Waiting to be proven fenced.
+    pub victim: bool,
+}
+
+/// The qdisk as this node sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QdiskStatus {
+    /// Configured votes.
+    pub votes: u16,
+    /// Works and is ours.
+    pub usable: bool,
+    /// Age of the last good cycle.
+    pub good_ms_ago: Option<u64>,
+    /// How long the last good cycle took.
+    pub cycle_ms: u64,
+    /// What is wrong with the header, if it could be read.
+    pub fault: Option<HeaderFault>,
+    /// An operation is overdue and has not returned.
+    pub hung: bool,
+    /// Its uuid, 0 if not read yet.
+    pub uuid: u128,
+    /// The cluster (or the operator) adopted this uuid.
+    pub adopted: bool,
+    /// Cycles that failed since start.
+    pub errors: u32,
+}
+
+/// A data disk as this node sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataStatus {
+    /// Answers in time and was not refused.
+    pub usable: bool,
+    /// This node's key is on it.
+    pub registered: bool,
+    /// Keys as last read.
+    pub keys: Vec<PrKey, KEYS_MAX>,
+    /// PRGENERATION as last read.
+    pub generation: u32,
+    /// Reservation as last read.
+    pub reservation: Option<Held>,
+    /// Age of the last READ KEYS.
+    pub read_ms_ago: Option<u64>,
+    /// Knows PREEMPT AND ABORT; `None` until probed.
+    pub abort: Option<bool>,
+    /// Keeps registrations over a power loss; `None` until probed.
+    pub persist: Option<bool>,
+    /// Why it is refused, if it is.
+    pub refused: Option<TargetRefusal>,
+    /// The last error, until the next good answer.
+    pub error: Option<PrError>,
+}

@@ -1,0 +1,106 @@
+//! What the core remembers of what happened.
+
+use super::event::SelfFence;
+use super::status::TargetRefusal;
+use crate::base::{Incarnation, NodeId, NodeSet, PrKey, Term, ViewId};
+use crate::disk::{DiskError, HeaderFault};
+use crate::scsi::PrError;
+
+/// One thing worth telling an admin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Trace {
+    /// The incarnation was chosen.
+    Started(Incarnation),
+    /// A peer is heard both ways.
+    PeerUp(NodeId, Incarnation),
+    /// A peer is not heard any more.
+    PeerLost(NodeId),
+    /// This node proposes.
+    Proposing(Term),
+    /// A stronger partition is alive on the qdisk; this one waits.
+    HeadStart(NodeId),
+    /// A proposal was given up.
+    Withdrawn(ViewId),
+    /// A view was committed.
+    Committed(ViewId, NodeSet),
+    /// A view was released.
+    Released(ViewId, NodeSet),
+    /// A life is condemned by a committed view.
+    Evicting(NodeId, Incarnation),
+    /// A key was preempted.
+    Preempted {
+        /// Disk index.
+        disk: u8,
+        /// The victim's key.
+        key: PrKey,
+    },
+    /// Keys and reservation proven on every data disk.
+    Proven(ViewId),
+    /// The own key is on every data disk.
+    Registered,
+    /// The reservation was missing and was made again.
+    Reserved {
+        /// Disk index.
+        disk: u8,
+    },
+    /// Own key there, reservation gone: an alarm.
+    ReservationLost {
+        /// Disk index.
+        disk: u8,
+    },
+    /// The gate opened.
+    GateOpened(ViewId),
+    /// Votes are there.
+    Quorate,
+    /// Votes are missing: blocked.
+    Inquorate {
+        /// Present.
+        have: u32,
+        /// Needed.
+        need: u32,
+    },
+    /// The coordinator could not prove in time.
+    CannotFence,
+    /// The qdisk is used.
+    QdiskUp,
+    /// The qdisk is not used any more.
+    QdiskLost(DiskError),
+    /// The qdisk's header is not ours.
+    QdiskFault(HeaderFault),
+    /// A qdisk operation is overdue.
+    QdiskHung,
+    /// The qdisk was adopted by a view.
+    QdiskAdopted,
+    /// A data disk failed.
+    DataDiskError {
+        /// Disk index.
+        disk: u8,
+        /// How.
+        error: PrError,
+    },
+    /// A target was refused.
+    TargetRefused {
+        /// Disk index.
+        disk: u8,
+        /// Why.
+        why: TargetRefusal,
+    },
+    /// A key of another cluster: alarm, never preempted.
+    ForeignKey {
+        /// Disk index.
+        disk: u8,
+        /// The key.
+        key: PrKey,
+    },
+    /// Two senders with one id and one life: alarm.
+    TwinNode(NodeId),
+    /// The process was off the CPU for so long that everything it knew has to be read again.
+    Stalled {
+        /// How long.
+        ms: u64,
+    },
+    /// Shut out by a view that may be committed.
+    ShutOut(ViewId),
+    /// Resets itself.
+    SelfFence(SelfFence),
+}

@@ -1,0 +1,108 @@
+//! The messages, before they are put into an envelope.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Incarnation, NodeSet, Nonce, Phase, Proposal, Term, View, ViewId};
+use crate::disk::Standing;
+
+/// Everything one node can say to another. Sender, its life, its nonce and the receiver's nonce are in the envelope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Message {
+    /// Sent to every configured peer all the time.
+    Heartbeat(Heartbeat),
+    /// Phase 1: promise me this term.
+    Prepare {
+        /// The proposer's new ballot.
+        term: Term,
+    },
+    /// Yes to a `Prepare`.
+    Promise {
+        /// The term promised.
+        term: Term,
+        /// The highest proposal accepted so far.
+        accepted: Option<Proposal>,
+        /// How far `accepted` has come as the sender knows.
+        phase: Phase,
+        /// The sender's standing when it promised.
+        standing: Standing,
+    },
+    /// No to a `Prepare` or an `Accept`: a higher term is promised.
+    Refuse {
+        /// The term refused.
+        term: Term,
+        /// What is promised.
+        promised: Term,
+    },
+    /// Phase 2, and (with a new round) the fresh check where no qdisk is in the quorum.
+    Accept {
+        /// Answers count only for the round that asked.
+        round: u32,
+        /// The view, with its base.
+        proposal: Proposal,
+    },
+    /// Yes to an `Accept`.
+    Accepted {
+        /// The round.
+        round: u32,
+        /// The view.
+        id: ViewId,
+        /// The sender's standing.
+        standing: Standing,
+    },
+    /// A view is committed or released. Repeated until acknowledged.
+    Commit {
+        /// The view.
+        view: View,
+        /// `Committed` or `Released`.
+        phase: Phase,
+    },
+    /// Everything older than this committed view is stopped here.
+    Ack {
+        /// The view.
+        id: ViewId,
+    },
+    /// The sender's last REGISTER returned; its key is on every data disk.
+    Registered {
+        /// The committed view it follows.
+        id: ViewId,
+        /// The answer must carry it back.
+        nonce: Nonce,
+    },
+    /// After a fresh check and READ KEYS that began when the report had arrived: the gate may open.
+    JoinAnswer {
+        /// The released view.
+        id: ViewId,
+        /// From the report.
+        nonce: Nonce,
+    },
+    /// The sender gave its proposal up before it was committed.
+    Withdrawn {
+        /// The proposal.
+        id: ViewId,
+    },
+}
+
+/// Liveness, standing, and everything that must heal when another frame got lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// Rises by one with every heartbeat of this life.
+    pub number: u32,
+    /// The receiver's latest heartbeat number that the sender heard in this session; 0 = none.
+    pub echo: u32,
+    /// The highest life of the receiver that the sender ever heard of: a rebooted node chooses a higher one.
+    pub known_incarnation: Incarnation,
+    /// Highest term promised.
+    pub promised: Term,
+    /// Highest committed view known.
+    pub committed: ViewId,
+    /// Is that view released?
+    pub released: bool,
+    /// The committed view for which everything older is stopped.
+    pub stopped: ViewId,
+    /// Peers heard both ways, and the sender.
+    pub hears: NodeSet,
+    /// The sender's score.
+    pub score: u16,
+    /// Standing bits.
+    pub standing: Standing,
+}
