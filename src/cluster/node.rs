@@ -1,44 +1,490 @@
 //! The node: all of the core's state behind one `step`.
+//!
+//! What a step does is split by story: `liveness` who is heard, `acceptor` what is promised and accepted, `leader` how a
+//! view comes about, `fencing` what has to be proven before it is released, `member` what this node may do under it,
+//! `channel` the traffic to the disks. A step takes its event in, then looks at everything that may have to be done,
+//! until nothing changes any more.
 
-use super::event::{Actions, Boot, Event, Settings};
-use super::status::Status;
+use heapless::Vec;
+
+use super::acceptor::Answer;
+use super::data::DataDisk;
+use super::event::{Action, Actions, Boot, Event, Op, SelfFence, Settings};
+use super::leader::Lead;
+use super::liveness::{Peers, Session, suspect_ms};
+use super::member::ShutOut;
+use super::qdisk::Qdisk;
 use super::trace::Trace;
+use crate::base::limits::{DATA_DISKS_MAX, NODES_MAX};
 use crate::base::trace::Ring;
+use crate::base::{Incarnation, NodeId, NodeSet, Nonce, Phase, PrKey, Proposal, Term, View, ViewId};
+use crate::disk::Standing;
+use crate::wire::{Heartbeat, Message};
+
+/// Looks per step. Each look that changes something asks for another; a step that needs more than this has a loop in it.
+const LOOKS_MAX: u32 = 64;
 
 /// One node of the cluster. Clone it, compare it, hash it, step it: there is nothing else to it.
 #[derive(Debug, Clone)]
 pub struct Node {
-    settings: Settings,
-    boot: Boot,
-    traces: Ring<Trace>,
+    pub(super) settings: Settings,
+    pub(super) boot: Boot,
+    pub(super) traces: Ring<Trace>,
+    pub(super) now_ms: u64,
+    pub(super) started_ms: u64,
+    pub(super) random: u64,
+    /// This life; 0 while it is being chosen.
+    pub(super) incarnation: Incarnation,
+    pub(super) score: u16,
+    pub(super) op: Op,
+    pub(super) again: bool,
+
+    pub(super) peers: Peers,
+    pub(super) next_heartbeat_ms: u64,
+
+    pub(super) qdisk: Qdisk,
+    pub(super) evictions_due: NodeSet,
+    pub(super) disks: Vec<DataDisk, DATA_DISKS_MAX>,
+
+    pub(super) promised: Term,
+    pub(super) accepted: Option<Proposal>,
+    pub(super) phase: Phase,
+    /// Rises with every change of what the own slot has to say; a write is known by the version it carried.
+    pub(super) version: u64,
+    pub(super) answers: Vec<Answer, NODES_MAX>,
+
+    pub(super) committed: Option<View>,
+    pub(super) committed_phase: Phase,
+    pub(super) admitted: Option<ViewId>,
+    pub(super) stopped: ViewId,
+    pub(super) join_nonce: Nonce,
+    pub(super) reregistered_under: ViewId,
+    pub(super) gate: Option<ViewId>,
+    pub(super) shut_out: Option<ShutOut>,
+    pub(super) fenced: Option<SelfFence>,
+    pub(super) was_quorate: bool,
+
+    pub(super) lead: Lead,
+    pub(super) backoff_until_ms: u64,
+    pub(super) cannot_fence_until_ms: u64,
+    pub(super) leaderless_since_ms: Option<u64>,
+    pub(super) split_since_ms: Option<u64>,
+    pub(super) counter_seen: u32,
 }
 
 impl Node {
     /// A node that has read nothing and heard nobody. `now_ms` is any clock that also runs while the machine sleeps.
     pub fn new(settings: Settings, boot: Boot, now_ms: u64) -> Node {
-        let _ = now_ms;
-        Node { settings, boot, traces: Ring::new() }
+        assert!(settings.nodes.contains(boot.node), "a node must be in its own configuration");
+        let disks = (0..settings.data_disks).map(|_| DataDisk::new(now_ms)).collect();
+        let random = boot.random ^ boot.nonce.0;
+        Node {
+            settings,
+            boot,
+            traces: Ring::new(),
+            now_ms,
+            started_ms: now_ms,
+            random,
+            incarnation: Incarnation::NONE,
+            score: u16::MAX,
+            op: 0,
+            again: false,
+            peers: Peers::new(),
+            next_heartbeat_ms: now_ms,
+            qdisk: Qdisk::new(now_ms),
+            evictions_due: NodeSet::EMPTY,
+            disks,
+            promised: Term::ZERO,
+            accepted: None,
+            phase: Phase::Accepted,
+            version: 1,
+            answers: Vec::new(),
+            committed: None,
+            committed_phase: Phase::Committed,
+            admitted: None,
+            stopped: ViewId::ZERO,
+            join_nonce: Nonce(0),
+            reregistered_under: ViewId::ZERO,
+            gate: None,
+            shut_out: None,
+            fenced: None,
+            was_quorate: false,
+            lead: Lead::Idle,
+            backoff_until_ms: now_ms,
+            cannot_fence_until_ms: 0,
+            leaderless_since_ms: None,
+            split_since_ms: None,
+            counter_seen: 0,
+        }
     }
 
     /// Takes one event at `now_ms` and adds what has to be done to `actions`, which the caller empties before the next
     /// step.
     pub fn step(&mut self, now_ms: u64, event: Event<'_>, actions: &mut Actions) {
-        let _ = (now_ms, event, actions, &self.settings, &self.boot);
+        if self.fenced.is_some() {
+            return;
+        }
+        let off_cpu_ms = now_ms.saturating_sub(self.now_ms);
+        self.now_ms = self.now_ms.max(now_ms);
+        if off_cpu_ms > suspect_ms(&self.settings) {
+            self.stalled(off_cpu_ms);
+        }
+        match event {
+            Event::Tick => {}
+            Event::Score(score) => self.score = score,
+            Event::Frame { from, incarnation, nonce, addressed, message } => {
+                self.frame(from, incarnation, nonce, addressed, message, actions);
+            }
+            Event::QdiskWritten { op, result } => self.qdisk_written(op, result, actions),
+            Event::QdiskRead { op, result } => self.qdisk_read(op, result, actions),
+            Event::PrDone { disk, op, outcome } => self.pr_done(disk, op, outcome, actions),
+        }
+        for look in 0.. {
+            assert!(look < LOOKS_MAX, "a step must settle");
+            self.again = false;
+            if self.fenced.is_none() {
+                self.look(actions);
+            }
+            if !self.again || self.fenced.is_some() {
+                break;
+            }
+        }
+        self.assert_invariants();
+    }
+
+    /// Everything that may have to be done, in the order in which one thing enables the next.
+    fn look(&mut self, actions: &mut Actions) {
+        self.look_at_peers();
+        self.choose_incarnation();
+        if self.incarnation == Incarnation::NONE {
+            self.drive_data_disks(actions);
+            self.drive_qdisk(actions);
+            return;
+        }
+        self.flush_answers(actions);
+        self.look_at_membership(actions);
+        self.look_at_leadership(actions);
+        self.look_at_fencing(actions);
+        self.drive_data_disks(actions);
+        self.drive_qdisk(actions);
+        self.send_heartbeats(actions);
     }
 
     /// When the node wants a `Tick` if nothing else happens before.
     pub fn deadline_ms(&self) -> u64 {
-        0
-    }
-
-    /// The snapshot for people and tests.
-    pub fn status(&self, now_ms: u64) -> Status {
-        let _ = now_ms;
-        unimplemented!("replaced with the core")
+        if self.fenced.is_some() {
+            return u64::MAX;
+        }
+        let mut deadline = if self.incarnation == Incarnation::NONE {
+            self.now_ms + u64::from(self.settings.timing.heartbeat_ms)
+        } else {
+            self.next_heartbeat_ms
+        };
+        let suspects = self.peers.alive().iter().filter_map(|peer| self.peers.suspect_at_ms(peer, &self.settings));
+        for suspect in suspects {
+            deadline = deadline.min(suspect + 1);
+        }
+        if self.settings.qdisk.is_some() && self.qdisk.in_flight.is_none() {
+            deadline = deadline.min(self.qdisk.next_ms);
+        }
+        for disk in self.disks.iter().filter(|disk| disk.in_flight.is_none()) {
+            deadline = deadline.min(disk.audit_ms.max(disk.not_before_ms));
+            if disk.drain_until_ms > self.now_ms {
+                deadline = deadline.min(disk.drain_until_ms);
+            }
+        }
+        // What cannot be done now is looked at again with the next heartbeat; never spin.
+        deadline.max(self.now_ms + 1)
     }
 
     /// What happened lately.
     pub fn traces(&self) -> &Ring<Trace> {
         &self.traces
     }
+
+    /// This life; 0 while it is being chosen.
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// The configuration as the core knows it.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Own id.
+    pub fn id(&self) -> NodeId {
+        self.boot.node
+    }
+
+    /// The nonce under which a peer was last heard; 0 = never.
+    pub fn nonce_of(&self, node: NodeId) -> Nonce {
+        self.peers.of(node).nonce
+    }
+
+    pub(super) fn me(&self) -> NodeId {
+        self.boot.node
+    }
+
+    pub(super) fn own_key(&self) -> PrKey {
+        PrKey::new(self.settings.cluster, self.me(), self.incarnation)
+    }
+
+    pub(super) fn trace(&mut self, what: Trace) {
+        self.traces.record(self.now_ms, what);
+    }
+
+    pub(super) fn next_op(&mut self) -> Op {
+        self.op += 1;
+        self.op
+    }
+
+    /// Something the own slot says has changed: the next cycle carries it, and should come soon.
+    pub(super) fn touch_slot(&mut self) -> u64 {
+        self.version += 1;
+        self.qdisk.wanted = true;
+        self.version
+    }
+
+    /// xorshift64*: spreads back-offs, decides nothing.
+    pub(super) fn draw(&mut self, below: u64) -> u64 {
+        self.random |= 1;
+        self.random ^= self.random >> 12;
+        self.random ^= self.random << 25;
+        self.random ^= self.random >> 27;
+        (self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) % below.max(1)
+    }
+
+    pub(super) fn self_fence(&mut self, reason: SelfFence, actions: &mut Actions) {
+        if self.fenced.is_none() {
+            self.fenced = Some(reason);
+            self.trace(Trace::SelfFence(reason));
+            actions.clear();
+            push(actions, Action::SelfFence(reason));
+        }
+    }
+
+    pub(super) fn suspect_ms(&self) -> u64 {
+        suspect_ms(&self.settings)
+    }
+
+    pub(super) fn disk_interval_ms(&self) -> u64 {
+        u64::from(self.settings.timing.disk_interval_ms)
+    }
+
+    pub(super) fn io_timeout_ms(&self) -> u64 {
+        u64::from(self.settings.timing.io_timeout_ms)
+    }
+
+    /// A disk command is not started later than this: whoever was off the CPU in between must look again first.
+    pub(super) fn not_after_ms(&self) -> u64 {
+        self.now_ms + self.disk_interval_ms()
+    }
+
+    pub(super) fn warm(&self) -> bool {
+        self.admitted.is_some()
+    }
+
+    /// The process was off the CPU for longer than a peer needs to suspect it: nothing it knew is fresh.
+    fn stalled(&mut self, ms: u64) {
+        self.trace(Trace::Stalled { ms });
+        self.peers.excuse(self.now_ms);
+        self.qdisk.good = None;
+        self.qdisk.wanted = true;
+        if let Some((_, _, sent_ms)) = &mut self.qdisk.in_flight {
+            *sent_ms = self.now_ms;
+        }
+        for disk in &mut self.disks {
+            disk.keys_wanted_after = self.op;
+            if let Some((_, _, sent_ms)) = &mut disk.in_flight {
+                *sent_ms = self.now_ms;
+            }
+        }
+        self.forget_checks();
+        self.leaderless_since_ms = None;
+        self.split_since_ms = None;
+    }
+
+    fn frame(
+        &mut self,
+        from: NodeId,
+        incarnation: Incarnation,
+        nonce: Nonce,
+        addressed: bool,
+        message: &Message,
+        actions: &mut Actions,
+    ) {
+        if from == self.me() || !self.settings.nodes.contains(from) || incarnation == Incarnation::NONE {
+            return;
+        }
+        match self.peers.meet(from, incarnation, nonce) {
+            Session::Old => return,
+            Session::Twin => return self.trace(Trace::TwinNode(from)),
+            Session::New | Session::Same => {}
+        }
+        if let Message::Heartbeat(heartbeat) = message {
+            return self.heartbeat(from, heartbeat, addressed, actions);
+        }
+        if !addressed || self.incarnation == Incarnation::NONE {
+            return;
+        }
+        match *message {
+            Message::Heartbeat(_) => {}
+            Message::Prepare { term } => self.prepare(from, term, actions),
+            Message::Promise { term, accepted, phase, standing } => {
+                self.promise(from, term, accepted.as_ref(), phase, standing);
+            }
+            Message::Refuse { term, promised } => self.refused(from, term, promised, actions),
+            Message::Accept { round, proposal } => self.accept(from, round, &proposal, actions),
+            Message::Accepted { round, id, standing } => self.accepted_by(from, round, id, standing),
+            Message::Commit { view, phase } => self.learn(&view, phase, actions),
+            Message::Ack { id } => {
+                let peer = self.peers.of_mut(from);
+                peer.stopped = peer.stopped.max(id);
+            }
+            Message::Registered { id, nonce } => self.report(from, id, nonce),
+            Message::JoinAnswer { id, nonce } => self.join_answer(id, nonce, actions),
+            Message::Withdrawn { id } => self.withdrawn_by(from, id),
+        }
+    }
+
+    fn heartbeat(&mut self, from: NodeId, heartbeat: &Heartbeat, addressed: bool, actions: &mut Actions) {
+        self.peers.heard(from, heartbeat, addressed, self.op);
+        self.counter_seen = self.counter_seen.max(heartbeat.promised.counter);
+        if self.incarnation == Incarnation::NONE {
+            // While this life is being chosen, what peers know of earlier ones is what a heartbeat is for.
+            let known = &mut self.peers.of_mut(self.boot.node).known;
+            *known = (*known).max(heartbeat.known_incarnation);
+            return;
+        }
+        if heartbeat.known_incarnation > self.incarnation {
+            return self.self_fence(SelfFence::Overtaken(heartbeat.known_incarnation), actions);
+        }
+        // Whoever lags behind is told; this also answers a node that was shut out and asks.
+        if let Some(view) = self.committed {
+            let released = self.committed_phase == Phase::Released;
+            let lags =
+                heartbeat.committed < view.id || (heartbeat.committed == view.id && released && !heartbeat.released);
+            if addressed && lags {
+                let phase = self.committed_phase;
+                push(actions, Action::Send { to: NodeSet::of(from), message: Message::Commit { view, phase } });
+            }
+        }
+    }
+
+    /// Marks who came and who went.
+    fn look_at_peers(&mut self) {
+        for node in self.settings.nodes.iter() {
+            if node == self.boot.node {
+                continue;
+            }
+            let alive = self.peers.suspect_at_ms(node, &self.settings).is_some_and(|at| self.now_ms <= at);
+            let peer = self.peers.of_mut(node);
+            if alive == peer.alive {
+                continue;
+            }
+            peer.alive = alive;
+            let incarnation = peer.incarnation;
+            self.again = true;
+            // Its slot says whom this node hears; a partition is only as visible as that is fresh.
+            self.touch_slot();
+            self.trace(if alive { Trace::PeerUp(node, incarnation) } else { Trace::PeerLost(node) });
+        }
+    }
+
+    /// Chooses this life's number once everything that may know an earlier one has been asked.
+    fn choose_incarnation(&mut self) {
+        if self.incarnation != Incarnation::NONE {
+            return;
+        }
+        let waited_ms = self.now_ms - self.started_ms;
+        let asked_peers = waited_ms >= u64::from(self.settings.timing.heartbeat_ms) * 2;
+        let asked_disks = (self.settings.qdisk.is_none() || self.qdisk.tried)
+            && self.disks.iter().all(|disk| disk.keys_op > 0 || disk.error.is_some());
+        if !asked_peers || !(asked_disks || waited_ms >= self.io_timeout_ms()) {
+            return;
+        }
+        let cluster = self.settings.cluster;
+        let own_keys = self.disks.iter().flat_map(|disk| disk.keys.iter());
+        let on_disks = own_keys
+            .filter_map(|key| key.owner(cluster))
+            .filter(|(node, _)| *node == self.boot.node)
+            .map(|(_, incarnation)| incarnation.0)
+            .max()
+            .unwrap_or(0);
+        let known = self.peers.of(self.boot.node).known.0.max(self.qdisk.previous.0);
+        self.incarnation = Incarnation(1 + known.max(on_disks).max(self.boot.clock_s));
+        self.next_heartbeat_ms = self.now_ms;
+        self.again = true;
+        self.trace(Trace::Started(self.incarnation));
+    }
+
+    fn send_heartbeats(&mut self, actions: &mut Actions) {
+        if self.now_ms < self.next_heartbeat_ms {
+            return;
+        }
+        self.next_heartbeat_ms = self.now_ms + u64::from(self.settings.timing.heartbeat_ms);
+        let number = self.peers.next_number(self.now_ms);
+        let common = Heartbeat {
+            number,
+            echo: 0,
+            known_incarnation: Incarnation::NONE,
+            promised: self.promised,
+            committed: self.committed.map_or(ViewId::ZERO, |view| view.id),
+            released: self.committed.is_some() && self.committed_phase == Phase::Released,
+            stopped: self.stopped,
+            hears: self.hears(),
+            score: self.score,
+            standing: self.standing(),
+        };
+        for node in self.settings.nodes.iter().filter(|node| *node != self.boot.node) {
+            let peer = self.peers.of(node);
+            let message = Message::Heartbeat(Heartbeat {
+                echo: peer.heartbeat.map_or(0, |last| last.number),
+                known_incarnation: peer.known,
+                ..common
+            });
+            push(actions, Action::Send { to: NodeSet::of(node), message });
+        }
+        self.repeat_requests(actions);
+    }
+
+    /// Peers alive, and this node.
+    pub(super) fn hears(&self) -> NodeSet {
+        self.peers.alive().union(NodeSet::of(self.boot.node))
+    }
+
+    /// What this node says of itself.
+    pub(super) fn standing(&self) -> Standing {
+        let mut standing = Standing::empty();
+        standing.set(Standing::WARM, self.warm());
+        standing.set(Standing::REGISTERED, self.registered());
+        standing.set(Standing::QUORATE, self.leads_or_follows_a_quorum());
+        standing.set(Standing::CANNOT_FENCE, self.now_ms < self.cannot_fence_until_ms);
+        standing.set(Standing::QDISK_OK, self.settings.qdisk.is_some() && self.qdisk_usable());
+        standing.set(Standing::DATA_OK, self.disks.iter().all(DataDisk::usable));
+        standing.set(Standing::GATE_OPEN, self.gate.is_some());
+        standing.set(Standing::SCORE_OK, self.score_ok());
+        standing
+    }
+
+    pub(super) fn score_ok(&self) -> bool {
+        self.settings.qdisk.is_none_or(|qdisk| self.score >= qdisk.min_score)
+    }
+
+    /// What must be true after every step, whatever came in.
+    fn assert_invariants(&self) {
+        if let Some(proposal) = &self.accepted {
+            assert!(proposal.view.id.term <= self.promised, "accepted above the promise");
+        }
+        if let Some(view) = &self.committed {
+            assert!(view.id.term <= self.promised, "committed above the promise");
+        }
+        assert!(self.gate.is_none() || self.warm(), "a gate opens only on a member");
+    }
+}
+
+/// Adds an action. A step emits at most a heartbeat per peer and a few more; more than that is our own bug.
+pub(super) fn push(actions: &mut Actions, action: Action) {
+    assert!(actions.push(action).is_ok(), "a step emits at most ACTIONS_MAX actions");
 }

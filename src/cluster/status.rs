@@ -2,7 +2,10 @@
 
 use heapless::Vec;
 
+use super::data::Registration;
 use super::event::SelfFence;
+use super::node::Node;
+use super::votes;
 use crate::base::limits::{DATA_DISKS_MAX, KEYS_MAX, NODES_MAX};
 use crate::base::{Incarnation, NodeId, NodeSet, Phase, PrKey, Term, View, ViewId};
 use crate::disk::{HeaderFault, Standing};
@@ -201,4 +204,172 @@ pub struct DataStatus {
     pub refused: Option<TargetRefusal>,
     /// The last error, until the next good answer.
     pub error: Option<PrError>,
+}
+
+impl Node {
+    /// The snapshot for people and tests.
+    pub fn status(&self, now_ms: u64) -> Status {
+        let now_ms = now_ms.max(self.now_ms);
+        let (total_votes, qdisk_counts) = self.present_votes();
+        let nodes = self.settings.nodes.iter().map(|node| self.node_status(node, now_ms)).collect();
+        let disks = (0..self.disks.len()).map(|index| self.data_status(index, now_ms)).collect();
+        Status {
+            node: self.me(),
+            incarnation: self.incarnation,
+            stage: self.stage(),
+            view: self.committed.map(|view| (view, self.committed_phase)),
+            promised: self.promised,
+            config_version: self.settings.config_version,
+            expected_votes: votes::expected(&self.settings),
+            quorum: votes::quorum(&self.settings),
+            total_votes,
+            qdisk_votes: self.settings.qdisk.filter(|_| qdisk_counts).map(|qdisk| qdisk.votes),
+            node_votes: self.settings.votes[self.me().index()],
+            quorate: self.leads_or_follows_a_quorum(),
+            standing: self.standing(),
+            score: self.score,
+            waiting_for: self.waiting_for(),
+            nodes,
+            qdisk: self.settings.qdisk.map(|settings| QdiskStatus {
+                votes: settings.votes,
+                usable: self.qdisk_usable(),
+                good_ms_ago: self.qdisk.good.map(|cycle| now_ms - cycle.at_ms),
+                cycle_ms: self.qdisk.took_ms,
+                fault: self.qdisk.fault,
+                hung: self.qdisk.hung,
+                uuid: self.qdisk.uuid,
+                adopted: self.qdisk_adopted(),
+                errors: self.qdisk.errors,
+            }),
+            disks,
+            gate_open: self.gate,
+            self_fence: self.fenced,
+        }
+    }
+
+    fn member_view(&self) -> Option<View> {
+        self.committed.filter(|view| view.has_member(self.me(), self.incarnation))
+    }
+
+    fn stage(&self) -> Stage {
+        if self.fenced.is_some() {
+            return Stage::Fenced;
+        }
+        if self.incarnation == Incarnation::NONE {
+            return Stage::Starting;
+        }
+        if self.shut_out.is_some() {
+            return Stage::ShutOut;
+        }
+        match self.member_view() {
+            None => Stage::Joining,
+            Some(_) if !self.leads_or_follows_a_quorum() => Stage::Blocked,
+            Some(_) if self.committed_phase == Phase::Released => Stage::Released,
+            Some(_) => Stage::Committed,
+        }
+    }
+
+    /// The first thing that is missing, in the order in which an admin would look.
+    fn waiting_for(&self) -> Waiting {
+        if self.incarnation == Incarnation::NONE {
+            return Waiting::Startup;
+        }
+        for (index, data) in self.disks.iter().enumerate() {
+            let disk = index as u8;
+            if let Some(why) = data.refused {
+                return Waiting::TargetRefused { disk, why };
+            }
+            if let Some(key) = self.foreign_key(index) {
+                return Waiting::ForeignKey { disk, key };
+            }
+            if !data.usable() {
+                return Waiting::DataDisk { disk };
+            }
+        }
+        match self.member_view() {
+            None => self.waiting_to_join(),
+            Some(view) => self.waiting_in(&view),
+        }
+    }
+
+    fn waiting_to_join(&self) -> Waiting {
+        if let Some(coordinator) = self.living_coordinator() {
+            return Waiting::Coordinator(coordinator);
+        }
+        if !self.could_be_quorate() {
+            if self.qdisk_usable() && !self.qdisk_adopted() {
+                return Waiting::QdiskAdoption;
+            }
+            return self.votes_in_sight();
+        }
+        match self.hears().first().filter(|first| *first != self.me()) {
+            Some(first) => Waiting::Coordinator(first),
+            None => Waiting::Startup,
+        }
+    }
+
+    fn votes_in_sight(&self) -> Waiting {
+        let qdisk =
+            if self.may_claim_qdisk() { self.settings.qdisk.map_or(0, |qdisk| u32::from(qdisk.votes)) } else { 0 };
+        Waiting::Votes {
+            have: votes::votes_of(&self.settings, self.hears()) + qdisk,
+            need: votes::quorum(&self.settings),
+        }
+    }
+
+    fn waiting_in(&self, view: &View) -> Waiting {
+        if !self.leads_or_follows_a_quorum() {
+            return Waiting::Votes { have: self.present_votes().0, need: votes::quorum(&self.settings) };
+        }
+        if !self.registered() {
+            return Waiting::Registering;
+        }
+        if self.committed_phase < Phase::Released {
+            let acks = self.unacknowledged(view);
+            return match self.led_view() {
+                Some(view) if !view.victims.is_empty() => Waiting::Fencing(view.victims),
+                Some(_) if !acks.is_empty() => Waiting::Acks(acks),
+                Some(_) | None => match view.coordinator() {
+                    Some(coordinator) => Waiting::Coordinator(coordinator),
+                    None => Waiting::Nothing,
+                },
+            };
+        }
+        if self.gate.is_none() { Waiting::JoinAnswer } else { Waiting::Nothing }
+    }
+
+    fn node_status(&self, node: NodeId, now_ms: u64) -> NodeStatus {
+        let me = node == self.me();
+        let peer = self.peers.of(node);
+        let view = self.committed;
+        let incarnation = if me { self.incarnation } else { peer.incarnation };
+        NodeStatus {
+            id: node,
+            votes: self.settings.votes[node.index()],
+            member: view.is_some_and(|view| view.has_member(node, incarnation)),
+            alive: me || peer.alive,
+            incarnation,
+            standing: if me { self.standing() } else { peer.heartbeat.map_or(Standing::empty(), |last| last.standing) },
+            score: if me { self.score } else { peer.heartbeat.map_or(0, |last| last.score) },
+            heard_ms_ago: peer.echoed_ms.map(|at| now_ms.saturating_sub(at)),
+            slot_ms_ago: peer.slot_changed_ms.map(|at| now_ms.saturating_sub(at)),
+            victim: self.committed_phase < Phase::Released && view.is_some_and(|view| view.victims.contains(node)),
+        }
+    }
+
+    fn data_status(&self, index: usize, now_ms: u64) -> DataStatus {
+        let disk = &self.disks[index];
+        DataStatus {
+            usable: disk.usable(),
+            registered: disk.registration == Registration::Done,
+            keys: disk.keys.clone(),
+            generation: disk.generation,
+            reservation: disk.reservation,
+            read_ms_ago: disk.keys_ms.map(|at| now_ms.saturating_sub(at)),
+            abort: disk.probe.abort,
+            persist: disk.probe.persist,
+            refused: disk.refused,
+            error: disk.error,
+        }
+    }
 }

@@ -1,0 +1,506 @@
+//! What a coordinator proves before it releases a view: fresh check, fence, proof, acknowledgements, fresh check.
+
+use super::data::{DataDisk, Registration};
+use super::event::{Action, Actions, Op, SelfFence};
+use super::leader::Lead;
+use super::liveness::Report;
+use super::node::{Node, push};
+use super::trace::Trace;
+use super::votes::{Ballot, is_quorum};
+use crate::base::limits::DATA_DISKS_MAX;
+use crate::base::{Incarnation, NodeId, NodeSet, Nonce, Phase, PrKey, Proposal, View, ViewId};
+use crate::disk::Standing;
+use crate::scsi::{PrCommand, TYPE_WERO};
+use crate::wire::Message;
+
+/// "Has nobody been promised a higher term since I began to ask?"
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Check {
+    /// Not begun.
+    #[default]
+    Idle,
+    /// A qdisk cycle that carries this version.
+    Qdisk {
+        /// The slot's version.
+        version: u64,
+    },
+    /// A round of acceptances from a quorum.
+    Round {
+        /// Answers count only for this round.
+        round: u32,
+        /// The view asked about.
+        id: ViewId,
+        /// Who said yes.
+        ballot: Ballot,
+    },
+    /// Yes.
+    Done,
+}
+
+impl Check {
+    /// Counts an acceptance if it is one of this round; true if it is.
+    pub fn count(&mut self, of_round: u32, of_id: ViewId, from: NodeId, warm: bool) -> bool {
+        match self {
+            Check::Round { round, id, ballot } if *round == of_round && *id == of_id => {
+                ballot.add(from, warm);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The way from committed to released.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Plan {
+    /// The view.
+    pub id: ViewId,
+    /// When it was committed.
+    pub since_ms: u64,
+    /// After the last own REGISTER and before the first PREEMPT.
+    pub before_fencing: Check,
+    /// Per disk: keys must be read by a command numbered above this.
+    pub markers: [Op; DATA_DISKS_MAX],
+    /// Per disk: proven.
+    pub proven: [bool; DATA_DISKS_MAX],
+    /// Nodes one of whose keys was seen and preempted for this view.
+    pub preempted: NodeSet,
+    /// All disks proven.
+    pub all_proven: bool,
+    /// Between proof and release.
+    pub before_release: Check,
+}
+
+impl Plan {
+    /// Nothing done yet.
+    pub fn new(id: ViewId, now_ms: u64) -> Plan {
+        Plan {
+            id,
+            since_ms: now_ms,
+            before_fencing: Check::Idle,
+            markers: [0; DATA_DISKS_MAX],
+            proven: [false; DATA_DISKS_MAX],
+            preempted: NodeSet::EMPTY,
+            all_proven: false,
+            before_release: Check::Idle,
+        }
+    }
+}
+
+/// Reports that are being answered together.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct JoinRound {
+    /// Whose reports had arrived when the round began.
+    pub nodes: NodeSet,
+    /// Begun after they had arrived.
+    pub check: Check,
+    /// Keys must be read by commands numbered above this.
+    pub marker: Op,
+}
+
+/// What the proof of one disk needs next.
+enum Proof {
+    /// This command.
+    Command(PrCommand),
+    /// Nothing: proven.
+    Done,
+    /// Time, or somebody else.
+    Wait,
+    /// The own key is not there.
+    KeyGone,
+    /// A key of another cluster.
+    Foreign(PrKey),
+}
+
+impl Node {
+    /// A new view or a long absence: nothing that was checked before counts.
+    pub(super) fn forget_checks(&mut self) {
+        let now_ms = self.now_ms;
+        if let Lead::Leading(leading) = &mut self.lead {
+            leading.plan = Plan::new(leading.plan.id, now_ms);
+            leading.joining = JoinRound::default();
+        }
+    }
+
+    pub(super) fn look_at_fencing(&mut self, actions: &mut Actions) {
+        let Some(view) = self.led_view() else { return };
+        if self.committed_phase == Phase::Released {
+            self.open_own_gate(&view, actions);
+            return self.look_at_joiners(&view, actions);
+        }
+        if !self.plan_proves(&view, actions) {
+            let late = self.now_ms - self.plan().since_ms > u64::from(self.settings.timing.fence_timeout_ms);
+            if late && self.fenced.is_none() && !self.plan().all_proven {
+                self.trace(Trace::CannotFence);
+                self.cannot_fence_until_ms = self.now_ms + u64::from(self.settings.timing.fence_timeout_ms);
+                self.step_down(actions);
+            }
+            return;
+        }
+        if !self.unacknowledged(&view).is_empty() {
+            return;
+        }
+        if !self.checked(|leading| (&mut leading.plan.before_release, leading.round), actions) {
+            return;
+        }
+        self.learn(&view, Phase::Released, actions);
+        let to = self.peers.alive();
+        push(actions, Action::Send { to, message: Message::Commit { view, phase: Phase::Released } });
+        self.open_own_gate(&view, actions);
+    }
+
+    /// The committed view, if this node leads it and nothing newer is out.
+    pub(super) fn led_view(&self) -> Option<View> {
+        let Lead::Leading(leading) = &self.lead else { return None };
+        let view = self.committed?;
+        (leading.outstanding.is_none() && leading.plan.id == view.id).then_some(view)
+    }
+
+    fn plan(&self) -> &Plan {
+        let Lead::Leading(leading) = &self.lead else { unreachable!("only a leader has a plan") };
+        &leading.plan
+    }
+
+    fn plan_mut(&mut self) -> &mut Plan {
+        let Lead::Leading(leading) = &mut self.lead else { unreachable!("only a leader has a plan") };
+        &mut leading.plan
+    }
+
+    /// Members that have not said that they stopped everything older.
+    pub(super) fn unacknowledged(&self, view: &View) -> NodeSet {
+        view.members.iter().filter(|node| self.stopped_of(*node) < view.id).collect()
+    }
+
+    fn stopped_of(&self, node: NodeId) -> ViewId {
+        if node == self.me() { self.stopped } else { self.peers.of(node).stopped }
+    }
+
+    /// Registration, first check, fence and proof. True once every disk is proven.
+    fn plan_proves(&mut self, view: &View, actions: &mut Actions) -> bool {
+        if self.plan().all_proven {
+            return true;
+        }
+        // The check must come after the last own REGISTER: either it sees a newer ballot, or the newer view's prepare, and
+        // so its proof, comes after our key and removes it.
+        if !self.registered() || !self.checked(|leading| (&mut leading.plan.before_fencing, leading.round), actions) {
+            return false;
+        }
+        for disk in 0..self.disks.len() {
+            if self.plan().proven[disk] {
+                continue;
+            }
+            match self.proof(view, disk) {
+                Proof::Done => {
+                    self.plan_mut().proven[disk] = true;
+                    self.again = true;
+                }
+                Proof::KeyGone => {
+                    self.self_fence(SelfFence::KeyGone { disk: disk as u8 }, actions);
+                    return false;
+                }
+                Proof::Foreign(key) => self.trace(Trace::ForeignKey { disk: disk as u8, key }),
+                Proof::Command(_) | Proof::Wait => {}
+            }
+            // The first disk decides a race; the others follow.
+            if !self.plan().proven[disk] {
+                return false;
+            }
+        }
+        // A REGISTER ordered after a target lost its state may still be on its way: its absence proves nothing.
+        let doubtful = view.victims.intersection(view.reregister).without(self.plan().preempted);
+        let doubtful = doubtful.iter().any(|node| self.peers.of(node).incarnation <= view.incarnations.of(node));
+        if doubtful {
+            return false;
+        }
+        self.plan_mut().all_proven = true;
+        self.trace(Trace::Proven(view.id));
+        self.again = true;
+        true
+    }
+
+    /// What the proof of this disk needs next.
+    fn proof(&self, view: &View, index: usize) -> Proof {
+        let disk = &self.disks[index];
+        let marker = self.plan().markers[index];
+        if disk.keys_op <= marker {
+            return Proof::Command(PrCommand::ReadKeys);
+        }
+        if !disk.keys.contains(&self.own_key()) {
+            return Proof::KeyGone;
+        }
+        if let Some(key) = disk.keys.iter().find(|key| key.owner(self.settings.cluster).is_none()) {
+            return Proof::Foreign(*key);
+        }
+        let owners = disk.keys.iter().filter_map(|key| key.owner(self.settings.cluster).map(|owner| (*key, owner)));
+        let mut strangers = owners.filter(|(_, (node, life))| !view.has_member(*node, *life));
+        if let Some((key, (node, life))) = strangers.next() {
+            // A key that the view does not condemn is added by a new view first (`foreign_lives`).
+            return if view.condemns(node, life) { self.preempt(disk, key) } else { Proof::Wait };
+        }
+        if self.now_ms < disk.drain_until_ms {
+            return Proof::Wait;
+        }
+        if !self.missing_keys(view, disk).is_empty() {
+            // `unfit_members` evicts them.
+            return Proof::Wait;
+        }
+        if disk.reservation_op < disk.keys_op {
+            return Proof::Command(PrCommand::ReadReservation);
+        }
+        match disk.reservation {
+            None => Proof::Command(PrCommand::Reserve { key: self.own_key() }),
+            Some(held) if held.kind == TYPE_WERO && disk.keys.contains(&held.key) => Proof::Done,
+            Some(_) => Proof::Wait,
+        }
+    }
+
+    fn preempt(&self, disk: &DataDisk, victim: PrKey) -> Proof {
+        let own = self.own_key();
+        match disk.probe.abort {
+            Some(true) => Proof::Command(PrCommand::PreemptAbort { own, victim }),
+            Some(false) => Proof::Command(PrCommand::Preempt { own, victim }),
+            None => Proof::Wait,
+        }
+    }
+
+    /// The next command that the proof asks of a disk, if it is this node's to prove.
+    pub(super) fn proof_command(&self, index: usize) -> Option<PrCommand> {
+        let view = self.led_view().filter(|_| self.committed_phase < Phase::Released)?;
+        let plan = self.plan();
+        let turn = plan.proven.iter().take(index).all(|proven| *proven) && !plan.proven[index];
+        if !turn || plan.before_fencing != Check::Done || !self.registered() {
+            return None;
+        }
+        match self.proof(&view, index) {
+            Proof::Command(command) => Some(command),
+            Proof::Done | Proof::Wait | Proof::KeyGone | Proof::Foreign(_) => None,
+        }
+    }
+
+    /// A PREEMPT came back, however it went: what it left is read anew.
+    pub(super) fn preempt_done(&mut self, index: usize, op: Op, victim: PrKey, good: bool) {
+        let owner = victim.owner(self.settings.cluster);
+        if let Lead::Leading(leading) = &mut self.lead {
+            leading.plan.markers[index] = leading.plan.markers[index].max(op);
+            leading.plan.proven[index] = false;
+            if good && let Some((node, _)) = owner {
+                leading.plan.preempted.insert(node);
+            }
+        }
+        if good {
+            self.trace(Trace::Preempted { disk: index as u8, key: victim });
+        }
+    }
+
+    // ---- checks ---------------------------------------------------------------------------------------------------
+
+    /// Drives a check; true once it is done.
+    fn checked(
+        &mut self,
+        of: impl Fn(&mut super::leader::Leading) -> (&mut Check, u32),
+        actions: &mut Actions,
+    ) -> bool {
+        let Some(view) = self.led_view() else { return false };
+        let term = view.id.term;
+        let check = self.with_leading(|leading| *of(leading).0);
+        let next = match check {
+            Check::Done => return true,
+            Check::Idle if view.holds_qdisk => Check::Qdisk { version: self.touch_slot() },
+            Check::Idle => self.ask_round(&view, actions),
+            Check::Qdisk { version } if self.qdisk.confirms(version, term) && self.score_ok() => Check::Done,
+            Check::Round { ballot, .. } if is_quorum(&self.settings, ballot, false) => Check::Done,
+            Check::Qdisk { .. } | Check::Round { .. } => return false,
+        };
+        self.with_leading(|leading| *of(leading).0 = next);
+        self.again = true;
+        next == Check::Done
+    }
+
+    fn with_leading<T>(&mut self, change: impl FnOnce(&mut super::leader::Leading) -> T) -> T {
+        let Lead::Leading(leading) = &mut self.lead else { unreachable!("only a leader checks") };
+        change(leading)
+    }
+
+    /// Asks everybody to accept the committed view once more.
+    fn ask_round(&mut self, view: &View, actions: &mut Actions) -> Check {
+        let round = self.with_leading(|leading| {
+            leading.round += 1;
+            leading.round
+        });
+        let mut ballot = Ballot::default();
+        ballot.add(self.me(), true);
+        let proposal = Proposal { view: *view, base: self.accepted.and_then(|held| held.base) };
+        let to = self.peers.alive();
+        push(actions, Action::Send { to, message: Message::Accept { round, proposal } });
+        Check::Round { round, id: view.id, ballot }
+    }
+
+    /// With every heartbeat: a round that is not answered is asked again.
+    pub(super) fn repeat_checks(&mut self, actions: &mut Actions) {
+        let Some(view) = self.led_view() else { return };
+        let Lead::Leading(leading) = &self.lead else { return };
+        let checks = [leading.plan.before_fencing, leading.plan.before_release, leading.joining.check];
+        let proposal = Proposal { view, base: self.accepted.and_then(|held| held.base) };
+        for check in checks {
+            if let Check::Round { round, ballot, .. } = check {
+                let to = self.peers.alive().without(ballot.warm.union(ballot.cold));
+                push(actions, Action::Send { to, message: Message::Accept { round, proposal } });
+            }
+        }
+        let missing = self.unacknowledged(&view).intersection(self.peers.alive());
+        if !missing.is_empty() {
+            let phase = self.committed_phase;
+            push(actions, Action::Send { to: missing, message: Message::Commit { view, phase } });
+        }
+    }
+
+    // ---- what calls for another view --------------------------------------------------------------------------------
+
+    /// Registered members whose key is not on the disk although it was read after they had registered.
+    fn missing_keys(&self, view: &View, disk: &DataDisk) -> NodeSet {
+        if disk.lost_state {
+            return NodeSet::EMPTY;
+        }
+        view.members
+            .iter()
+            .filter(|node| *node != self.me() && !view.reregister.contains(*node))
+            .filter(|node| {
+                let peer = self.peers.of(*node);
+                let key = PrKey::new(self.settings.cluster, *node, view.incarnations.of(*node));
+                let registered = peer.incarnation == view.incarnations.of(*node)
+                    && peer.registered_op.is_some_and(|op| disk.keys_op > op);
+                registered && !disk.keys.contains(&key)
+            })
+            .collect()
+    }
+
+    /// Members that are heard but cannot be carried along: their key is gone, or they do not acknowledge the view.
+    pub(super) fn unfit_members(&self, view: &View) -> NodeSet {
+        let mut unfit = NodeSet::EMPTY;
+        for disk in &self.disks {
+            unfit = unfit.union(self.missing_keys(view, disk));
+        }
+        let Lead::Leading(leading) = &self.lead else { return unfit };
+        if self.now_ms - leading.plan.since_ms > self.suspect_ms() * 2 {
+            unfit = unfit.union(self.unacknowledged(view));
+        }
+        unfit.remove(self.me());
+        unfit
+    }
+
+    /// Is there a key of a life that the view does not know and the next one will not admit?
+    pub(super) fn foreign_lives(&self, view: &View, next_members: NodeSet) -> bool {
+        let cluster = self.settings.cluster;
+        let keys = self.disks.iter().flat_map(|disk| disk.keys.iter());
+        keys.filter_map(|key| key.owner(cluster)).any(|(node, life)| {
+            life > view.incarnations.of(node) && !(next_members.contains(node) && self.life(node) == life)
+        })
+    }
+
+    fn life(&self, node: NodeId) -> Incarnation {
+        if node == self.me() { self.incarnation } else { self.peers.of(node).incarnation }
+    }
+
+    /// A target forgot every key: the members that had registered must do it again, ordered by a view.
+    pub(super) fn lost_state_members(&self, view: &View) -> NodeSet {
+        if !self.disks.iter().any(|disk| disk.lost_state) {
+            return NodeSet::EMPTY;
+        }
+        view.members
+            .iter()
+            .filter(|node| {
+                *node == self.me()
+                    || self.peers.of(*node).heartbeat.is_some_and(|last| last.standing.contains(Standing::REGISTERED))
+            })
+            .collect()
+    }
+
+    /// Who is, or stays, under the order to register again in the next view.
+    pub(super) fn reregister_order(&self, base: Option<View>, members: NodeSet, victims: NodeSet) -> NodeSet {
+        let Some(base) = base else { return NodeSet::EMPTY };
+        let order = self.lost_state_members(&base);
+        let open: NodeSet = base
+            .reregister
+            .iter()
+            .filter(|node| victims.contains(*node) || (members.contains(*node) && !self.reported_again(&base, *node)))
+            .filter(|node| victims.contains(*node) || base.has_member(*node, self.life(*node)))
+            .collect();
+        open.union(order.intersection(members))
+    }
+
+    fn reported_again(&self, view: &View, node: NodeId) -> bool {
+        if node == self.me() {
+            return self.registered() && !self.disks.iter().any(|disk| disk.lost_state);
+        }
+        self.peers.of(node).report.is_some_and(|report| report.id >= view.id)
+    }
+
+    /// Has everyone under that order reported?
+    pub(super) fn all_reported(&self, view: &View) -> bool {
+        view.reregister.intersection(view.members).iter().all(|node| self.reported_again(view, node))
+    }
+
+    // ---- joiners ----------------------------------------------------------------------------------------------------
+
+    /// A member reports that its last REGISTER returned.
+    pub(super) fn report(&mut self, from: NodeId, id: ViewId, nonce: Nonce) {
+        self.peers.of_mut(from).report = Some(Report { id, nonce });
+        self.again = true;
+    }
+
+    /// Answers reports: fresh check and READ KEYS, both begun after the report had arrived.
+    fn look_at_joiners(&mut self, view: &View, actions: &mut Actions) {
+        let idle = self.with_leading(|leading| leading.joining.nodes.is_empty());
+        if idle {
+            let waiting: NodeSet = view
+                .members
+                .iter()
+                .filter(|node| *node != self.me())
+                .filter(|node| self.peers.of(*node).report.is_some_and(|report| report.id == view.id))
+                .collect();
+            if waiting.is_empty() {
+                return;
+            }
+            let marker = self.op;
+            for disk in &mut self.disks {
+                disk.keys_wanted_after = disk.keys_wanted_after.max(marker);
+            }
+            self.with_leading(|leading| leading.joining = JoinRound { nodes: waiting, check: Check::Idle, marker });
+            self.again = true;
+        }
+        if !self.checked(|leading| (&mut leading.joining.check, leading.round), actions) {
+            return;
+        }
+        let JoinRound { nodes, marker, .. } = self.with_leading(|leading| leading.joining.clone());
+        if !self.disks.iter().all(|disk| disk.keys_op > marker) {
+            return;
+        }
+        self.with_leading(|leading| leading.joining = JoinRound::default());
+        self.again = true;
+        for node in nodes.iter() {
+            let key = PrKey::new(self.settings.cluster, node, view.incarnations.of(node));
+            let on_all = self.disks.iter().all(|disk| disk.keys.contains(&key));
+            // Missing or not, this report is dealt with; a member that is still waiting reports again.
+            let report = if view.reregister.contains(node) {
+                self.peers.of(node).report
+            } else {
+                self.peers.of_mut(node).report.take()
+            };
+            if let Some(report) = report.filter(|report| on_all && report.id == view.id) {
+                let message = Message::JoinAnswer { id: view.id, nonce: report.nonce };
+                push(actions, Action::Send { to: NodeSet::of(node), message });
+            }
+        }
+    }
+
+    fn open_own_gate(&mut self, view: &View, actions: &mut Actions) {
+        if self.gate.is_none() && self.registered() && view.has_member(self.me(), self.incarnation) {
+            self.open_gate(view.id, actions);
+        }
+    }
+
+    /// The own key is on every data disk, and nothing of this life is in flight there.
+    pub(super) fn registered(&self) -> bool {
+        self.warm() && self.disks.iter().all(|disk| disk.registration == Registration::Done)
+    }
+}

@@ -1,0 +1,201 @@
+//! What this node is under the committed view: member or shut out, registered, its gate open or not.
+
+use super::data::Registration;
+use super::event::{Action, Actions, SelfFence};
+use super::leader::Lead;
+use super::node::{Node, push};
+use super::qdisk::OwnSlot;
+use super::trace::Trace;
+use crate::base::{NodeSet, Nonce, Phase, Proposal, View, ViewId};
+use crate::wire::Message;
+
+/// Seen in a view that excludes this node and may be committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ShutOut {
+    /// The view.
+    pub id: ViewId,
+    /// First seen.
+    pub since_ms: u64,
+    /// Good reads of the qdisk since.
+    pub reads: u32,
+}
+
+impl Node {
+    /// Learns that a view is committed or released.
+    pub(super) fn learn(&mut self, view: &View, phase: Phase, actions: &mut Actions) {
+        if phase < Phase::Committed || self.fenced.is_some() {
+            return;
+        }
+        if let Some(known) = &self.committed {
+            if view.id < known.id {
+                return;
+            }
+            if view.id == known.id {
+                return self.advance_phase(view, phase);
+            }
+        }
+        let member = view.has_member(self.me(), self.incarnation);
+        if !member && (self.warm() || view.condemns(self.me(), self.incarnation)) {
+            let reason = if self.warm() {
+                SelfFence::Evicted(view.id)
+            } else {
+                SelfFence::Overtaken(view.incarnations.of(self.me()))
+            };
+            return self.self_fence(reason, actions);
+        }
+        self.promise_term(view.id.term, actions);
+        if self.accepted.is_none_or(|held| held.view.id < view.id) {
+            self.accepted = Some(Proposal { view: *view, base: None });
+            self.phase = phase;
+        }
+        if self.accepted.is_some_and(|held| held.view.id == view.id) {
+            self.phase = self.phase.max(phase);
+        }
+        let ordered_before = self.committed.is_some_and(|known| known.reregister.contains(self.me()));
+        self.committed = Some(*view);
+        self.committed_phase = phase;
+        self.shut_out = None;
+        self.touch_slot();
+        self.again = true;
+        self.trace(Trace::Committed(view.id, view.members));
+        if phase == Phase::Released {
+            self.trace(Trace::Released(view.id, view.members));
+        }
+        if member {
+            self.become_member(view, ordered_before, actions);
+        }
+    }
+
+    fn advance_phase(&mut self, view: &View, phase: Phase) {
+        if phase <= self.committed_phase {
+            return;
+        }
+        self.committed_phase = phase;
+        if self.accepted.is_some_and(|held| held.view.id == view.id) {
+            self.phase = self.phase.max(phase);
+        }
+        self.touch_slot();
+        self.again = true;
+        self.trace(Trace::Released(view.id, view.members));
+    }
+
+    fn become_member(&mut self, view: &View, ordered_before: bool, actions: &mut Actions) {
+        if self.admitted.is_none() {
+            self.admitted = Some(view.id);
+        }
+        if !view.holds_qdisk && self.qdisk.own == OwnSlot::Unreadable {
+            // Whatever the lost slot promised is below this view, which was committed without the qdisk.
+            self.qdisk.own = OwnSlot::Carried;
+        }
+        if view.reregister.contains(self.me()) && !ordered_before {
+            self.reregistered_under = view.id;
+            for disk in &mut self.disks {
+                disk.registration = Registration::No;
+            }
+        }
+        // Everything older is stopped here before the coordinator hears of it.
+        self.stopped = view.id;
+        if let Some(coordinator) = view.coordinator().filter(|coordinator| *coordinator != self.me()) {
+            push(actions, Action::Send { to: NodeSet::of(coordinator), message: Message::Ack { id: view.id } });
+        }
+    }
+
+    /// A view that may be committed shuts this node out.
+    pub(super) fn notice_shut_out(&mut self, id: ViewId) {
+        if self.shut_out.is_some_and(|seen| seen.id == id) {
+            return;
+        }
+        self.shut_out = Some(ShutOut { id, since_ms: self.now_ms, reads: 0 });
+        self.trace(Trace::ShutOut(id));
+        self.qdisk.wanted = self.settings.qdisk.is_some();
+    }
+
+    /// The look: is it certain by now that this node is out?
+    pub(super) fn look_at_membership(&mut self, actions: &mut Actions) {
+        let Some(seen) = self.shut_out else { return };
+        let wait_ms = 2 * self.disk_interval_ms();
+        let read_again = seen.reads >= 2 || !self.qdisk_usable();
+        if self.now_ms - seen.since_ms >= wait_ms && read_again {
+            self.self_fence(SelfFence::ShutOut(seen.id), actions);
+        }
+    }
+
+    /// After a read of the qdisk: does a slot, or the eviction block, show a view that leaves this life out?
+    pub(super) fn weigh_evidence(&mut self, hint: Option<ViewId>) {
+        if self.incarnation == crate::base::Incarnation::NONE {
+            return;
+        }
+        let known = self.committed.map_or(ViewId::ZERO, |view| view.id);
+        let (me, life, warm) = (self.me(), self.incarnation, self.warm());
+        let excludes = |view: &View| view.condemns(me, life) || (warm && !view.has_member(me, life));
+        let seen = self
+            .settings
+            .nodes
+            .iter()
+            .filter(|node| *node != me)
+            .filter_map(|node| self.peers.of(node).slot.as_ref())
+            .filter(|slot| slot.phase == Phase::Accepted)
+            .filter_map(|slot| slot.accepted.as_ref().filter(|held| held.view.id > known && excludes(&held.view)))
+            .filter(|held| self.effective(held, Phase::Accepted).is_some_and(|view| view.id == held.view.id))
+            .map(|held| held.view.id)
+            .chain(hint.filter(|id| *id > known))
+            .max();
+        match seen {
+            Some(id) => {
+                self.notice_shut_out(id);
+                if let Some(shut_out) = &mut self.shut_out {
+                    shut_out.reads = shut_out.reads.saturating_add(1);
+                }
+            }
+            None => self.shut_out = None,
+        }
+    }
+
+    /// With every heartbeat until the answer comes: the own key is on every disk.
+    pub(super) fn repeat_report(&mut self, actions: &mut Actions) {
+        let Some(view) = self.committed.filter(|view| view.has_member(self.me(), self.incarnation)) else { return };
+        let due = self.gate.is_none() || view.reregister.contains(self.me());
+        let Some(coordinator) = view.coordinator().filter(|coordinator| *coordinator != self.me()) else { return };
+        if !due || !self.registered() {
+            return;
+        }
+        if self.join_nonce == Nonce(0) {
+            self.join_nonce = Nonce(1 + self.draw(u64::from(u32::MAX)));
+        }
+        let message = Message::Registered { id: view.id, nonce: self.join_nonce };
+        push(actions, Action::Send { to: NodeSet::of(coordinator), message });
+    }
+
+    /// The coordinator made sure, after our report, that it was not superseded and that our key is on every disk.
+    pub(super) fn join_answer(&mut self, id: ViewId, nonce: Nonce, actions: &mut Actions) {
+        let Some(view) = self.committed.filter(|view| view.has_member(self.me(), self.incarnation)) else { return };
+        let current = view.id == id && self.promised <= id.term && self.shut_out.is_none();
+        if !current || nonce != self.join_nonce || !self.registered() {
+            return;
+        }
+        self.advance_phase(&view, Phase::Released);
+        if self.gate.is_none() {
+            self.open_gate(id, actions);
+        }
+    }
+
+    pub(super) fn open_gate(&mut self, id: ViewId, actions: &mut Actions) {
+        debug_assert!(self.committed_phase == Phase::Released && self.registered());
+        self.gate = Some(id);
+        self.touch_slot();
+        self.trace(Trace::GateOpened(id));
+        push(actions, Action::OpenGate { view: id });
+    }
+
+    /// May this node REGISTER now? Members of a committed view do, released or not: somebody must be able to fence. When a
+    /// target lost its state, the coordinator waits until every member knows the order, or they would take the missing
+    /// key for a fence.
+    pub(super) fn may_register(&self) -> bool {
+        let Some(view) = self.committed.filter(|view| view.has_member(self.me(), self.incarnation)) else {
+            return false;
+        };
+        let ordered = view.reregister.contains(self.me());
+        let leads = matches!(self.lead, Lead::Leading(_));
+        self.shut_out.is_none() && (!ordered || !leads || self.unacknowledged(&view).is_empty())
+    }
+}
