@@ -12,7 +12,7 @@ use super::{Incarnation, NodeId, NodeSet};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Term {
     /// Grows with every attempt to become coordinator.
-    pub counter: u32,
+    pub counter: u64,
     /// The proposer; the coordinator of every view of this term. `None` only in `Term::ZERO`.
     pub node: Option<NodeId>,
     /// The proposer's life.

@@ -60,7 +60,9 @@ impl Node {
             let message = Message::Refuse { term: id.term, promised: self.promised };
             return push(actions, Action::Send { to: NodeSet::of(from), message });
         }
-        if !self.take(proposal, actions) {
+        // A fresh check of the view in force may find an acceptor whose latest proposal was withdrawn since.
+        let in_force = self.committed.is_some_and(|view| view.id == id);
+        if !in_force && !self.take(proposal, actions) {
             return;
         }
         self.answer(Answer { to: from, version: self.version, what: Asked::Accept { round, id } });

@@ -40,7 +40,10 @@ impl Node {
         if !writable {
             return self.read_qdisk(None, actions);
         }
-        self.qdisk.sequence += 1;
+        if !self.qdisk.repeat {
+            self.qdisk.sequence += 1;
+        }
+        self.qdisk.repeat = true;
         let op = self.next_op();
         self.qdisk.in_flight = Some((op, InFlight::Slot(self.version), self.now_ms));
         push(actions, Action::QdiskWrite { op, not_after_ms: self.not_after_ms(), slot: self.own_slot() });
@@ -100,6 +103,7 @@ impl Node {
         let Some((what, in_time)) = self.qdisk_back(op) else { return };
         match (what, result) {
             (InFlight::Slot(version), Ok(())) if in_time => {
+                self.qdisk.repeat = false;
                 self.qdisk.written = self.qdisk.written.max(version);
                 self.again = true;
                 self.read_qdisk(Some(version), actions);
@@ -317,7 +321,7 @@ impl Node {
                 let aptpl = disk.probe.persist == Some(true);
                 Some(PrCommand::Register { key, aptpl })
             }
-            Registration::No | Registration::Done | Registration::Sent => None,
+            Registration::No | Registration::Done | Registration::Sent | Registration::Ordered(_) => None,
             Registration::Good(op) if disk.keys_op < op => Some(PrCommand::ReadKeys),
             Registration::Good(_) if disk.reservation_op < disk.keys_op => Some(PrCommand::ReadReservation),
             Registration::Good(_) => Some(PrCommand::Reserve { key }),
@@ -390,13 +394,19 @@ impl Node {
 
     fn keys_read(&mut self, index: usize, op: Op, actions: &mut Actions) {
         let own = self.own_key();
-        let disk = &self.disks[index];
+        let disk = &mut self.disks[index];
+        let there = disk.keys.contains(&own);
+        if matches!(disk.registration, Registration::Ordered(after) if after < op) {
+            // Only where the key is really gone is there anything to register again.
+            disk.registration = if there { Registration::Good(op) } else { Registration::No };
+            disk.lost_state = false;
+        }
         let expected = match disk.registration {
             Registration::Done => true,
             Registration::Good(registered) => registered < op,
-            Registration::No | Registration::Sent => false,
+            Registration::No | Registration::Sent | Registration::Ordered(_) => false,
         };
-        if !expected || disk.keys.contains(&own) {
+        if !expected || there {
             return;
         }
         // A fence leaves the key of whoever fenced. A target that forgot everything leaves none at all, and takes
@@ -414,7 +424,7 @@ impl Node {
         let disk = &mut self.disks[index];
         let held = disk.reservation.is_some_and(|held| held.kind == TYPE_WERO);
         match disk.registration {
-            Registration::Good(registered) if registered < disk.keys_op && held => {
+            Registration::Good(registered) if registered <= disk.keys_op && held => {
                 disk.registration = Registration::Done;
                 if self.registered() {
                     self.touch_slot();

@@ -15,6 +15,8 @@ pub enum Registration {
     No,
     /// A REGISTER may have been carried out.
     Sent,
+    /// A view orders a new registration where the target forgot the old one: keys read after this command tell.
+    Ordered(Op),
     /// GOOD came back; the key was not read back yet.
     Good(Op),
     /// The key was read back, and there is a reservation.

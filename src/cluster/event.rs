@@ -148,7 +148,8 @@ pub struct Boot {
     pub nonce: Nonce,
     /// Kernel boot id.
     pub boot_id: u128,
-    /// Seconds of the wall clock: one lower bound of the incarnation.
+    /// Seconds of the wall clock: one lower bound of the incarnation. 0 if the clock is not set: then only the qdisk can
+    /// tell this node's earlier lives.
     pub clock_s: u32,
     /// Also the seed of the random back-off.
     pub random: u64,

@@ -59,14 +59,14 @@ pub struct Plan {
     pub since_ms: u64,
     /// After the last own REGISTER and before the first PREEMPT.
     pub before_fencing: Check,
+    /// That check is done, and the markers below were set: a proof is never older than it.
+    pub fencing: bool,
     /// Per disk: keys must be read by a command numbered above this.
     pub markers: [Op; DATA_DISKS_MAX],
-    /// Per disk: proven.
-    pub proven: [bool; DATA_DISKS_MAX],
     /// Nodes one of whose keys was seen and preempted for this view.
     pub preempted: NodeSet,
-    /// All disks proven.
-    pub all_proven: bool,
+    /// Every disk was proven at least once.
+    pub was_proven: bool,
     /// Between proof and release.
     pub before_release: Check,
 }
@@ -78,10 +78,10 @@ impl Plan {
             id,
             since_ms: now_ms,
             before_fencing: Check::Idle,
+            fencing: false,
             markers: [0; DATA_DISKS_MAX],
-            proven: [false; DATA_DISKS_MAX],
             preempted: NodeSet::EMPTY,
-            all_proven: false,
+            was_proven: false,
             before_release: Check::Idle,
         }
     }
@@ -130,7 +130,7 @@ impl Node {
         }
         if !self.plan_proves(&view, actions) {
             let late = self.now_ms - self.plan().since_ms > u64::from(self.settings.timing.fence_timeout_ms);
-            if late && self.fenced.is_none() && !self.plan().all_proven {
+            if late && self.fenced.is_none() && !self.plan().was_proven {
                 self.trace(Trace::CannotFence);
                 self.cannot_fence_until_ms = self.now_ms + u64::from(self.settings.timing.fence_timeout_ms);
                 self.step_down(actions);
@@ -175,46 +175,37 @@ impl Node {
         if node == self.me() { self.stopped } else { self.peers.of(node).stopped }
     }
 
-    /// Registration, first check, fence and proof. True once every disk is proven.
+    /// Registration, first check, fence and proof. True while the latest reads of every disk prove the view.
     fn plan_proves(&mut self, view: &View, actions: &mut Actions) -> bool {
-        if self.plan().all_proven {
-            return true;
-        }
         // The check must come after the last own REGISTER: either it sees a newer ballot, or the newer view's prepare, and
         // so its proof, comes after our key and removes it.
         if !self.registered() || !self.checked(|leading| (&mut leading.plan.before_fencing, leading.round), actions) {
             return false;
         }
+        if !self.plan().fencing {
+            let op = self.op;
+            let plan = self.plan_mut();
+            plan.fencing = true;
+            plan.markers = [op; DATA_DISKS_MAX];
+        }
         for disk in 0..self.disks.len() {
-            if self.plan().proven[disk] {
-                continue;
-            }
             match self.proof(view, disk) {
-                Proof::Done => {
-                    self.plan_mut().proven[disk] = true;
-                    self.again = true;
-                }
-                Proof::KeyGone => {
-                    self.self_fence(SelfFence::KeyGone { disk: disk as u8 }, actions);
-                    return false;
-                }
+                Proof::Done => continue,
+                Proof::KeyGone => self.self_fence(SelfFence::KeyGone { disk: disk as u8 }, actions),
                 Proof::Foreign(key) => self.trace(Trace::ForeignKey { disk: disk as u8, key }),
                 Proof::Command(_) | Proof::Wait => {}
             }
-            // The first disk decides a race; the others follow.
-            if !self.plan().proven[disk] {
-                return false;
-            }
+            return false;
         }
         // A REGISTER ordered after a target lost its state may still be on its way: its absence proves nothing.
         let doubtful = view.victims.intersection(view.reregister).without(self.plan().preempted);
-        let doubtful = doubtful.iter().any(|node| self.peers.of(node).incarnation <= view.incarnations.of(node));
-        if doubtful {
+        if doubtful.iter().any(|node| self.peers.of(node).incarnation <= view.incarnations.of(node)) {
             return false;
         }
-        self.plan_mut().all_proven = true;
-        self.trace(Trace::Proven(view.id));
-        self.again = true;
+        if !self.plan().was_proven {
+            self.plan_mut().was_proven = true;
+            self.trace(Trace::Proven(view.id));
+        }
         true
     }
 
@@ -266,9 +257,9 @@ impl Node {
     /// The next command that the proof asks of a disk, if it is this node's to prove.
     pub(super) fn proof_command(&self, index: usize) -> Option<PrCommand> {
         let view = self.led_view().filter(|_| self.committed_phase < Phase::Released)?;
-        let plan = self.plan();
-        let turn = plan.proven.iter().take(index).all(|proven| *proven) && !plan.proven[index];
-        if !turn || plan.before_fencing != Check::Done || !self.registered() {
+        // The first disk decides a race; the others follow.
+        let turn = (0..index).all(|earlier| matches!(self.proof(&view, earlier), Proof::Done));
+        if !turn || !self.plan().fencing || !self.registered() {
             return None;
         }
         match self.proof(&view, index) {
@@ -282,7 +273,6 @@ impl Node {
         let owner = victim.owner(self.settings.cluster);
         if let Lead::Leading(leading) = &mut self.lead {
             leading.plan.markers[index] = leading.plan.markers[index].max(op);
-            leading.plan.proven[index] = false;
             if good && let Some((node, _)) = owner {
                 leading.plan.preempted.insert(node);
             }

@@ -129,7 +129,8 @@ impl Node {
 
     /// May this node ask for the qdisk's votes?
     pub(super) fn may_claim_qdisk(&self) -> bool {
-        self.qdisk_usable() && self.qdisk_adopted() && self.score_ok()
+        let readable = self.qdisk.good.is_some_and(|cycle| !cycle.unreadable);
+        self.qdisk_usable() && readable && self.qdisk_adopted() && self.score_ok()
     }
 
     /// The coordinator of the committed view, if it is this node and leads, or is heard and says it has quorum.
@@ -162,7 +163,7 @@ impl Node {
     fn qdisk_counts_through(&self, view: &View) -> bool {
         match view.coordinator() {
             Some(coordinator) if coordinator == self.me() => {
-                matches!(self.lead, Lead::Leading(_)) && self.qdisk_usable() && self.score_ok()
+                matches!(self.lead, Lead::Leading(_)) && self.may_claim_qdisk()
             }
             Some(coordinator) => {
                 let peer = self.peers.of(coordinator);
@@ -230,6 +231,7 @@ impl Node {
         }
         if !self.disks.iter().all(super::data::DataDisk::usable)
             || self.waits_for_company()
+            || self.coordinator_lives_on_disk()
             || !self.could_be_quorate()
             || self.owes_head_start(since_ms)
         {
@@ -270,11 +272,29 @@ impl Node {
         Some(before.count() as u64)
     }
 
-    /// A cold node of a cluster that is just being started waits a while for the others, so that one view admits them all.
+    /// A cold node of a cluster that is just being started waits a while for the others, so that one view admits them all;
+    /// and in any case until whoever lives must have shown it, on the network and on the qdisk.
     fn waits_for_company(&self) -> bool {
         let all = self.settings.nodes.is_subset(self.hears());
         let waited_ms = self.now_ms - self.started_ms;
-        !self.warm() && !all && waited_ms < u64::from(self.settings.timing.join_wait_ms)
+        let silence_ms = (self.fresh_ms() + self.disk_interval_ms()).max(self.suspect_ms());
+        !self.warm() && !all && waited_ms < u64::from(self.settings.timing.join_wait_ms).max(silence_ms)
+    }
+
+    /// Does the qdisk show that the coordinator of the committed view lives and has quorum? A newcomer that does not hear
+    /// it, and the weaker side of a split, must not take over from it.
+    fn coordinator_lives_on_disk(&self) -> bool {
+        let Some(view) = self.committed else { return false };
+        let Some(coordinator) = view.coordinator().filter(|coordinator| *coordinator != self.me()) else {
+            return false;
+        };
+        let Some(slot) = self.peers.of(coordinator).slot else { return false };
+        self.qdisk_usable()
+            && self.peers.fresh_slots(self.now_ms, self.fresh_ms()).contains(coordinator)
+            && view.has_member(coordinator, slot.incarnation)
+            && slot.standing.contains(Standing::QUORATE)
+            && !slot.standing.contains(Standing::CANNOT_FENCE)
+            && (!self.warm() || self.stronger_partition().is_some())
     }
 
     /// Would the nodes in sight and the qdisk be a quorum if all of them said yes?
@@ -352,6 +372,11 @@ impl Node {
 
     fn prepare_now(&mut self, actions: &mut Actions) {
         self.counter_seen = self.counter_seen.max(self.promised.counter) + 1;
+        if !self.may_claim_qdisk() {
+            // Nodes that all rebooted remember no term: what grows all the same is the highest life in sight.
+            let lives = self.hears().iter().map(|node| u64::from(self.life_of(node).0)).max().unwrap_or(0);
+            self.counter_seen = self.counter_seen.max(lives << 24);
+        }
         let term = Term { counter: self.counter_seen, node: Some(self.me()), incarnation: self.incarnation };
         self.promise_term(term, actions);
         self.trace(Trace::Proposing(term));
@@ -689,6 +714,10 @@ impl Node {
             }
         }
         if !is_quorum(&self.settings, ballot, false) {
+            // A cold node's acceptance counts only under a term that it promised: ask for a new one.
+            if self.could_be_quorate() && self.now_ms >= self.backoff_until_ms {
+                self.prepare_now(actions);
+            }
             return;
         }
         let Lead::Leading(leading) = core::mem::replace(&mut self.lead, Lead::Idle) else { return };

@@ -83,14 +83,12 @@ impl Node {
         if self.admitted.is_none() {
             self.admitted = Some(view.id);
         }
-        if !view.holds_qdisk && self.qdisk.own == OwnSlot::Unreadable {
-            // Whatever the lost slot promised is below this view, which was committed without the qdisk.
-            self.qdisk.own = OwnSlot::Carried;
-        }
         if view.reregister.contains(self.me()) && !ordered_before {
             self.reregistered_under = view.id;
-            for disk in &mut self.disks {
-                disk.registration = Registration::No;
+            let op = self.op;
+            for disk in self.disks.iter_mut().filter(|disk| disk.registration == Registration::Done) {
+                disk.registration = Registration::Ordered(op);
+                disk.keys_wanted_after = disk.keys_wanted_after.max(op);
             }
         }
         // Everything older is stopped here before the coordinator hears of it.
@@ -112,9 +110,21 @@ impl Node {
 
     /// The look: is it certain by now that this node is out?
     pub(super) fn look_at_membership(&mut self, actions: &mut Actions) {
+        let without_qdisk =
+            self.committed.is_some_and(|view| !view.holds_qdisk && view.has_member(self.me(), self.incarnation));
+        if without_qdisk && self.qdisk.own == OwnSlot::Unreadable {
+            // Whatever the lost slot promised is below this view, which was committed without the qdisk.
+            self.qdisk.own = OwnSlot::Carried;
+            self.qdisk.wanted = true;
+        }
         let Some(seen) = self.shut_out else { return };
         let wait_ms = 2 * self.disk_interval_ms();
         let read_again = seen.reads >= 2 || !self.qdisk_usable();
+        // A proposer that is heard tells what became of its proposal; guessing is for when nobody can be asked.
+        if seen.id.term.node.is_some_and(|node| self.peers.of(node).alive) {
+            self.shut_out = None;
+            return;
+        }
         if self.now_ms - seen.since_ms >= wait_ms && read_again {
             self.self_fence(SelfFence::ShutOut(seen.id), actions);
         }
@@ -137,6 +147,7 @@ impl Node {
             .filter(|slot| slot.phase == Phase::Accepted)
             .filter_map(|slot| slot.accepted.as_ref().filter(|held| held.view.id > known && excludes(&held.view)))
             .filter(|held| self.effective(held, Phase::Accepted).is_some_and(|view| view.id == held.view.id))
+            .filter(|held| !self.proposer_moved_on(held.view.id))
             .map(|held| held.view.id)
             .chain(hint.filter(|id| *id > known))
             .max();
@@ -149,6 +160,17 @@ impl Node {
             }
             None => self.shut_out = None,
         }
+    }
+
+    /// Does the slot of the very life that proposed this view show that it went on to something not built on it? Then it
+    /// gave the view up, even if an acceptor has not heard of that.
+    fn proposer_moved_on(&self, id: ViewId) -> bool {
+        let Some(slot) = id.term.node.and_then(|node| self.peers.of(node).slot.as_ref()) else { return false };
+        slot.incarnation == id.term.incarnation
+            && slot
+                .accepted
+                .as_ref()
+                .is_some_and(|held| held.view.id != id && held.base.is_none_or(|base| base.id != id))
     }
 
     /// With every heartbeat until the answer comes: the own key is on every disk.

@@ -13,7 +13,7 @@ use super::event::{Action, Actions, Boot, Event, Op, SelfFence, Settings};
 use super::leader::Lead;
 use super::liveness::{Peers, Session, suspect_ms};
 use super::member::ShutOut;
-use super::qdisk::Qdisk;
+use super::qdisk::{OwnSlot, Qdisk};
 use super::trace::Trace;
 use crate::base::limits::{DATA_DISKS_MAX, NODES_MAX};
 use crate::base::trace::Ring;
@@ -69,7 +69,7 @@ pub struct Node {
     pub(super) cannot_fence_until_ms: u64,
     pub(super) leaderless_since_ms: Option<u64>,
     pub(super) split_since_ms: Option<u64>,
-    pub(super) counter_seen: u32,
+    pub(super) counter_seen: u64,
 }
 
 impl Node {
@@ -401,7 +401,8 @@ impl Node {
         let asked_peers = waited_ms >= u64::from(self.settings.timing.heartbeat_ms) * 2;
         let asked_disks = (self.settings.qdisk.is_none() || self.qdisk.tried)
             && self.disks.iter().all(|disk| disk.keys_op > 0 || disk.error.is_some());
-        if !asked_peers || !(asked_disks || waited_ms >= self.io_timeout_ms()) {
+        let waited = asked_disks || waited_ms >= self.io_timeout_ms();
+        if !asked_peers || !(if self.boot.clock_s > 0 { waited } else { self.own_past_is_known() }) {
             return;
         }
         let cluster = self.settings.cluster;
@@ -417,6 +418,13 @@ impl Node {
         self.next_heartbeat_ms = self.now_ms;
         self.again = true;
         self.trace(Trace::Started(self.incarnation));
+    }
+
+    /// A machine without a clock depends on what the qdisk remembers of its lives: the keys of an evicted one are gone.
+    pub(super) fn own_past_is_known(&self) -> bool {
+        self.settings.qdisk.is_some()
+            && self.qdisk.own != OwnSlot::Unread
+            && self.disks.iter().all(|disk| disk.keys_op > 0)
     }
 
     fn send_heartbeats(&mut self, actions: &mut Actions) {

@@ -55,6 +55,8 @@ pub struct Qdisk {
     pub own: OwnSlot,
     /// Sequence of the own slot's last write.
     pub sequence: u64,
+    /// That write failed. The next one repeats its sequence, and so its copy: the other one still holds the ballot.
+    pub repeat: bool,
     /// Life that wrote the own slot before us.
     pub previous: Incarnation,
     /// The last good cycle.
@@ -90,6 +92,7 @@ impl Qdisk {
             wanted: true,
             own: OwnSlot::Unread,
             sequence: 0,
+            repeat: false,
             previous: Incarnation::NONE,
             good: None,
             began_ms: now_ms,

@@ -82,6 +82,8 @@ pub enum Waiting {
     Nothing,
     /// The first reads and the first heartbeats.
     Startup,
+    /// The machine's clock is not set, and no qdisk could be read that remembers this node's earlier lives.
+    Clock,
     /// Votes: so many are in sight, so many are needed.
     Votes {
         /// In sight.
@@ -272,7 +274,8 @@ impl Node {
     /// The first thing that is missing, in the order in which an admin would look.
     fn waiting_for(&self) -> Waiting {
         if self.incarnation == Incarnation::NONE {
-            return Waiting::Startup;
+            let blind = self.boot.clock_s == 0 && !self.own_past_is_known();
+            return if blind { Waiting::Clock } else { Waiting::Startup };
         }
         for (index, data) in self.disks.iter().enumerate() {
             let disk = index as u8;

@@ -25,7 +25,8 @@ pub struct Slot {
     pub nonce: Nonce,
     /// Kernel boot id (/proc/sys/kernel/random/boot_id) of that life.
     pub boot_id: u128,
-    /// Rises by one with every write of this node, over all its lives.
+    /// Rises by one with every write of this node that succeeded, over all its lives. A failed write is repeated with the
+    /// same number, so that it goes to the same copy.
     pub sequence: u64,
     /// Highest term promised (Disk Paxos mbal).
     pub promised: Term,
