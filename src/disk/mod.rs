@@ -3,10 +3,29 @@
 //! | bytes from the start of the disk | content |
 //! |---|---|
 //! | 0 .. U | header |
-//! | (1 + 2(n-1)) U and the next U | slot of node n, two copies written in turn |
-//! | (1 + 128 + (n-1)) U | eviction block of victim n |
+//! | (1 + 3(n-1)) U and the next U | slot of node n, two copies written in turn |
+//! | (3 + 3(n-1)) U | eviction block of victim n |
 //!
-//! U = max(1024, logical sector size): one record never shares a sector with another writer's.
+//! U = max(1024, logical sector size): one record never shares a sector with another writer's. A node's three records lie
+//! side by side, so that one contiguous read up to the highest configured node has everything.
+//!
+//! docs/qdisk-format.md has every field; [`layout`] is where the table above is code.
+
+pub mod eviction;
+pub mod header;
+pub mod image;
+pub mod layout;
+mod record;
+pub mod signature;
+pub mod slot;
+mod standing;
+mod views;
+
+pub use header::Header;
+pub use image::{Expect, decode_image};
+pub use layout::Unit;
+pub use record::RecordError;
+pub use signature::Signature;
 
 use crate::base::limits::NODES_MAX;
 use crate::base::{ClusterId, Incarnation, NodeId, NodeSet, Nonce, Phase, Proposal, Term, ViewId};
@@ -92,6 +111,15 @@ pub struct Image {
     pub slots: [SlotRead; NODES_MAX],
     /// The eviction block of node n, if it holds a valid one.
     pub evictions: [Option<Eviction>; NODES_MAX],
+}
+
+impl Image {
+    /// Before the first read: no header, nothing written.
+    pub const EMPTY: Image = Image {
+        header: Err(HeaderFault::NotAQdisk),
+        slots: [SlotRead::Empty; NODES_MAX],
+        evictions: [None; NODES_MAX],
+    };
 }
 
 /// What the core needs of the header.
