@@ -18,8 +18,12 @@
 #![cfg_attr(not(feature = "agent"), no_std)]
 
 pub mod base;
+#[cfg(feature = "agent")]
+pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod disk;
+#[cfg(feature = "agent")]
+pub mod drv;
 pub mod scsi;
 pub mod wire;

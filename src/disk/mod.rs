@@ -15,7 +15,7 @@ pub mod eviction;
 pub mod header;
 pub mod image;
 pub mod layout;
-mod record;
+pub mod record;
 pub mod signature;
 pub mod slot;
 mod standing;

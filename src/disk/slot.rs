@@ -12,7 +12,8 @@ use super::views::{TermBytes, ViewBytes};
 use super::{Slot, SlotRead, Standing};
 use crate::base::{ClusterId, Incarnation, NodeId, NodeSet, Nonce, Phase, Proposal};
 
-const MAGIC: &[u8; 4] = b"QSLT";
+/// First bytes of a slot copy.
+pub const MAGIC: &[u8; 4] = b"QSLT";
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]

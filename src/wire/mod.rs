@@ -1,5 +1,14 @@
 //! L1: what nodes say to each other.
+//!
+//! A [`Message`] travels in an [`Envelope`], one per UDP datagram. [`seal`] makes a frame, and a [`Gate`] is the only way
+//! back: what it lets through was sent by a configured peer that has the cluster's key, in that peer's present life as far
+//! as can be known, and not seen before.
 
+pub mod envelope;
+pub mod gate;
 pub mod message;
+mod text;
 
+pub use envelope::{Envelope, Key, Sequences, seal};
+pub use gate::{Drops, Gate, Opened, Refusal};
 pub use message::{Heartbeat, Message};

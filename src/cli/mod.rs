@@ -1,0 +1,3 @@
+//! L5: commands.
+
+pub mod qdisk;
