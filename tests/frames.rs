@@ -85,16 +85,8 @@ fn golden_frames_and_their_text() {
         assert!(!message.to_string().contains('\n'));
         text += &format!("{message}\n");
     }
-    golden_text(&text);
+    golden_text("messages.txt", &text);
     assert_eq!(gate.drops().iter().map(|(_, count)| count).sum::<u64>(), 0);
-}
-
-fn golden_text(text: &str) {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/messages.txt");
-    if std::env::var_os("REWRITE").is_some() {
-        std::fs::write(path, text).unwrap();
-    }
-    assert_eq!(text, std::fs::read_to_string(path).unwrap());
 }
 
 #[test]

@@ -150,6 +150,7 @@ pub enum HeaderFault {
 
 /// The two copies of a node's slot, judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(clippy::large_enum_variant)] // boxing needs a heap
 pub enum SlotRead {
     /// Both copies are zero: never written since format.
     Empty,

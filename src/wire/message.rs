@@ -7,6 +7,7 @@ use crate::disk::Standing;
 
 /// Everything one node can say to another. Sender, its life, its nonce and the receiver's nonce are in the envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[allow(clippy::large_enum_variant)] // boxing needs a heap
 pub enum Message {
     /// Sent to every configured peer all the time.
     Heartbeat(Heartbeat),

@@ -135,15 +135,20 @@ impl Noise {
     }
 }
 
-/// Compares with tests/golden/`name`.hex; `REWRITE=1` writes the file, and the diff is reviewed.
+/// Compares bytes with tests/golden/`name`.hex.
 pub fn golden(name: &str, bytes: &[u8]) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name).with_extension("hex");
-    let text = hex(bytes);
+    golden_text(&format!("{name}.hex"), &hex(bytes));
+}
+
+/// Compares with a file of tests/golden; `REWRITE=1` writes it, and the diff is reviewed. If the format changed, its
+/// version has to.
+pub fn golden_text(name: &str, text: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
     if std::env::var_os("REWRITE").is_some() {
-        std::fs::write(&path, &text).unwrap();
+        std::fs::write(&path, text).unwrap();
     }
     let wanted = std::fs::read_to_string(&path).expect("a golden file; REWRITE=1 makes it");
-    assert_eq!(text, wanted, "{name}: the format changed. If that is meant, raise its version and use REWRITE=1");
+    assert_eq!(text, wanted, "{name} changed");
 }
 
 /// Sixteen bytes a line behind their offset; lines of zeros are left out; the last line is the length.

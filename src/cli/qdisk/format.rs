@@ -174,10 +174,13 @@ pub fn format(wanted: &Wanted, ask: impl FnOnce(&str) -> bool) -> Result<Formatt
     let unit = file.unit().map_err(|error| FormatError::Unfit(wanted.device.clone(), error))?;
     let (mut found, in_tail) = signatures(&file).map_err(disk)?;
     let area = read_area(&file, unit).map_err(disk)?;
-    let nodes = if ours(&area, unit) { watch(&file, unit, &area).map_err(disk)? } else { NodeSet::EMPTY };
-    if !nodes.is_empty() && !found.contains(&Signature::Quorate) {
-        // Its header is gone and its nodes are not.
-        found.push(Signature::Quorate);
+    let mut nodes = NodeSet::EMPTY;
+    if ours(&area, unit) {
+        nodes = watch(&file, unit, &area).map_err(disk)?;
+        if !found.contains(&Signature::Quorate) {
+            // Its header is gone and its slots are not: the promises in them may still be wanted.
+            found.push(Signature::Quorate);
+        }
     }
     refuse(wanted, &found, &describe(nodes, &file).map_err(disk)?)?;
     if !ask(&question(wanted, &file, &found, nodes, &area)) {
