@@ -160,6 +160,9 @@ pub fn at_start(head: &[u8]) -> heapless::Vec<Signature, 8> {
 }
 
 /// What is known in the last bytes of a disk of `disk_bytes`; `tail` ends where the disk ends.
+///
+/// # Panics
+/// If `tail` is longer than the disk.
 pub fn at_end(tail: &[u8], disk_bytes: u64) -> Option<Signature> {
     let start = disk_bytes - tail.len() as u64;
     let at = |offset: Option<u64>, bytes: &[u8]| {

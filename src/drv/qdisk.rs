@@ -42,21 +42,19 @@ impl Qdisk {
     /// again with the same sequence, because the next one belongs to the copy that is still good.
     ///
     /// # Panics
-    /// If the slot is not of a node and cluster of the configuration.
+    /// If the slot is of another cluster.
     pub fn write_slot(&mut self, slot: &Slot) -> Result<(), BlockError> {
         assert_eq!(slot.cluster, self.expect.cluster, "a slot of another cluster is never written");
-        assert!(self.expect.nodes.contains(slot.node), "only configured nodes have a slot");
         let copy = slot::encode(slot, record_mut(&mut self.record));
         self.file.write_at(&self.record, self.unit.slot_offset(slot.node, copy) as u64)
     }
 
-    /// Writes a victim's eviction block.
+    /// Writes a victim's eviction block. The victim may be a node that the configuration has dropped: it reads its own.
     ///
     /// # Panics
-    /// If the eviction is not of a cluster and node of the configuration.
+    /// If the eviction is of another cluster.
     pub fn write_eviction(&mut self, eviction: &Eviction) -> Result<(), BlockError> {
         assert_eq!(eviction.cluster, self.expect.cluster, "an eviction of another cluster is never written");
-        assert!(self.expect.nodes.contains(eviction.victim), "only configured nodes have an eviction block");
         eviction::encode(eviction, record_mut(&mut self.record));
         self.file.write_at(&self.record, self.unit.eviction_offset(eviction.victim) as u64)
     }

@@ -320,10 +320,8 @@ fn verify(wanted: &Wanted, file: &BlockFile, unit: Unit) -> Result<(), FormatErr
     };
     // A node that lives through a forced format goes on writing, and stops when it reads the new header. Valid slots are its
     // right; anything else is not what we wrote.
-    let odd: NodeSet = NodeSet(u64::MAX)
-        .iter()
-        .filter(|node| !blank(node) && !(wanted.force && matches!(image.slots[node.index()], SlotRead::Valid(_))))
-        .collect();
+    let lives = |node: &crate::base::NodeId| matches!(image.slots[node.index()], SlotRead::Valid(_)) && wanted.force;
+    let odd: NodeSet = NodeSet(u64::MAX).iter().filter(|node| !blank(node)).filter(|node| !lives(node)).collect();
     if odd.is_empty() { Ok(()) } else { Err(fail(format!("records of nodes {odd} are not empty"))) }
 }
 
