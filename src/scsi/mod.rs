@@ -1,8 +1,21 @@
 //! L1: SCSI persistent reservations as types and bytes. No file descriptor is known here.
 //!
-//! One `PrCommand` is one CDB; one `PrOutcome` is what came back for it.
+//! One `PrCommand` is one CDB; one `PrOutcome` is what came back for it: `cdb` writes the first, `sense::outcome` reads
+//! the second, `reply` takes the data of the PR IN commands apart. `target` is the other end of the cable: a model of
+//! what a target does with them, for the simulator and for the emulated disk.
+
+pub mod cdb;
+pub mod reply;
+pub mod sense;
+pub mod target;
+mod text;
+
+pub use cdb::Cdb;
+pub use sense::outcome;
+pub use target::Target;
 
 use heapless::Vec;
+use serde::{Deserialize, Serialize};
 
 use crate::base::PrKey;
 use crate::base::limits::KEYS_MAX;
@@ -47,7 +60,7 @@ pub enum PrCommand {
 }
 
 /// What REPORT CAPABILITIES says, as far as we act on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Capabilities {
     /// PTPL_C: registrations can persist through power loss.
     pub ptpl_capable: bool,
@@ -58,6 +71,8 @@ pub struct Capabilities {
 }
 
 /// The answer to a command that the target carried out.
+// The key list is large on purpose: there is no heap to put it on, and an answer is moved once or twice, twice a second.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PrReply {
     /// GOOD status, no data.
@@ -91,6 +106,11 @@ pub struct Held {
 
 /// Write Exclusive, Registrants Only.
 pub const TYPE_WERO: u8 = 5;
+
+/// Is it one of the six persistent reservation types of SPC-4 (6.15.3.4)?
+pub const fn is_type(kind: u8) -> bool {
+    matches!(kind, 1 | 3 | 5..=8)
+}
 
 /// Why a command did not do its work, told apart by what a caller must do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -152,3 +172,28 @@ impl PrError {
 
 /// What came back for one command.
 pub type PrOutcome = Result<PrReply, PrError>;
+
+/// Does the target know PREEMPT AND ABORT? Asked before anything is registered.
+///
+/// The probe is a PREEMPT AND ABORT whose two keys are both the key that this life *will* register. No nexus holds that
+/// key yet, so a target that knows the service action must answer RESERVATION CONFLICT (SPC-4 5.13.11.2.6: the sender
+/// is not registered with the key it names), and one that does not answers ILLEGAL REQUEST. It is harmless even on a
+/// target that checks nothing: the only key it could remove is one that nobody has. An old registration of this very
+/// nexus, left by the boot before, carries another incarnation, so that the answer is the same.
+///
+/// What the probe cannot see: a target that looks at the registration before it looks at the service action. It would
+/// pass, and answer ILLEGAL REQUEST to the first real fence; then nothing was fenced and the caller must say so.
+pub const fn abort_probe(own: PrKey) -> PrCommand {
+    PrCommand::PreemptAbort { own, victim: own }
+}
+
+/// Reads the answer to `abort_probe`: `Some(true)` = knows it, `Some(false)` = does not, `None` = no answer, ask again
+/// or refuse the disk. GOOD is no answer either: the target carried out a command of an unregistered nexus, and
+/// reservations on such a target protect nothing.
+pub const fn knows_abort(outcome: &PrOutcome) -> Option<bool> {
+    match outcome {
+        Err(PrError::ReservationConflict) => Some(true),
+        Err(PrError::IllegalRequest { .. }) => Some(false),
+        _ => None,
+    }
+}
