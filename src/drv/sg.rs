@@ -4,7 +4,7 @@
 //! close, and some tools then hold it. Reading is enough: the kernel's command filter (`scsi_cmd_allowed`, before 5.15
 //! `blk_verify_command`) lets CAP_SYS_RAWIO send any command whatever the open mode, and PERSISTENT RESERVE is in the
 //! list of no lesser caller. So PR OUT works on this file for root with CAP_SYS_RAWIO, and fails with EPERM for
-//! everybody else. (The other back end, the pr_ops ioctls, is stricter: newer kernels want CAP_SYS_ADMIN or a file open
+//! everybody else. Tried on Linux 6.1 with its own target, tests/scsi_differential.rs. (The other back end, the pr_ops ioctls, is stricter: newer kernels want CAP_SYS_ADMIN or a file open
 //! for writing.)
 //!
 //! Prefer a block device to an sg node: there the wait for the answer cannot be broken off by a signal.

@@ -124,7 +124,8 @@ pub enum PrError {
         /// Its qualifier.
         ascq: u8,
     },
-    /// Sense key 2: the unit is not ready (yet).
+    /// Sense key 2: the unit is not ready (yet). LIO (Linux 6.1) also answers RESERVE so, with 08h/00h, to a nexus that
+    /// is not registered: whoever repeats a RESERVE on this must look at the keys in between.
     NotReady {
         /// Additional sense code.
         asc: u8,
