@@ -16,6 +16,10 @@ pub const NAME_BYTES_MAX: usize = 32;
 pub const LABEL_BYTES_MAX: usize = 64;
 /// Bytes of a device path in the configuration.
 pub const PATH_BYTES_MAX: usize = 96;
+/// Heuristics of the quorum disk (as many as qdiskd allowed).
+pub const HEURISTICS_MAX: usize = 10;
+/// Bytes of an encoded configuration, envelope included.
+pub const BLOB_BYTES_MAX: usize = 12 * 1024;
 /// Events remembered for the console.
 pub const TRACE_RING: usize = 128;
 /// Actions one step may emit: a heartbeat for every peer, and some.

@@ -1,3 +1,1 @@
-//! L5: commands.
-
-pub mod qdisk;
+//! L5

@@ -1,9 +1,23 @@
 //! L1: what a cluster is. The schema, its checks, and the blob that images carry. Shared with xtask.
+//!
+//! A value's way: TOML text -> [`schema::Document`] (`xtask`) -> [`schema::Document::check`] -> [`Cluster`] ->
+//! [`blob::encode`] -> the image -> [`blob::decode`], which checks again -> the agent.
+
+pub mod blob;
+pub mod build;
+pub mod check;
+pub mod defaults;
+#[cfg(feature = "agent")]
+pub mod schema;
+
+pub use check::CheckError;
 
 use heapless::{String, Vec};
 use serde::{Deserialize, Serialize};
 
-use crate::base::limits::{DATA_DISKS_MAX, LABEL_BYTES_MAX, NAME_BYTES_MAX, NETWORKS_MAX, NODES_MAX, PATH_BYTES_MAX};
+use crate::base::limits::{
+    DATA_DISKS_MAX, HEURISTICS_MAX, LABEL_BYTES_MAX, NAME_BYTES_MAX, NETWORKS_MAX, NODES_MAX, PATH_BYTES_MAX,
+};
 use crate::base::{ClusterId, NodeId};
 
 /// A checked cluster configuration. Made from TOML by xtask, carried as a postcard blob, checked again by the agent.
@@ -62,7 +76,7 @@ pub struct Address {
 /// The quorum disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Qdisk {
-    /// Path of the device (or file in the embedded default).
+    /// Path of the device (or file in the embedded default), or `lun:N`: the SCSI disk with that LUN.
     pub device: String<PATH_BYTES_MAX>,
     /// Must match the header's.
     pub label: String<LABEL_BYTES_MAX>,
@@ -70,12 +84,41 @@ pub struct Qdisk {
     pub votes: u16,
     /// Score needed to claim or count the qdisk; 0 where no heuristics are configured.
     pub min_score: u16,
+    /// What the score is made of.
+    pub heuristics: Vec<Heuristic, HEURISTICS_MAX>,
+}
+
+impl Qdisk {
+    /// The score with every heuristic up. Heuristics do not run yet: until they do, this is the score of every node.
+    pub fn full_score(&self) -> u16 {
+        self.heuristics.iter().map(|heuristic| heuristic.score).sum()
+    }
+}
+
+/// One test that adds to a node's score while it succeeds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heuristic {
+    /// What is tested.
+    pub probe: Probe,
+    /// What it adds.
+    pub score: u16,
+    /// Between tests. Default 2000.
+    pub interval_ms: u32,
+    /// Failures in a row until it counts as down. Default 3.
+    pub tko: u16,
+}
+
+/// What a heuristic tests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Probe {
+    /// An ICMP echo is answered.
+    Ping(core::net::IpAddr),
 }
 
 /// A disk with reservations.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataDisk {
-    /// Path of the device (or file in the embedded default).
+    /// Path of the device (or file in the embedded default), or `lun:N`: the SCSI disk with that LUN.
     pub device: String<PATH_BYTES_MAX>,
 }
 
@@ -123,10 +166,19 @@ impl Cluster {
         self.nodes.iter().find(|node| node.id == id)
     }
 
+    /// The node that has this MAC address.
+    pub fn node_by_mac(&self, mac: [u8; 6]) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.mac == Some(mac))
+    }
+
+    /// The votes of all nodes.
+    pub fn node_votes(&self) -> u32 {
+        self.nodes.iter().map(|node| u32::from(node.votes)).sum()
+    }
+
     /// E: all node votes and the qdisk's.
     pub fn expected_votes(&self) -> u32 {
-        let nodes: u32 = self.nodes.iter().map(|node| u32::from(node.votes)).sum();
-        nodes + self.qdisk.as_ref().map_or(0, |qdisk| u32::from(qdisk.votes))
+        self.node_votes() + self.qdisk.as_ref().map_or(0, |qdisk| u32::from(qdisk.votes))
     }
 
     /// E/2 + 1.

@@ -1,0 +1,163 @@
+//! Configurations: what is accepted, what it becomes, and what every refusal says (`tables/config.txt`).
+
+use quorate::base::limits::BLOB_BYTES_MAX;
+use quorate::config::build::Loopback;
+use quorate::config::schema::Document;
+use quorate::config::{Cluster, Demand, blob};
+
+fn five_node() -> String {
+    std::fs::read_to_string("configs/five-node.toml").unwrap()
+}
+
+fn check(toml_text: &str) -> Result<Cluster, String> {
+    let document: Document = toml::from_str(toml_text).map_err(|error| error.to_string().trim_end().to_string())?;
+    document.check().map_err(|error| error.to_string())
+}
+
+/// The votes of the run that the project is judged by.
+#[test]
+fn the_five_node_cluster_has_the_votes_of_the_walkthrough() {
+    let cluster = check(&five_node()).unwrap();
+    assert_eq!((cluster.expected_votes(), cluster.quorum(), cluster.node_votes()), (9, 5, 5));
+    let qdisk = cluster.qdisk.as_ref().unwrap();
+    assert_eq!((qdisk.votes, qdisk.min_score, qdisk.full_score()), (4, 1, 2));
+    assert_eq!(cluster.id.0, 0x63d2);
+    assert_eq!((cluster.fencing.abort, cluster.fencing.persist), (Demand::Required, Demand::Required));
+    let third = cluster.node_by_mac([0x52, 0x54, 0, 0, 0, 3]).unwrap();
+    assert_eq!((third.name.as_str(), third.addresses[0].port, third.addresses[0].prefix), ("my-vm3", 5405, 24));
+}
+
+#[test]
+fn every_shipped_configuration_is_accepted_and_survives_the_blob() {
+    let mut seen = 0;
+    for entry in std::fs::read_dir("configs").unwrap() {
+        let path = entry.unwrap().path();
+        let cluster = check(&std::fs::read_to_string(&path).unwrap()).unwrap_or_else(|e| panic!("{path:?}: {e}"));
+        let mut buffer = [0; BLOB_BYTES_MAX];
+        let bytes = blob::encode(&cluster, &mut buffer).unwrap();
+        assert_eq!(blob::decode(bytes).unwrap(), cluster);
+        seen += 1;
+    }
+    assert!(seen >= 2);
+}
+
+#[test]
+fn a_damaged_blob_is_never_a_configuration() {
+    let mut buffer = [0; BLOB_BYTES_MAX];
+    let good = blob::encode(&check(&five_node()).unwrap(), &mut buffer).unwrap().to_vec();
+    for at in 0..good.len() {
+        // The two reserved bytes are covered by the checksum too.
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        assert!(blob::decode(&bad).is_err(), "byte {at} may be wrong");
+        assert!(blob::decode(&good[..at]).is_err(), "{at} bytes are enough");
+    }
+    let mut other = good.clone();
+    other[4] = 9;
+    assert_eq!(blob::decode(&other), Err(blob::BlobError::Version(9)));
+    let mut padded = good.clone();
+    padded.resize(good.len() + 100, 0);
+    assert!(blob::decode(&padded).is_ok());
+}
+
+/// The largest configuration there can be still fits its buffer.
+#[test]
+fn the_largest_configuration_fits() {
+    let mut text = String::from("[cluster]\nname = \"");
+    text.push_str(&"c".repeat(32));
+    text.push_str(&format!(
+        "\"\nkey = \"{}\"\n[qdisk]\ndevice = \"/{}\"\nlabel = \"{}\"\n",
+        "f".repeat(64),
+        "q".repeat(95),
+        "l".repeat(64)
+    ));
+    for n in 1..=10 {
+        text.push_str(&format!("[[qdisk.heuristic]]\nkind = \"ping\"\ntarget = \"fd00::{n}\"\nscore = 6000\n"));
+    }
+    for n in 1..=4 {
+        text.push_str(&format!("[[data]]\ndevice = \"/{}{n}\"\n", "d".repeat(94)));
+    }
+    for n in 1..=64 {
+        text.push_str(&format!(
+            "[[node]]\nid = {n}\nname = \"{}{n:02}\"\nvotes = 500\naddresses = [\"[fd00::{n:x}]:65535\", \"[fd01::{n:x}]:65535\"]\nmac = \"52:54:00:ff:ff:{n:02x}\"\n",
+            "n".repeat(30)
+        ));
+    }
+    let cluster = check(&text).unwrap();
+    let mut buffer = [0; BLOB_BYTES_MAX];
+    blob::encode(&cluster, &mut buffer).unwrap();
+    assert_eq!(blob::encode(&cluster, &mut [0; 100]), Err(blob::BlobError::Full));
+}
+
+#[test]
+fn nodes_are_sorted_by_id() {
+    let swapped = five_node().replace("id = 1\n", "id = 64\n");
+    let ids: Vec<u8> = check(&swapped).unwrap().nodes.iter().map(|node| node.id.get()).collect();
+    assert_eq!(ids, [2, 3, 4, 5, 64]);
+}
+
+#[test]
+fn addresses_may_be_written_in_four_ways() {
+    for (written, want) in [
+        ("10.0.0.1", ("10.0.0.1", 5405, 24)),
+        ("10.0.0.1:17001", ("10.0.0.1", 17001, 24)),
+        ("10.0.0.1/16", ("10.0.0.1", 5405, 16)),
+        ("10.0.0.1:17001/8", ("10.0.0.1", 17001, 8)),
+    ] {
+        let cluster = check(&five_node().replace("10.0.0.1/24", written)).unwrap();
+        let address = cluster.nodes[0].addresses[0];
+        assert_eq!((address.ip.to_string().as_str(), address.port, address.prefix), want, "{written}");
+    }
+}
+
+#[test]
+fn a_program_can_make_its_own_cluster() {
+    let plan = Loopback {
+        name: "my-cluster",
+        id: 25554,
+        nodes: 5,
+        first_port: 17001,
+        key: [7; 32],
+        data: "data.img",
+        qdisk: Some("qdisk.img"),
+    };
+    let cluster = plan.cluster().unwrap();
+    assert_eq!((cluster.expected_votes(), cluster.quorum()), (9, 5));
+    assert_eq!(cluster.nodes[4].addresses[0].port, 17005);
+    assert_eq!(Loopback { id: 0, ..plan }.cluster().unwrap().id.0, 40372);
+    let refused = Loopback { nodes: 65, ..plan }.cluster().unwrap_err().to_string();
+    assert_eq!(refused, "node: there is no node 65; take at most 64 nodes");
+    assert_eq!(Loopback { qdisk: None, ..plan }.cluster().unwrap().quorum(), 3);
+}
+
+/// Each case changes the five-node file (`-` what is looked for, `+` what is put there) and shows the whole message.
+/// `REWRITE=1 cargo test` writes the messages anew; review the difference.
+#[test]
+fn every_refusal_names_place_reason_and_way_out() {
+    let path = "tests/tables/config.txt";
+    let table = std::fs::read_to_string(path).unwrap();
+    let mut fresh = String::new();
+    for case in table.split("\n\n").map(str::trim).filter(|case| !case.is_empty()) {
+        let (change, _) = case.split_once("\n----").unwrap_or((case, ""));
+        let part = |sign: &str| -> String {
+            let lines: Vec<&str> = change.lines().filter_map(|line| line.strip_prefix(sign)).collect();
+            lines.iter().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n")
+        };
+        let (old, new) = (part("-"), part("+"));
+        let text = five_node();
+        if !change.contains("# whole file") {
+            assert!(text.contains(&old) && !old.is_empty(), "no such text in the file: {old}");
+        }
+        let text = if old.is_empty() { new } else { text.replacen(&old, &new, 1) };
+        let outcome = match check(&text) {
+            Ok(_) => String::from("accepted"),
+            Err(error) => error,
+        };
+        fresh.push_str(&format!("{change}\n----\n{outcome}\n\n"));
+    }
+    let fresh = format!("{}\n", fresh.trim_end());
+    if std::env::var_os("REWRITE").is_some() {
+        return std::fs::write(path, &fresh).unwrap();
+    }
+    assert!(table.trim_end() == fresh.trim_end(), "{path} differs; this is what it would be:\n{fresh}");
+}
