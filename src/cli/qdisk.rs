@@ -13,6 +13,8 @@ use std::process::ExitCode;
 
 use argh::FromArgs;
 
+use super::command::QdiskStatusCommand;
+
 pub use format::{FormatError, Formatted, Wanted, format};
 pub use list::{Found, candidates, list, render, render_json};
 pub use survey::{Survey, utc};
@@ -30,6 +32,7 @@ pub struct QdiskCommand {
 enum What {
     Format(FormatCommand),
     List(ListCommand),
+    Status(QdiskStatusCommand),
 }
 
 /// Make a quorum disk. Everything on the device is lost. What the options do not say is taken from the configuration.
@@ -106,6 +109,7 @@ impl QdiskCommand {
         match self.what {
             What::Format(command) => command.run(),
             What::List(command) => command.run(),
+            What::Status(command) => command.run().into(),
         }
     }
 }

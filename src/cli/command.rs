@@ -1,0 +1,108 @@
+//! The tree of commands.
+
+use argh::FromArgs;
+
+use super::exit::Exit;
+use super::qdisk::QdiskCommand;
+use super::render::Noun;
+use super::socket;
+use crate::base::NodeId;
+
+/// Membership, quorum disk and SCSI-3 fencing for a few VMs on shared disks. Exit codes: 0 done (status: quorate), 1 not
+/// quorate or refused, 2 bad command line, 3 no agent, 4 not allowed, 5 bad configuration, 6 device, 7 no answer in time.
+#[derive(FromArgs, Debug)]
+pub struct Arguments {
+    /// what to do
+    #[argh(subcommand)]
+    pub command: Command,
+}
+
+/// Subcommands.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand)]
+#[allow(missing_docs)]
+pub enum Command {
+    Agent(AgentCommand),
+    Status(StatusCommand),
+    Nodes(NodesCommand),
+    View(ViewCommand),
+    Votes(VotesCommand),
+    Keys(KeysCommand),
+    Reservation(ReservationCommand),
+    Events(EventsCommand),
+    Qdisk(QdiskCommand),
+    Version(VersionCommand),
+}
+
+/// Run the agent of this node.
+#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[argh(subcommand, name = "agent")]
+pub struct AgentCommand {
+    /// configuration blob (default /etc/quorate/config)
+    #[argh(option, default = "\"/etc/quorate/config\".into()")]
+    pub config: String,
+    /// which node this is (default: the one whose MAC address this machine has)
+    #[argh(option, from_str_fn(node))]
+    pub node: Option<NodeId>,
+    /// directory of the disks' files, with emulated reservations: nothing is fenced for real
+    #[argh(option)]
+    pub emulate: Option<String>,
+    /// name of the status socket (default quorate)
+    #[argh(option, default = "socket::NAME.into()")]
+    pub socket: String,
+    /// file for the process id
+    #[argh(option)]
+    pub pid_file: Option<String>,
+}
+
+fn node(text: &str) -> Result<NodeId, String> {
+    text.parse().ok().and_then(NodeId::new).ok_or_else(|| format!("`{text}` is not a node id (1 to 64)"))
+}
+
+/// Show the version.
+#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[argh(subcommand, name = "version")]
+pub struct VersionCommand {}
+
+/// One command for a noun: only its name, its noun and its help differ.
+macro_rules! show {
+    ($command:ident, $name:tt, $noun:ident, $help:tt) => {
+        #[doc = $help]
+        #[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+        #[argh(subcommand, name = $name)]
+        pub struct $command {
+            /// one JSON object instead of text
+            #[argh(switch)]
+            pub json: bool,
+            /// no output, only the exit code
+            #[argh(switch, short = 'q')]
+            pub quiet: bool,
+            /// the agent's socket, where several run (default: the only one)
+            #[argh(option)]
+            pub socket: Option<String>,
+        }
+
+        impl $command {
+            /// Asks the agent and prints its answer.
+            pub fn run(&self) -> Exit {
+                let json = if self.json { " json" } else { "" };
+                let request = format!("{}{json}", Noun::$noun.word());
+                socket::ask(self.socket.as_deref(), &request, self.quiet)
+            }
+        }
+    };
+}
+
+show!(
+    StatusCommand,
+    "status",
+    Status,
+    "Show votes, quorum, gate, and what is being waited for. Exit code 1: not quorate."
+);
+show!(NodesCommand, "nodes", Nodes, "Show every node: online or not, incarnation, last heard.");
+show!(ViewCommand, "view", View, "Show the view that the members agreed on.");
+show!(VotesCommand, "votes", Votes, "Show whose votes count now.");
+show!(KeysCommand, "keys", Keys, "Show the keys registered on the data disks.");
+show!(ReservationCommand, "reservation", Reservation, "Show the reservations on the data disks.");
+show!(EventsCommand, "events", Events, "Show what happened lately.");
+show!(QdiskStatusCommand, "status", Qdisk, "Show the quorum disk as this node's agent sees it.");

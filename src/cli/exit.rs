@@ -1,0 +1,59 @@
+//! Exit codes, for every command.
+
+/// How a command ended. One table for all commands, also in docs/configuration.md and `quorate help`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done; for `status`: quorate.
+    Ok = 0,
+    /// `status`: not quorate. Otherwise: refused for a reason that was printed.
+    No = 1,
+    /// The command line, or the request, makes no sense.
+    Usage = 2,
+    /// No agent is running, or several and none was named.
+    NoAgent = 3,
+    /// Not allowed: be root.
+    Permission = 4,
+    /// The configuration is missing, damaged or refused.
+    Config = 5,
+    /// A device is not there, too small, has foreign data, or failed.
+    Device = 6,
+    /// The agent did not answer in time.
+    Timeout = 7,
+}
+
+impl Exit {
+    /// All codes, in order.
+    pub const ALL: [Exit; 8] =
+        [Exit::Ok, Exit::No, Exit::Usage, Exit::NoAgent, Exit::Permission, Exit::Config, Exit::Device, Exit::Timeout];
+
+    /// The code as a number.
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The code of this number.
+    pub fn from_code(code: u8) -> Option<Exit> {
+        Exit::ALL.into_iter().find(|exit| exit.code() == code)
+    }
+
+    /// One line of the table.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Exit::Ok => "done; for `status`: quorate",
+            Exit::No => "`status`: not quorate; otherwise: refused, and the reason was printed",
+            Exit::Usage => "the command line makes no sense",
+            Exit::NoAgent => "no agent is running, or several and none was named",
+            Exit::Permission => "not allowed: be root",
+            Exit::Config => "the configuration is missing, damaged or refused",
+            Exit::Device => "a device is not there, too small, has foreign data, or failed",
+            Exit::Timeout => "the agent did not answer in time",
+        }
+    }
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> std::process::ExitCode {
+        exit.code().into()
+    }
+}

@@ -1,0 +1,50 @@
+//! `events`: one sentence for each, oldest first.
+
+use core::fmt::{self, Display, Write};
+
+use super::super::facts::Snapshot;
+use super::super::json::Json;
+use super::super::words::{MaybeAge, Say};
+use super::super::wrap::Wrap;
+use crate::base::trace::Entry;
+use crate::cluster::trace::Trace;
+
+pub(super) fn text(snapshot: &Snapshot<'_>, out: &mut Wrap<'_>) -> fmt::Result {
+    out.indent(16);
+    let mut none = true;
+    for entry in snapshot.traces.iter() {
+        none = false;
+        let age = snapshot.facts.now_ms.saturating_sub(entry.at_ms);
+        writeln!(out, "{:>11} ago {}", MaybeAge(Some(age)), sentence(snapshot, entry))?;
+    }
+    if none { writeln!(out, "Nothing happened yet.") } else { Ok(()) }
+}
+
+pub(super) fn json(snapshot: &Snapshot<'_>, json: &mut Json<'_>) -> fmt::Result {
+    json.list("events", |list| {
+        for entry in snapshot.traces.iter() {
+            list.object("", |row| {
+                row.number("number", entry.number)?;
+                row.number("ms_ago", snapshot.facts.now_ms.saturating_sub(entry.at_ms))?;
+                row.number("times", entry.times)?;
+                row.text("text", Say(snapshot, entry.what))
+            })?;
+        }
+        Ok(())
+    })
+}
+
+/// The sentence, and how often in a row.
+pub fn sentence<'a>(snapshot: &'a Snapshot<'a>, entry: &'a Entry<Trace>) -> impl Display + 'a {
+    struct Sentence<'a>(&'a Snapshot<'a>, &'a Entry<Trace>);
+    impl Display for Sentence<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            Say(self.0, self.1.what).fmt(f)?;
+            match self.1.times {
+                1 => Ok(()),
+                times => write!(f, " ({times} times)"),
+            }
+        }
+    }
+    Sentence(snapshot, entry)
+}

@@ -1,0 +1,132 @@
+//! The status commands. Each noun has a text for people and a JSON object for programs, from the same snapshot; both go to
+//! a sink as they are made. docs/status-json.md describes the objects.
+
+mod disks;
+mod events;
+mod nodes;
+mod status;
+mod view;
+
+pub(super) use events::sentence;
+
+use core::fmt::{self, Write};
+
+use super::facts::Snapshot;
+use super::json::Json;
+use super::wrap::Wrap;
+
+/// Version of the JSON objects. Grows when a member changes its meaning or goes; new members do not count.
+pub const SCHEMA: u32 = 1;
+
+/// What can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Noun {
+    /// Is all well, and if not, what is missing.
+    Status,
+    /// Who is in.
+    Nodes,
+    /// The agreed view.
+    View,
+    /// How the votes add up.
+    Votes,
+    /// Registered keys.
+    Keys,
+    /// Reservations.
+    Reservation,
+    /// The quorum disk.
+    Qdisk,
+    /// What happened lately.
+    Events,
+}
+
+impl Noun {
+    /// All of them, in the order of `help`.
+    pub const ALL: [Noun; 8] =
+        [Noun::Status, Noun::Nodes, Noun::View, Noun::Votes, Noun::Keys, Noun::Reservation, Noun::Qdisk, Noun::Events];
+
+    /// The word to type.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Noun::Status => "status",
+            Noun::Nodes => "nodes",
+            Noun::View => "view",
+            Noun::Votes => "votes",
+            Noun::Keys => "keys",
+            Noun::Reservation => "reservation",
+            Noun::Qdisk => "qdisk",
+            Noun::Events => "events",
+        }
+    }
+
+    /// What it shows.
+    pub const fn summary(self) -> &'static str {
+        match self {
+            Noun::Status => "votes, quorum, gate, and what is being waited for",
+            Noun::Nodes => "every node: online or not, incarnation, last heard",
+            Noun::View => "the view that the members agreed on",
+            Noun::Votes => "whose votes count now",
+            Noun::Keys => "keys registered on the data disks, as sg_persist -k",
+            Noun::Reservation => "reservations on the data disks, as sg_persist -r",
+            Noun::Qdisk => "the quorum disk as this node sees it",
+            Noun::Events => "what happened lately, oldest first",
+        }
+    }
+
+    /// The noun of this word.
+    pub fn from_word(word: &str) -> Option<Noun> {
+        Noun::ALL.into_iter().find(|noun| noun.word() == word)
+    }
+}
+
+/// For people or for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// At most 80 columns.
+    Text,
+    /// One line, one object.
+    Json,
+}
+
+/// Writes one noun of the snapshot.
+pub fn render(noun: Noun, form: Form, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt::Result {
+    match form {
+        Form::Text => {
+            let mut text = Wrap::new(out, 4);
+            match noun {
+                Noun::Status => status::text(snapshot, &mut text),
+                Noun::Nodes => nodes::text(snapshot, &mut text),
+                Noun::View => view::text(snapshot, &mut text),
+                Noun::Votes => view::votes_text(snapshot, &mut text),
+                Noun::Keys => disks::keys_text(snapshot, &mut text),
+                Noun::Reservation => disks::reservation_text(snapshot, &mut text),
+                Noun::Qdisk => disks::qdisk_text(snapshot, &mut text),
+                Noun::Events => events::text(snapshot, &mut text),
+            }
+        }
+        Form::Json => Json::document(out, |json| {
+            json.number("schema", SCHEMA)?;
+            json.text("kind", noun.word())?;
+            json.text("cluster", &snapshot.facts.cluster.name)?;
+            json.number("node", snapshot.status.node.get())?;
+            match noun {
+                Noun::Status => status::json(snapshot, json),
+                Noun::Nodes => nodes::json(snapshot, json),
+                Noun::View => view::json(snapshot, json),
+                Noun::Votes => view::votes_json(snapshot, json),
+                Noun::Keys => disks::keys_json(snapshot, json),
+                Noun::Reservation => disks::reservation_json(snapshot, json),
+                Noun::Qdisk => disks::qdisk_json(snapshot, json),
+                Noun::Events => events::json(snapshot, json),
+            }
+        }),
+    }
+}
+
+/// The list of commands.
+pub fn help(out: &mut dyn Write) -> fmt::Result {
+    out.write_str("Commands (add `json` for programs):\n")?;
+    for noun in Noun::ALL {
+        writeln!(out, "  {:<12} {}", noun.word(), noun.summary())?;
+    }
+    writeln!(out, "  {:<12} this list", "help")
+}

@@ -1,0 +1,142 @@
+//! `status`: the words of `cman_tool status` first, since people and scripts know them; then what RHCS never told.
+
+use core::fmt::{self, Write};
+
+use super::super::facts::Snapshot;
+use super::super::json::Json;
+use super::super::words::{Age, Say, phase, stage, waiting_kind};
+use super::super::wrap::Wrap;
+use crate::cluster::status::Waiting;
+use crate::config::Demand;
+
+pub(super) fn text(snapshot: &Snapshot<'_>, out: &mut Wrap<'_>) -> fmt::Result {
+    let (status, facts) = (snapshot.status, snapshot.facts);
+    let member = snapshot.members().contains(status.node);
+    writeln!(out, "Version: {}", facts.version)?;
+    writeln!(out, "Config Version: {}", status.config_version)?;
+    writeln!(out, "Cluster Name: {}", facts.cluster.name)?;
+    writeln!(out, "Cluster Id: {} ({:#x})", facts.cluster.id.0, facts.cluster.id.0)?;
+    writeln!(out, "Cluster Member: {}", if member { "Yes" } else { "No" })?;
+    writeln!(out, "Membership state: {}", stage(status.stage))?;
+    writeln!(out, "Nodes: {}", snapshot.members().count())?;
+    writeln!(out, "Expected votes: {}", status.expected_votes)?;
+    if let Some(votes) = status.qdisk_votes {
+        writeln!(out, "Quorum device votes: {votes}")?;
+    }
+    writeln!(out, "Total votes: {}", status.total_votes)?;
+    writeln!(out, "Node votes: {}", status.node_votes)?;
+    writeln!(out, "Quorum: {}{}", status.quorum, if status.quorate { "" } else { " Activity blocked" })?;
+    writeln!(out, "Node name: {}", snapshot.name(status.node))?;
+    writeln!(out, "Node ID: {}", status.node)?;
+    out.write_str("Node addresses:")?;
+    for address in facts.cluster.node(status.node).iter().flat_map(|node| &node.addresses) {
+        write!(out, " {}", address.ip)?;
+    }
+    writeln!(out, "\nIncarnation: {}", status.incarnation)?;
+    match &status.view {
+        Some((view, how_far)) => writeln!(out, "View: {}, {}", view.id, phase(*how_far))?,
+        None => writeln!(out, "View: none yet")?,
+    }
+    match status.gate_open {
+        Some(view) => writeln!(out, "Gate: open since view {view}")?,
+        None => writeln!(out, "Gate: shut, shared storage must not be mounted")?,
+    }
+    if status.waiting_for != Waiting::Nothing {
+        writeln!(out, "Waiting for: {}", Say(snapshot, status.waiting_for))?;
+    }
+    if let Some(why) = status.self_fence {
+        writeln!(out, "Reset: {}", Say(snapshot, why))?;
+    }
+    residues(snapshot, |residue| writeln!(out, "Residue: {residue}"))?;
+    writeln!(out, "Uptime: {}", Age(facts.uptime_ms))?;
+    let memory = facts.memory;
+    write!(out, "Memory: {} of {} KiB arena used at most", kib(memory.high_water), kib(memory.arena))?;
+    match memory.resident {
+        Some(resident) => writeln!(out, ", {} KiB resident", kib(resident))?,
+        None => writeln!(out)?,
+    }
+    writeln!(out, "CPU: {} ({})", Age(facts.cpu_ms), Share(facts.cpu_ms, facts.uptime_ms))?;
+    out.write_str("Dropped:")?;
+    let mut none = true;
+    for counter in facts.drops.iter().filter(|counter| counter.value > 0) {
+        write!(out, "{} {} {}", if none { "" } else { "," }, counter.name, counter.value)?;
+        none = false;
+    }
+    out.write_str(if none { " nothing\n" } else { "\n" })
+}
+
+pub(super) fn json(snapshot: &Snapshot<'_>, json: &mut Json<'_>) -> fmt::Result {
+    let (status, facts) = (snapshot.status, snapshot.facts);
+    json.text("version", facts.version)?;
+    json.number("config_version", status.config_version)?;
+    json.number("cluster_id", facts.cluster.id.0)?;
+    json.text("node_name", snapshot.name(status.node))?;
+    json.number("incarnation", status.incarnation.0)?;
+    json.text("stage", stage(status.stage))?;
+    json.flag("member", snapshot.members().contains(status.node))?;
+    json.flag("quorate", status.quorate)?;
+    json.number("nodes", snapshot.members().count())?;
+    json.number("expected_votes", status.expected_votes)?;
+    json.maybe_number("qdisk_votes", status.qdisk_votes)?;
+    json.number("total_votes", status.total_votes)?;
+    json.number("node_votes", status.node_votes)?;
+    json.number("quorum", status.quorum)?;
+    json.number("score", status.score)?;
+    json.maybe_text("view", status.view.as_ref().map(|(view, _)| view.id))?;
+    json.maybe_text("phase", status.view.as_ref().map(|(_, how_far)| phase(*how_far)))?;
+    json.maybe_text("gate_open", status.gate_open)?;
+    json.object("waiting_for", |json| {
+        json.text("kind", waiting_kind(&status.waiting_for))?;
+        json.text("text", Say(snapshot, status.waiting_for))
+    })?;
+    json.maybe_text("self_fence", status.self_fence.map(|why| Say(snapshot, why)))?;
+    json.list("residues", |list| residues(snapshot, |residue| list.text("", residue)))?;
+    json.flag("emulated", facts.emulated)?;
+    json.number("uptime_ms", facts.uptime_ms)?;
+    json.number("cpu_ms", facts.cpu_ms)?;
+    json.object("memory", |json| {
+        json.number("arena", facts.memory.arena)?;
+        json.number("high_water", facts.memory.high_water)?;
+        json.maybe_number("resident", facts.memory.resident)
+    })?;
+    json.object("dropped", |json| facts.drops.iter().try_for_each(|counter| json.number(counter.name, counter.value)))
+}
+
+/// What this cluster's fencing cannot promise, as it is configured and as its disks are.
+fn residues(snapshot: &Snapshot<'_>, mut tell: impl FnMut(fmt::Arguments<'_>) -> fmt::Result) -> fmt::Result {
+    let fencing = snapshot.facts.cluster.fencing;
+    if snapshot.facts.emulated {
+        tell(format_args!("the disks are files and reservations are emulated: nothing is fenced for real"))?;
+    }
+    for (index, disk) in snapshot.status.disks.iter().enumerate() {
+        let device = snapshot.data_device(index);
+        if fencing.abort == Demand::Preferred && disk.abort == Some(false) {
+            tell(format_args!(
+                "{device} does not know PREEMPT AND ABORT: a write that a fenced node had queued there for more than {} ms \
+                 can still land",
+                fencing.drain_ms
+            ))?;
+        }
+        if fencing.persist == Demand::Preferred && disk.persist == Some(false) {
+            tell(format_args!(
+                "{device} forgets registrations when it loses power: an evicted node that has not rebooted can then write \
+                 until the reservation is made again"
+            ))?;
+        }
+    }
+    Ok(())
+}
+
+fn kib(bytes: u64) -> u64 {
+    bytes.div_ceil(1024)
+}
+
+/// Part of a whole, in percent with two decimals, rounded to the nearest.
+struct Share(u64, u64);
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hundredths = self.0.saturating_mul(10_000).saturating_add(self.1 / 2) / self.1.max(1);
+        write!(f, "{}.{:02} % of one core", hundredths / 100, hundredths % 100)
+    }
+}

@@ -1,0 +1,233 @@
+//! The local socket: an abstract unix name, so that it survives a switch of the root and needs no file system.
+//!
+//! | who | what |
+//! |---|---|
+//! | client | one line, `status json\n`; it then reads to the end |
+//! | agent | `quorate 1 <exit code>\n`, the text, end of stream |
+//!
+//! The agent answers from a snapshot at once and never waits for a client; the client never waits longer than its
+//! deadline for an agent.
+
+use core::fmt::{self, Write};
+use std::io::{BufRead, BufReader, Write as _};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use heapless::{String, Vec};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+
+use super::exit::Exit;
+use super::facts::Snapshot;
+use super::render::{Noun, help, render};
+use super::request::{Request, parse};
+
+/// First word of every socket's name; alone it is the name of the only agent of a machine.
+pub const NAME: &str = "quorate";
+/// Bytes of an abstract name (sun_path less its leading zero).
+pub const NAME_BYTES: usize = 107;
+/// Bytes of a request, newline included.
+pub const REQUEST_BYTES_MAX: usize = 64;
+/// How long a client waits for an answer.
+pub const DEADLINE: Duration = Duration::from_secs(3);
+
+/// First line of an answer.
+fn head(exit: Exit, out: &mut dyn Write) -> fmt::Result {
+    writeln!(out, "{NAME} 1 {}", exit.code())
+}
+
+/// Answers one request line.
+pub fn answer(request: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt::Result {
+    match parse(request) {
+        Request::Show(noun, form) => {
+            let no = noun == Noun::Status && !snapshot.status.quorate;
+            head(if no { Exit::No } else { Exit::Ok }, out)?;
+            render(noun, form, snapshot, out)
+        }
+        Request::Help => {
+            head(Exit::Ok, out)?;
+            help(out)
+        }
+        Request::Empty | Request::Unknown => {
+            head(Exit::Usage, out)?;
+            out.write_str("the agent does not know this request; are agent and command of one version?\n")
+        }
+    }
+}
+
+/// Answers a client that may not ask, instead of [`answer`].
+pub fn refuse(out: &mut dyn Write) -> fmt::Result {
+    head(Exit::Permission, out)?;
+    out.write_str("only root, or the user that the agent runs as, may ask this agent\n")
+}
+
+/// May a client with this user id ask? Root and the agent's own user may.
+pub const fn may_ask(client_uid: u32, own_uid: u32) -> bool {
+    client_uid == 0 || client_uid == own_uid
+}
+
+/// The abstract name for what was given to `--socket`: `quorate` stays, anything else is put below it.
+pub fn full_name(given: &str) -> Option<String<NAME_BYTES>> {
+    let mut name = String::new();
+    let below = given != NAME && !given.strip_prefix(NAME).is_some_and(|rest| rest.starts_with('/'));
+    if below {
+        name.push_str(NAME).ok()?;
+        name.push('/').ok()?;
+    }
+    name.push_str(given).ok()?;
+    Some(name)
+}
+
+/// Names of the agents of this machine, from the kernel's list.
+fn names() -> Vec<String<NAME_BYTES>, 8> {
+    let mut names = Vec::new();
+    let Ok(file) = std::fs::File::open("/proc/net/unix") else { return names };
+    for line in BufReader::new(file).lines().map_while(Result::ok) {
+        // Num RefCount Protocol Flags Type St Inode Path; Flags 00010000 = listening.
+        let mut fields = line.split_ascii_whitespace();
+        let (flags, path) = (fields.nth(3), fields.nth(3));
+        let Some(name) = path.and_then(|path| path.strip_prefix('@')) else { continue };
+        let ours = name == NAME || name.strip_prefix(NAME).is_some_and(|rest| rest.starts_with('/'));
+        if flags == Some("00010000")
+            && ours
+            && let Ok(name) = String::try_from(name)
+            && !names.contains(&name)
+        {
+            // With more than eight the list below is cut short; nobody can be meant by accident anyway.
+            let _ = names.push(name);
+        }
+    }
+    names
+}
+
+/// Sends the request to the agent and copies its answer: to standard output, or to standard error if it failed. Returns
+/// what the process should end with. `quiet` copies nothing.
+pub fn ask(socket: Option<&str>, request: &str, quiet: bool) -> Exit {
+    match ask_for(socket, request, quiet) {
+        Ok(exit) => exit,
+        Err((exit, why)) => {
+            eprintln!("quorate: {why}");
+            exit
+        }
+    }
+}
+
+type Failure = (Exit, std::string::String);
+
+fn ask_for(socket: Option<&str>, request: &str, quiet: bool) -> Result<Exit, Failure> {
+    let name = match socket {
+        Some(given) => full_name(given)
+            .ok_or_else(|| (Exit::Usage, format!("--socket {given}: a name has at most {NAME_BYTES} bytes")))?,
+        None => {
+            let mut names = names();
+            if names.len() > 1 {
+                names.sort_unstable();
+                return Err((
+                    Exit::NoAgent,
+                    format!("several agents run here; say which: --socket {}", names.join("|")),
+                ));
+            }
+            names.pop().ok_or((Exit::NoAgent, "no agent runs on this machine; start it with `quorate agent`".into()))?
+        }
+    };
+    let stream = connect(&name)?;
+    let until = Instant::now() + DEADLINE;
+    let failed = |error: Errno| match error {
+        Errno::AGAIN => (Exit::Timeout, format!("the agent at @{name} does not answer; is it stopped?")),
+        error => (Exit::NoAgent, format!("the agent at @{name} went away: {error}")),
+    };
+    let line = format!("{request}\n");
+    rustix::net::send(&stream, line.as_bytes(), SendFlags::NOSIGNAL).map_err(failed)?;
+    let mut head = Vec::<u8, 32>::new();
+    let mut exit = None;
+    let mut buffer = [0; 4096];
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(failed(Errno::AGAIN));
+        }
+        sockopt::set_socket_timeout(&stream, sockopt::Timeout::Recv, Some(left)).map_err(failed)?;
+        let count = match rustix::net::recv(&stream, &mut buffer, RecvFlags::empty()) {
+            Ok((_, 0)) => break,
+            Ok((_, count)) => count,
+            Err(Errno::INTR) => continue,
+            Err(error) => return Err(failed(error)),
+        };
+        let mut text = &buffer[..count];
+        while exit.is_none()
+            && let Some((&byte, rest)) = text.split_first()
+        {
+            text = rest;
+            if byte == b'\n' {
+                exit = Some(read_head(&head).ok_or_else(|| not_ours(&name))?);
+            } else {
+                head.push(byte).map_err(|_| not_ours(&name))?;
+            }
+        }
+        // A closed pipe on our side is no trouble of the agent's.
+        let written = match exit {
+            _ if quiet => Ok(()),
+            Some(Exit::Ok | Exit::No) => std::io::stdout().write_all(text),
+            _ => std::io::stderr().write_all(text),
+        };
+        if written.is_err() {
+            break;
+        }
+    }
+    exit.ok_or_else(|| (Exit::NoAgent, format!("the agent at @{name} went away before it answered")))
+}
+
+fn connect(name: &str) -> Result<OwnedFd, Failure> {
+    let failed = |error: Errno| match error {
+        Errno::CONNREFUSED => (Exit::NoAgent, format!("no agent listens at @{name}; is it running?")),
+        Errno::ACCESS | Errno::PERM => (Exit::Permission, format!("not allowed to ask the agent at @{name}; be root")),
+        Errno::AGAIN => (Exit::Timeout, format!("the agent at @{name} does not answer; is it stopped?")),
+        error => (Exit::NoAgent, format!("cannot reach the agent at @{name}: {error}")),
+    };
+    let address = SocketAddrUnix::new_abstract_name(name.as_bytes()).map_err(failed)?;
+    let stream = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .map_err(failed)?;
+    // Bounds connect too: the kernel waits there while the agent's queue is full.
+    sockopt::set_socket_timeout(&stream, sockopt::Timeout::Send, Some(DEADLINE)).map_err(failed)?;
+    rustix::net::connect(&stream, &address).map_err(failed)?;
+    // Anybody may take an abstract name: believe root and ourselves only.
+    let server = sockopt::socket_peercred(&stream).map_err(failed)?.uid;
+    if may_ask(server.as_raw(), rustix::process::geteuid().as_raw()) {
+        return Ok(stream);
+    }
+    Err((Exit::Permission, format!("@{name} belongs to user {}, neither root nor you: not believed", server.as_raw())))
+}
+
+fn not_ours(name: &str) -> Failure {
+    (Exit::NoAgent, format!("@{name} is not an agent of this version"))
+}
+
+/// `quorate 1 <exit code>`
+fn read_head(head: &[u8]) -> Option<Exit> {
+    let code = core::str::from_utf8(head).ok()?.strip_prefix("quorate 1 ")?;
+    Exit::from_code(code.parse().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_put_below_ours() {
+        for (given, want) in
+            [("quorate", "quorate"), ("quorate/a", "quorate/a"), ("n3", "quorate/n3"), ("quorates", "quorate/quorates")]
+        {
+            assert_eq!(full_name(given).unwrap(), want);
+        }
+        assert_eq!(full_name(&"x".repeat(100)), None);
+    }
+
+    #[test]
+    fn the_first_line_carries_the_exit_code() {
+        let mut text = std::string::String::new();
+        refuse(&mut text).unwrap();
+        assert_eq!(read_head(text.lines().next().unwrap().as_bytes()), Some(Exit::Permission));
+        assert_eq!(read_head(b"quorate 2 0"), None);
+        assert_eq!(read_head(b"quorate 1 99"), None);
+    }
+}

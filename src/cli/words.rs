@@ -1,0 +1,359 @@
+//! What the core says in enums, in an admin's words. Every sentence that names trouble also names a way out.
+
+use core::fmt::{self, Display, Formatter};
+
+use super::facts::Snapshot;
+use crate::base::{NodeId, NodeSet, Phase, PrKey};
+use crate::cluster::event::SelfFence;
+use crate::cluster::status::{Stage, TargetRefusal, Waiting};
+use crate::cluster::trace::Trace;
+use crate::disk::{DiskError, HeaderFault};
+use crate::scsi::PrError;
+
+/// A value with what it takes to say it.
+#[derive(Clone, Copy)]
+pub struct Say<'a, T>(pub &'a Snapshot<'a>, pub T);
+
+/// A value that says itself without names. A type of its own, since these values also have a terser text for traces.
+#[derive(Clone, Copy)]
+pub struct Plain<T>(pub T);
+
+/// A length of time, to two significant units.
+#[derive(Clone, Copy)]
+pub struct Age(pub u64);
+
+impl Display for Age {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let (ms, s) = (self.0, self.0 / 1000);
+        match s {
+            0 => write!(f, "{ms} ms"),
+            1..60 => write!(f, "{s}.{} s", ms % 1000 / 100),
+            60..3600 => write!(f, "{} min {} s", s / 60, s % 60),
+            3600..86_400 => write!(f, "{} h {} min", s / 3600, s / 60 % 60),
+            _ => write!(f, "{} d {} h", s / 86_400, s / 3600 % 24),
+        }
+    }
+}
+
+/// `350 ms` or `never`, padded as asked.
+#[derive(Clone, Copy)]
+pub struct MaybeAge(pub Option<u64>);
+
+impl Display for MaybeAge {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mut text = heapless::String::<24>::new();
+        match self.0 {
+            // The longest age has 20 bytes.
+            Some(ms) => fmt::write(&mut text, format_args!("{}", Age(ms)))?,
+            None => fmt::write(&mut text, format_args!("never"))?,
+        }
+        f.pad(&text)
+    }
+}
+
+impl Display for Say<'_, NodeId> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0.name(self.1) {
+            "" => write!(f, "node {}", self.1),
+            name => write!(f, "{name} (node {})", self.1),
+        }
+    }
+}
+
+impl Display for Say<'_, NodeSet> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.1.is_empty() {
+            return f.write_str("nobody");
+        }
+        for (position, node) in self.1.iter().enumerate() {
+            let name = self.0.name(node);
+            f.write_str(if position > 0 { ", " } else { "" })?;
+            if name.is_empty() { write!(f, "node {node}")? } else { f.write_str(name)? }
+        }
+        Ok(())
+    }
+}
+
+/// Whose key it is.
+impl Display for Say<'_, PrKey> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.1.owner(self.0.facts.cluster.id) {
+            Some((node, incarnation)) => write!(f, "{}, incarnation {incarnation}", Say(self.0, node)),
+            None => f.write_str("not of this cluster"),
+        }
+    }
+}
+
+/// A data disk by its index.
+#[derive(Clone, Copy)]
+pub struct Disk(pub u8);
+
+impl Display for Say<'_, Disk> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "data disk {}", self.0.data_device(usize::from(self.1.0)))
+    }
+}
+
+/// One word for a phase.
+pub const fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Withdrawn => "withdrawn",
+        Phase::Accepted => "accepted",
+        Phase::Committed => "committed",
+        Phase::Released => "released",
+    }
+}
+
+/// One word for a stage.
+pub const fn stage(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Starting => "starting",
+        Stage::Joining => "joining",
+        Stage::Committed => "committed",
+        Stage::Released => "released",
+        Stage::Blocked => "blocked",
+        Stage::ShutOut => "shut-out",
+        Stage::Fenced => "fenced",
+    }
+}
+
+/// The kind of what is waited for, for programs.
+pub const fn waiting_kind(waiting: &Waiting) -> &'static str {
+    match waiting {
+        Waiting::Nothing => "nothing",
+        Waiting::Startup => "startup",
+        Waiting::Votes { .. } => "votes",
+        Waiting::Coordinator(_) => "coordinator",
+        Waiting::QdiskAdoption => "qdisk-adoption",
+        Waiting::DataDisk { .. } => "data-disk",
+        Waiting::TargetRefused { .. } => "target-refused",
+        Waiting::ForeignKey { .. } => "foreign-key",
+        Waiting::Fencing(_) => "fencing",
+        Waiting::Acks(_) => "acks",
+        Waiting::Registering => "registering",
+        Waiting::JoinAnswer => "join-answer",
+    }
+}
+
+impl Display for Say<'_, Waiting> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Say(snapshot, waiting) = *self;
+        let disk = |disk| Say(snapshot, Disk(disk));
+        match waiting {
+            Waiting::Nothing => f.write_str("nothing"),
+            Waiting::Startup => f.write_str(
+                "the first reads of the disks and the first heartbeats. If this stays, a disk does not answer: see `qdisk` \
+                 and `keys`",
+            ),
+            Waiting::Votes { have, need } => write!(
+                f,
+                "votes: {have} in sight, {need} needed. Start or reconnect nodes; `nodes` shows who is missing"
+            ),
+            Waiting::Coordinator(node) => {
+                write!(f, "{} to let this node in. If this stays, ask `status` there", Say(snapshot, node))
+            }
+            Waiting::QdiskAdoption => f.write_str(
+                "the quorum disk to be adopted: this cluster has not seen it before. Start all nodes; or, if none of this \
+                 cluster runs anywhere, format it with `quorate qdisk format --adopt`",
+            ),
+            Waiting::DataDisk { disk: index } => {
+                write!(f, "{}, which does not answer. Check that the host still attaches it", disk(index))
+            }
+            Waiting::TargetRefused { disk: index, why } => write!(f, "{}: {}", disk(index), Plain(why)),
+            Waiting::ForeignKey { disk: index, key } => write!(
+                f,
+                "{}: it has the key {key} of another cluster, which is never removed by itself. If the disk is the right \
+                 one and that cluster is gone, remove its keys with sg_persist --out --clear from a registered machine",
+                disk(index)
+            ),
+            Waiting::Fencing(nodes) => write!(
+                f,
+                "proof that {} cannot write any more. If this stays, the coordinator does not reach a data disk: see \
+                 `keys` there",
+                Say(snapshot, nodes)
+            ),
+            Waiting::Acks(nodes) => {
+                write!(f, "{} to confirm the new view. Who stays silent is evicted", Say(snapshot, nodes))
+            }
+            Waiting::Registering => f.write_str("this node's own registration on the data disks"),
+            Waiting::JoinAnswer => f.write_str("the coordinator to see this node's keys and to say so"),
+        }
+    }
+}
+
+impl Display for Plain<TargetRefusal> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            TargetRefusal::NoPreemptAbort => f.write_str(
+                "refused: it does not know PREEMPT AND ABORT, so a queued write of a fenced node could still land. Use a \
+                 target that does, or accept a waiting time with fencing.abort = \"preferred\"",
+            ),
+            TargetRefusal::NoPersistence => f.write_str(
+                "refused: it forgets registrations when it loses power, so a fenced node could write again. Use a target \
+                 that keeps them, or accept that with fencing.persist = \"preferred\"",
+            ),
+            TargetRefusal::NoReservations(error) => write!(
+                f,
+                "refused: it has no persistent reservations ({}). Turn them on at the host (Hyper-V: \
+                 -SupportPersistentReservations), or use another disk",
+                Plain(error)
+            ),
+        }
+    }
+}
+
+impl Display for Plain<PrError> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            PrError::ReservationConflict => f.write_str("reservation conflict"),
+            PrError::UnitAttention { asc, ascq } => write!(f, "unit attention {asc:02x}h/{ascq:02x}h"),
+            PrError::NotReady { asc, ascq } => write!(f, "not ready {asc:02x}h/{ascq:02x}h"),
+            PrError::IllegalRequest { asc, ascq } => write!(f, "illegal request {asc:02x}h/{ascq:02x}h"),
+            PrError::Busy => f.write_str("busy"),
+            PrError::Transport => f.write_str("path failed or timed out"),
+            PrError::Stale => f.write_str("not sent in time"),
+            PrError::Overflow => f.write_str("more keys than can be read"),
+            PrError::Malformed => f.write_str("an answer that makes no sense"),
+            PrError::Other { status, sense_key } => write!(f, "status {status:02x}h, sense key {sense_key:x}h"),
+        }
+    }
+}
+
+impl Display for Plain<DiskError> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            DiskError::Io => "input/output error",
+            DiskError::Stale => "not sent in time",
+            DiskError::Absent => "the device is not there",
+        })
+    }
+}
+
+impl Display for Plain<HeaderFault> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            HeaderFault::NotAQdisk => f.write_str(
+                "there is no quorum disk on it. Check qdisk.device, or format it with `quorate qdisk format`",
+            ),
+            HeaderFault::Corrupt => f.write_str("its header is damaged. Format it anew with `quorate qdisk format`"),
+            HeaderFault::Version(version) => {
+                write!(f, "its format is {version}, which this version does not speak. Run one version everywhere")
+            }
+            HeaderFault::OtherCluster(id) => {
+                write!(f, "it belongs to the cluster with id {}. Check qdisk.device and cluster.id", id.0)
+            }
+            HeaderFault::OtherLabel => f.write_str("its label is not qdisk.label. Check qdisk.device and qdisk.label"),
+            HeaderFault::OtherSettings => {
+                f.write_str("it was formatted for other votes or timing. Format it anew with `quorate qdisk format`")
+            }
+        }
+    }
+}
+
+impl Display for Say<'_, SelfFence> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let disk = |disk| Say(self.0, Disk(disk));
+        match self.1 {
+            SelfFence::Evicted(view) => write!(f, "view {view} has evicted it"),
+            SelfFence::ShutOut(view) => write!(f, "view {view} shuts it out and was not withdrawn"),
+            SelfFence::KeyGone { disk: index } => write!(f, "its key is gone from {}", disk(index)),
+            SelfFence::RegisterUnknown { disk: index } => {
+                write!(f, "{} did not say whether its key was registered", disk(index))
+            }
+            SelfFence::Clone => f.write_str("a second machine runs this very life: a clone or an old snapshot"),
+            SelfFence::Overtaken(incarnation) => {
+                write!(f, "the cluster knows incarnation {incarnation} of it, which is not older")
+            }
+        }
+    }
+}
+
+impl Display for Say<'_, Trace> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Say(snapshot, trace) = *self;
+        let node = |node: NodeId| Say(snapshot, node);
+        let nodes = |nodes: NodeSet| Say(snapshot, nodes);
+        let disk = |disk: u8| Say(snapshot, Disk(disk));
+        match trace {
+            Trace::Started(incarnation) => write!(f, "Started as incarnation {incarnation}."),
+            Trace::PeerUp(peer, incarnation) => write!(f, "Hears {}, incarnation {incarnation}.", node(peer)),
+            Trace::PeerLost(peer) => write!(f, "Does not hear {} any more.", node(peer)),
+            Trace::Proposing(term) => write!(f, "Proposes a view under term {term}."),
+            Trace::HeadStart(peer) => write!(f, "Waits: the partition of {} is stronger.", node(peer)),
+            Trace::Withdrawn(view) => write!(f, "View {view} was given up by its proposer."),
+            Trace::Committed(view, members) => write!(f, "View {view} is committed: {}.", nodes(members)),
+            Trace::Released(view, members) => write!(f, "View {view} is released: {}.", nodes(members)),
+            Trace::Evicting(peer, incarnation) => write!(f, "Evicts {}, incarnation {incarnation}.", node(peer)),
+            Trace::Preempted { disk: index, key } => {
+                write!(f, "Removed the key {key} from {} ({}).", disk(index), Say(snapshot, key))
+            }
+            Trace::Proven(view) => write!(f, "Proved keys and reservation of view {view} on every data disk."),
+            Trace::Registered => f.write_str("Registered its key on every data disk."),
+            Trace::Reserved { disk: index } => write!(f, "Made the reservation on {}.", disk(index)),
+            Trace::ReservationLost { disk: index } => {
+                write!(f, "ALARM: {} had lost its reservation; makes it again.", disk(index))
+            }
+            Trace::GateOpened(view) => write!(f, "Opened the gate in view {view}: shared storage may be mounted."),
+            Trace::Quorate => f.write_str("Has quorum."),
+            Trace::Inquorate { have, need } => {
+                write!(f, "Lost quorum: {have} votes in sight, {need} needed; activity is blocked.")
+            }
+            Trace::CannotFence => f.write_str("Could not prove its victims fenced in time; lets another node try."),
+            Trace::QdiskUp => f.write_str("Uses the quorum disk."),
+            Trace::QdiskLost(error) => write!(f, "Does not use the quorum disk any more: {}.", Plain(error)),
+            Trace::QdiskFault(fault) => write!(f, "ALARM: quorum disk {}: {}.", snapshot.qdisk_device(), Plain(fault)),
+            Trace::QdiskHung => f.write_str("The quorum disk has not answered in time."),
+            Trace::QdiskAdopted => f.write_str("The cluster adopted the quorum disk."),
+            Trace::DataDiskError { disk: index, error } => write!(f, "{}: {}.", Capital(disk(index)), Plain(error)),
+            Trace::TargetRefused { disk: index, why } => write!(f, "{}: {}.", Capital(disk(index)), Plain(why)),
+            Trace::ForeignKey { disk: index, key } => {
+                write!(f, "ALARM: {} has the key {key} of another cluster; leaves it there.", disk(index))
+            }
+            Trace::TwinNode(peer) => {
+                write!(f, "ALARM: two machines say that they are {}. Give every image an id of its own.", node(peer))
+            }
+            Trace::Stalled { ms } => write!(f, "Was stopped for {}; reads everything again.", Age(ms)),
+            Trace::ShutOut(view) => write!(f, "View {view} leaves this node out; finds out whether it stands."),
+            Trace::SelfFence(why) => write!(f, "RESETS THIS MACHINE: {}.", Say(snapshot, why)),
+        }
+    }
+}
+
+/// The same text as a sentence's beginning: `data disk` becomes `Data disk`.
+struct Capital<T>(T);
+
+impl<T: Display> Display for Capital<T> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        struct First<'a, 'b>(&'a mut Formatter<'b>, bool);
+        impl fmt::Write for First<'_, '_> {
+            fn write_str(&mut self, text: &str) -> fmt::Result {
+                let mut chars = text.chars();
+                if let Some(first) = chars.next() {
+                    self.0.write_char(if self.1 { first } else { first.to_ascii_uppercase() })?;
+                    self.1 = true;
+                }
+                self.0.write_str(chars.as_str())
+            }
+        }
+        use fmt::Write;
+        write!(First(f, false), "{}", self.0)
+    }
+}
+
+/// The line that tells on a console, every few seconds, why nothing is mounted. `None` once the gate is open.
+pub fn gate_line<'a>(snapshot: &'a Snapshot<'a>) -> Option<impl Display + 'a> {
+    struct Line<'a>(&'a Snapshot<'a>);
+    impl Display for Line<'_> {
+        fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+            let status = self.0.status;
+            match status.self_fence {
+                Some(why) => write!(f, "This machine resets: {}.", Say(self.0, why)),
+                None => write!(f, "The gate is shut; waits for {}.", Say(self.0, status.waiting_for)),
+            }
+        }
+    }
+    match (snapshot.status.gate_open, snapshot.status.self_fence) {
+        (Some(_), None) => None,
+        _ => Some(Line(snapshot)),
+    }
+}

@@ -1,0 +1,83 @@
+//! The status commands as a user runs them: the real binary against a socket.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::process::{Command, Output};
+
+fn quorate(words: &[&str]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_quorate")).args(words).output().unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+/// Serves one request with a fixed answer; returns the socket's name and what was asked.
+fn serve(what: &str, answer: &'static [u8]) -> (String, std::thread::JoinHandle<String>) {
+    let name = format!("quorate/test-{}-{what}", std::process::id());
+    let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut line = String::new();
+        BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).unwrap();
+        stream.write_all(answer).unwrap();
+        line
+    });
+    (name, server)
+}
+
+#[test]
+fn an_answer_is_copied_and_its_code_is_the_exit_code() {
+    let (name, server) = serve("ok", b"quorate 1 0\nQuorum: 5\n");
+    assert_eq!(quorate(&["status", "--json", "--socket", &name]), (Some(0), "Quorum: 5\n".into(), String::new()));
+    assert_eq!(server.join().unwrap(), "status json\n");
+    let (name, server) = serve("no", b"quorate 1 1\nQuorum: 5 Activity blocked\n");
+    assert_eq!(quorate(&["status", "-q", "--socket", &name]), (Some(1), String::new(), String::new()));
+    server.join().unwrap();
+    let (name, server) = serve("permission", b"quorate 1 4\nonly root\n");
+    assert_eq!(quorate(&["qdisk", "status", "--socket", &name]), (Some(4), String::new(), "only root\n".into()));
+    assert_eq!(server.join().unwrap(), "qdisk\n");
+}
+
+#[test]
+fn without_an_agent_it_says_so() {
+    let (code, out, err) = quorate(&["nodes", "--socket", "nobody-listens-here"]);
+    assert_eq!((code, out.as_str()), (Some(3), ""));
+    assert_eq!(err, "quorate: no agent listens at @quorate/nobody-listens-here; is it running?\n");
+    let (name, server) = serve("strange", b"HTTP/1.1 400 Bad Request\n");
+    assert_eq!(quorate(&["keys", "--socket", &name]).0, Some(3));
+    server.join().unwrap();
+    let (name, server) = serve("short", b"");
+    assert_eq!(quorate(&["keys", "--socket", &name]).0, Some(3));
+    server.join().unwrap();
+}
+
+/// An agent that is stopped must not stop whoever asks it.
+#[test]
+fn an_agent_that_does_not_answer_is_not_waited_for() {
+    let name = format!("quorate/test-{}-stopped", std::process::id());
+    let _listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    let begun = std::time::Instant::now();
+    let (code, _, err) = quorate(&["status", "--socket", &name]);
+    assert_eq!(code, Some(7), "{err}");
+    assert!(begun.elapsed().as_secs() < 6);
+}
+
+#[test]
+fn a_bad_command_line_is_usage() {
+    assert_eq!(quorate(&["reboot"]).0, Some(2));
+    assert_eq!(quorate(&[]).0, Some(2));
+    assert_eq!(quorate(&["agent", "--node", "65"]).0, Some(2));
+    let (code, out, _) = quorate(&["--help"]);
+    assert_eq!(code, Some(0));
+    assert!(out.contains("Exit codes"));
+    assert_eq!(quorate(&["version"]).0, Some(0));
+}
+
+#[test]
+fn a_bad_configuration_is_told_before_anything_is_touched() {
+    let (code, _, err) = quorate(&["agent", "--config", "/nowhere"]);
+    assert_eq!(code, Some(5));
+    assert!(err.starts_with("quorate agent: /nowhere: No such file"), "{err}");
+    let (code, _, err) = quorate(&["agent", "--config", "configs/five-node.toml"]);
+    assert_eq!(code, Some(5));
+    assert!(err.contains("not a configuration blob"), "{err}");
+}
