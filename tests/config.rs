@@ -55,6 +55,9 @@ fn a_damaged_blob_is_never_a_configuration() {
     let mut other = good.clone();
     other[4] = 9;
     assert_eq!(blob::decode(&other), Err(blob::BlobError::Version(9)));
+    let mut swapped = check(&five_node()).unwrap();
+    swapped.nodes.swap(0, 1);
+    assert_eq!(blob::encode(&swapped, &mut [0; BLOB_BYTES_MAX]), Err(blob::BlobError::Order));
     let mut padded = good.clone();
     padded.resize(good.len() + 100, 0);
     assert!(blob::decode(&padded).is_ok());

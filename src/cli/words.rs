@@ -159,11 +159,11 @@ impl Display for Say<'_, Waiting> {
             Waiting::DataDisk { disk: index } => {
                 write!(f, "{}, which does not answer. Check that the host still attaches it", disk(index))
             }
-            Waiting::TargetRefused { disk: index, why } => write!(f, "{}: {}", disk(index), Plain(why)),
+            Waiting::TargetRefused { disk: index, why } => write!(f, "{}, {}", disk(index), Plain(why)),
             Waiting::ForeignKey { disk: index, key } => write!(
                 f,
-                "{}: it has the key {key} of another cluster, which is never removed by itself. If the disk is the right \
-                 one and that cluster is gone, remove its keys with sg_persist --out --clear from a registered machine",
+                "{} to lose the key {key} of another cluster, which is never removed by itself. If this is the right disk \
+                 and that cluster is gone, stop every agent and clear the disk's keys with sg_persist",
                 disk(index)
             ),
             Waiting::Fencing(nodes) => write!(
@@ -305,7 +305,7 @@ impl Display for Say<'_, Trace> {
             Trace::QdiskHung => f.write_str("The quorum disk has not answered in time."),
             Trace::QdiskAdopted => f.write_str("The cluster adopted the quorum disk."),
             Trace::DataDiskError { disk: index, error } => write!(f, "{}: {}.", Capital(disk(index)), Plain(error)),
-            Trace::TargetRefused { disk: index, why } => write!(f, "{}: {}.", Capital(disk(index)), Plain(why)),
+            Trace::TargetRefused { disk: index, why } => write!(f, "{} {}.", Capital(disk(index)), Plain(why)),
             Trace::ForeignKey { disk: index, key } => {
                 write!(f, "ALARM: {} has the key {key} of another cluster; leaves it there.", disk(index))
             }
@@ -348,6 +348,9 @@ pub fn gate_line<'a>(snapshot: &'a Snapshot<'a>) -> Option<impl Display + 'a> {
             let status = self.0.status;
             match status.self_fence {
                 Some(why) => write!(f, "This machine resets: {}.", Say(self.0, why)),
+                None if status.waiting_for == Waiting::Nothing => {
+                    f.write_str("The gate is shut; nothing is missing, it opens in a moment.")
+                }
                 None => write!(f, "The gate is shut; waits for {}.", Say(self.0, status.waiting_for)),
             }
         }

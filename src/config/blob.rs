@@ -40,6 +40,8 @@ pub enum BlobError {
     Crc,
     /// The payload is not what its version says.
     Payload,
+    /// The nodes are not by rising id.
+    Order,
     /// Decoded, but refused.
     Check(CheckError),
     /// The buffer to encode into is too small.
@@ -50,7 +52,9 @@ impl fmt::Display for BlobError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BlobError::Short => f.write_str("the configuration blob is cut short; build the image again"),
-            BlobError::Magic => f.write_str("this is not a configuration blob; make one with `cargo xtask config`"),
+            BlobError::Magic => {
+                f.write_str("this is not a configuration blob; an image gets its own from `cargo xtask image`")
+            }
             BlobError::Version(found) => write!(
                 f,
                 "the configuration blob has format {found}, this binary reads {VERSION}; build both from one version"
@@ -59,6 +63,7 @@ impl fmt::Display for BlobError {
             BlobError::Payload => {
                 f.write_str("the configuration blob does not decode; build it and the binary from one version")
             }
+            BlobError::Order => f.write_str("the nodes are not in the order of their ids; sort them before encoding"),
             BlobError::Check(error) => error.fmt(f),
             BlobError::Full => write!(f, "the configuration does not fit; {BLOB_BYTES_MAX} bytes hold the largest"),
         }
@@ -70,7 +75,7 @@ impl core::error::Error for BlobError {}
 /// Writes the blob into `buffer` (`BLOB_BYTES_MAX` bytes hold any) and returns its part of it. A configuration that would
 /// be refused is not written.
 pub fn encode<'b>(cluster: &Cluster, buffer: &'b mut [u8]) -> Result<&'b [u8], BlobError> {
-    check::cluster(cluster).map_err(BlobError::Check)?;
+    accept(cluster)?;
     if buffer.len() < HEAD + TAIL {
         return Err(BlobError::Full);
     }
@@ -108,6 +113,12 @@ pub fn decode(bytes: &[u8]) -> Result<Cluster, BlobError> {
         return Err(BlobError::Crc);
     }
     let cluster: Cluster = postcard::from_bytes(&bytes[HEAD..end]).map_err(|_| BlobError::Payload)?;
-    check::cluster(&cluster).map_err(BlobError::Check)?;
+    accept(&cluster)?;
     Ok(cluster)
+}
+
+/// The checks of the text, and the order that only a blob has.
+fn accept(cluster: &Cluster) -> Result<(), BlobError> {
+    check::cluster(cluster).map_err(BlobError::Check)?;
+    if cluster.nodes.is_sorted_by_key(|node| node.id) { Ok(()) } else { Err(BlobError::Order) }
 }

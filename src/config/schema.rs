@@ -297,7 +297,10 @@ impl NodeTable {
 fn or<T: TryFrom<i64> + MaxOf>(place: &str, given: Option<i64>, default: T) -> Result<T, CheckError> {
     let Some(number) = given else { return Ok(default) };
     let most = T::MAX_I64;
-    T::try_from(number).or_else(|_| refuse!("{place}"; "{number} is out of range"; "take a number from 0 to {most}"))
+    match T::try_from(number) {
+        Ok(number) => Ok(number),
+        Err(_) => refuse!("{place}"; "{number} is out of range"; "take a number from 0 to {most}"),
+    }
 }
 
 /// The largest value, for a message.

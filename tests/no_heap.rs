@@ -1,0 +1,82 @@
+//! The status commands take nothing from the heap: they may be asked at any time, by an agent whose memory is sealed.
+#![allow(unsafe_code)] // a counting allocator cannot be written without
+
+mod scene;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use quorate::base::limits::BLOB_BYTES_MAX;
+use quorate::cli::console::Console;
+use quorate::cli::render::render;
+use quorate::cli::{Form, Noun, socket};
+use quorate::config::blob;
+
+struct Counting;
+
+thread_local! {
+    static TAKEN: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: everything is passed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        TAKEN.with(|taken| taken.set(taken.get() + 1));
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// How often `run` took memory.
+fn taken(run: impl FnOnce()) -> u64 {
+    let before = TAKEN.with(Cell::get);
+    run();
+    TAKEN.with(Cell::get) - before
+}
+
+#[test]
+fn rendering_takes_no_memory() {
+    assert_eq!(taken(|| drop(std::hint::black_box(Box::new(1)))), 1, "the counter counts");
+    let cluster = scene::cluster();
+    for status in [scene::released(), scene::blocked()] {
+        scene::with(&status, &cluster, |snapshot| {
+            let mut console = Console::new("my-vm1");
+            let count = taken(|| {
+                for noun in Noun::ALL {
+                    for form in [Form::Text, Form::Json] {
+                        let mut out = heapless::String::<32_768>::new();
+                        render(noun, form, snapshot, &mut out).unwrap();
+                    }
+                    let (_, request) = console.feed(noun.word().as_bytes());
+                    assert_eq!(request, None);
+                    let request = console_enter(&mut console);
+                    console.answer(request, snapshot);
+                }
+                console.note_gate(snapshot);
+                console.note_events(snapshot, 0);
+                let mut out = heapless::String::<8192>::new();
+                socket::answer("status json", snapshot, &mut out).unwrap();
+            });
+            assert_eq!(count, 0);
+        });
+    }
+}
+
+fn console_enter(console: &mut Console) -> quorate::cli::request::Request {
+    console.feed(b"\r").1.unwrap()
+}
+
+#[test]
+fn reading_a_blob_takes_no_memory() {
+    let cluster = scene::cluster();
+    let mut buffer = [0; BLOB_BYTES_MAX];
+    assert_eq!(taken(|| assert!(blob::encode(&cluster, &mut buffer).is_ok())), 0);
+    assert_eq!(taken(|| assert!(blob::decode(&buffer).is_ok())), 0);
+}

@@ -1,0 +1,223 @@
+//! Made-up clusters for the tests of the status commands.
+#![allow(dead_code)] // no test uses all of them
+
+use quorate::base::trace::Ring;
+use quorate::base::view::Incarnations;
+use quorate::base::{Incarnation, NodeId, NodeSet, Phase, PrKey, Term, View, ViewId};
+use quorate::cli::{AgentFacts, Counter, Memory, Snapshot};
+use quorate::cluster::event::SelfFence;
+use quorate::cluster::status::{DataStatus, NodeStatus, QdiskStatus, Stage, Status, TargetRefusal, Waiting};
+use quorate::cluster::trace::Trace;
+use quorate::config::Cluster;
+use quorate::config::schema::Document;
+use quorate::disk::{DiskError, HeaderFault, Standing};
+use quorate::scsi::{Held, PrError};
+
+pub fn node(id: u8) -> NodeId {
+    NodeId::new(id).unwrap()
+}
+
+pub fn view_id() -> ViewId {
+    ViewId { term: Term { counter: 3, node: Some(node(1)), incarnation: Incarnation(7) }, epoch: 12 }
+}
+
+pub fn set(ids: &[u8]) -> NodeSet {
+    ids.iter().map(|&id| node(id)).collect()
+}
+
+pub fn cluster() -> Cluster {
+    let text = std::fs::read_to_string("configs/five-node.toml").unwrap();
+    toml::from_str::<Document>(&text).unwrap().check().unwrap()
+}
+
+/// Step 1 of the acceptance run: all five are in, node 5 holds the reservation.
+pub fn released() -> Status {
+    let cluster = cluster();
+    let mut incarnations = Incarnations::NONE;
+    let mut nodes = heapless::Vec::new();
+    let mut keys = heapless::Vec::new();
+    for id in 1..=5 {
+        incarnations.raise(node(id), Incarnation(7));
+        keys.push(PrKey::new(cluster.id, node(id), Incarnation(7))).unwrap();
+        let row = NodeStatus {
+            id: node(id),
+            votes: 1,
+            member: true,
+            alive: true,
+            incarnation: Incarnation(7),
+            standing: Standing::all().difference(Standing::CANNOT_FENCE),
+            score: 2,
+            heard_ms_ago: Some(40 * u64::from(id)),
+            slot_ms_ago: Some(90 * u64::from(id)),
+            victim: false,
+        };
+        nodes.push(row).unwrap();
+    }
+    let view = View {
+        id: view_id(),
+        members: set(&[1, 2, 3, 4, 5]),
+        victims: NodeSet::EMPTY,
+        reregister: NodeSet::EMPTY,
+        incarnations,
+        holds_qdisk: true,
+        qdisk_uuid: 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef,
+        config_version: 1,
+    };
+    let mut disks = heapless::Vec::new();
+    let disk = DataStatus {
+        usable: true,
+        registered: true,
+        keys,
+        generation: 5,
+        reservation: Some(Held { key: PrKey::new(cluster.id, node(5), Incarnation(7)), kind: 5 }),
+        read_ms_ago: Some(310),
+        abort: Some(true),
+        persist: Some(true),
+        refused: None,
+        error: None,
+    };
+    disks.push(disk).unwrap();
+    Status {
+        node: node(1),
+        incarnation: Incarnation(7),
+        stage: Stage::Released,
+        view: Some((view, Phase::Released)),
+        promised: view.id.term,
+        config_version: 1,
+        expected_votes: 9,
+        quorum: 5,
+        total_votes: 9,
+        qdisk_votes: Some(4),
+        node_votes: 1,
+        quorate: true,
+        standing: Standing::WARM,
+        score: 2,
+        waiting_for: Waiting::Nothing,
+        nodes,
+        qdisk: Some(QdiskStatus {
+            votes: 4,
+            usable: true,
+            good_ms_ago: Some(210),
+            cycle_ms: 3,
+            fault: None,
+            hung: false,
+            uuid: view.qdisk_uuid,
+            adopted: true,
+            errors: 0,
+        }),
+        disks,
+        gate_open: Some(view.id),
+        self_fence: None,
+    }
+}
+
+/// A bad day: two nodes left, quorum lost, the qdisk foreign, a victim not fenced, one disk without abort.
+pub fn blocked() -> Status {
+    let mut status = released();
+    status.node = node(2);
+    status.incarnation = Incarnation(1_795_000_000);
+    status.stage = Stage::Blocked;
+    let (view, phase) = status.view.as_mut().unwrap();
+    view.members = set(&[1, 2, 3]);
+    view.victims = set(&[5]);
+    *phase = Phase::Committed;
+    status.total_votes = 2;
+    status.qdisk_votes = None;
+    status.quorate = false;
+    status.waiting_for = Waiting::Votes { have: 2, need: 5 };
+    for row in &mut status.nodes {
+        row.member = row.id.get() <= 3;
+        row.alive = matches!(row.id.get(), 1 | 4);
+        row.victim = row.id.get() == 5;
+        row.heard_ms_ago = match row.id.get() {
+            1 => Some(120),
+            3 => Some(3_725_000),
+            _ => None,
+        };
+    }
+    status.nodes[1].incarnation = Incarnation(1_795_000_000);
+    let qdisk = status.qdisk.as_mut().unwrap();
+    *qdisk = QdiskStatus { usable: false, good_ms_ago: Some(62_000), hung: true, adopted: false, errors: 17, ..*qdisk };
+    qdisk.fault = Some(HeaderFault::OtherCluster(quorate::base::ClusterId(4711)));
+    let disk = &mut status.disks[0];
+    disk.keys.push(PrKey(0x1234)).unwrap();
+    disk.abort = Some(false);
+    disk.persist = Some(false);
+    disk.error = Some(PrError::Transport);
+    disk.registered = false;
+    disk.reservation = None;
+    status.gate_open = None;
+    status
+}
+
+/// Every trace there is, once.
+pub fn every_trace() -> Ring<Trace> {
+    let key = PrKey::new(cluster().id, node(5), Incarnation(7));
+    let foreign = PrKey(0xdead_beef);
+    let term = view_id().term;
+    let mut traces = Ring::new();
+    let all = [
+        Trace::Started(Incarnation(7)),
+        Trace::PeerUp(node(2), Incarnation(7)),
+        Trace::PeerLost(node(5)),
+        Trace::Proposing(term),
+        Trace::HeadStart(node(3)),
+        Trace::Withdrawn(view_id()),
+        Trace::Committed(view_id(), set(&[1, 2, 3, 4])),
+        Trace::Released(view_id(), set(&[1, 2, 3, 4])),
+        Trace::Evicting(node(5), Incarnation(7)),
+        Trace::Preempted { disk: 0, key },
+        Trace::Proven(view_id()),
+        Trace::Registered,
+        Trace::Reserved { disk: 0 },
+        Trace::ReservationLost { disk: 0 },
+        Trace::GateOpened(view_id()),
+        Trace::Quorate,
+        Trace::Inquorate { have: 4, need: 5 },
+        Trace::CannotFence,
+        Trace::QdiskUp,
+        Trace::QdiskLost(DiskError::Io),
+        Trace::QdiskFault(HeaderFault::NotAQdisk),
+        Trace::QdiskFault(HeaderFault::OtherSettings),
+        Trace::QdiskHung,
+        Trace::QdiskAdopted,
+        Trace::DataDiskError { disk: 0, error: PrError::UnitAttention { asc: 0x2a, ascq: 3 } },
+        Trace::TargetRefused { disk: 0, why: TargetRefusal::NoPreemptAbort },
+        Trace::TargetRefused { disk: 0, why: TargetRefusal::NoReservations(PrError::Busy) },
+        Trace::ForeignKey { disk: 0, key: foreign },
+        Trace::TwinNode(node(1)),
+        Trace::Stalled { ms: 4200 },
+        Trace::ShutOut(view_id()),
+        Trace::SelfFence(SelfFence::Evicted(view_id())),
+        Trace::SelfFence(SelfFence::KeyGone { disk: 0 }),
+        Trace::SelfFence(SelfFence::Clone),
+    ];
+    for (index, trace) in all.into_iter().enumerate() {
+        traces.record(1000 * index as u64, trace);
+    }
+    traces.record(40_000, all[all.len() - 1]);
+    traces
+}
+
+pub const DROPS: [Counter; 3] = [
+    Counter { name: "bad-mac", value: 3 },
+    Counter { name: "other-cluster", value: 0 },
+    Counter { name: "too-short", value: 12 },
+];
+
+pub fn with<T>(status: &Status, cluster: &Cluster, run: impl FnOnce(&Snapshot<'_>) -> T) -> T {
+    let memory = Memory { arena: 1 << 20, high_water: 300_000, resident: Some(2_200_000) };
+    let facts = AgentFacts {
+        cluster,
+        version: "0.1.0",
+        now_ms: 95_250,
+        uptime_ms: 93_784_000,
+        cpu_ms: 93_784,
+        memory,
+        drops: &DROPS,
+        emulated: false,
+    };
+    // All of them once is enough.
+    let traces = if status.stage == Stage::Released { every_trace() } else { Ring::new() };
+    run(&Snapshot { status, facts: &facts, traces: &traces })
+}
