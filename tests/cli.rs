@@ -200,12 +200,30 @@ fn the_largest_cluster_fits_its_lines() {
         cluster.nodes.push(config).unwrap();
     }
     status.waiting_for = Waiting::Acks(NodeSet(u64::MAX));
+    let device = format!("/{}", "d".repeat(59));
+    let mut disk = status.disks[0].clone();
+    disk.refused = Some(TargetRefusal::NoPreemptAbort);
+    disk.keys.clear();
+    while disk.keys.push(PrKey::new(cluster.id, node(64), Incarnation(u32::MAX))).is_ok() {}
+    status.disks.clear();
+    cluster.data.clear();
+    for _ in 0..quorate::base::limits::DATA_DISKS_MAX {
+        status.disks.push(disk.clone()).unwrap();
+        cluster.data.push(quorate::config::DataDisk { device: device.as_str().try_into().unwrap() }).unwrap();
+    }
     with(&status, &cluster, |snapshot| {
         for noun in Noun::ALL {
             let mut text = String::new();
             render(noun, Form::Text, snapshot, &mut text).unwrap();
             fits(&text);
-            assert!(text.len() < quorate::cli::console::OUTPUT_BYTES, "{noun:?} does not fit a console's ring");
+            if noun != Noun::Keys {
+                assert!(text.len() < quorate::cli::console::OUTPUT_BYTES, "{noun:?} does not fit a console's ring");
+            }
+            for request in [noun.word().to_string(), format!("{} json", noun.word())] {
+                let mut answer = String::new();
+                socket::answer(&request, snapshot, &mut answer).unwrap();
+                assert!(answer.len() < socket::ANSWER_BYTES_MAX, "{request}: {} bytes", answer.len());
+            }
         }
     });
 }

@@ -28,6 +28,9 @@ pub const NAME: &str = "quorate";
 pub const NAME_BYTES: usize = 107;
 /// Bytes of a request, newline included.
 pub const REQUEST_BYTES_MAX: usize = 64;
+/// Bytes of the longest answer: 64 nodes with long names, four disks with 256 keys each, a full ring of events. Below what
+/// the kernel takes for a unix socket at once (net.core.wmem_default, 208 KiB), so that one write is enough.
+pub const ANSWER_BYTES_MAX: usize = 112 * 1024;
 /// How long a client waits for an answer.
 pub const DEADLINE: Duration = Duration::from_secs(3);
 
