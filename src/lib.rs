@@ -17,6 +17,8 @@
 //! L0 to L2 are `no_std`, allocate nothing and read no clock; building the library without its default feature proves it.
 #![cfg_attr(not(feature = "agent"), no_std)]
 
+#[cfg(feature = "agent")]
+pub mod agent;
 pub mod base;
 #[cfg(feature = "agent")]
 pub mod cli;

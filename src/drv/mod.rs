@@ -1,12 +1,12 @@
-//! L3: does what it is told. Knows devices and the kernel; knows nothing of clusters.
-//!
-//! `sys` is the only file of the product with `unsafe` in it.
+//! L3: does what it is told. Files, sockets, devices and the kernel's doors; no decision is made here.
 
-pub mod block;
-pub mod emu;
-pub mod qdisk;
-pub mod sg;
+pub mod arena;
+pub mod boot;
+pub mod clock;
+pub mod process;
+pub mod reset;
+pub mod rtnetlink;
+pub mod serial;
 pub mod sys;
-
-pub use emu::EmuDisk;
-pub use sg::SgDisk;
+pub mod udp;
+pub mod watchdog;

@@ -1,0 +1,69 @@
+//! Makes this process one that keeps running when little else does. Every measure may be forbidden; then it says so.
+
+use std::fmt;
+use std::fs;
+
+use rustix::mm::{MlockAllFlags, mlockall};
+use rustix::process::{Pid, WaitOptions, waitpid};
+
+use super::sys;
+
+/// Lowest real-time priority: above everything ordinary, below the kernel's own threads that feed us.
+pub const ROUND_ROBIN_PRIORITY: i32 = 1;
+
+/// A measure that was refused.
+pub struct Refused {
+    /// What was tried.
+    pub what: &'static str,
+    /// The kernel's answer.
+    pub why: std::io::Error,
+    /// What follows from it.
+    pub means: &'static str,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}; {}", self.what, self.why, self.means)
+    }
+}
+
+/// Locks memory as it is touched: pages of .bss and of stacks that are never used cost nothing, and what was used once
+/// is never taken away.
+pub fn lock_memory() -> Result<(), Refused> {
+    mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT).map_err(|errno| Refused {
+        what: "mlockall",
+        why: errno.into(),
+        means: "a host short of memory can delay this agent; run it as root or raise RLIMIT_MEMLOCK",
+    })
+}
+
+/// SCHED_RR for the calling thread.
+pub fn raise_priority() -> Result<(), Refused> {
+    sys::sched_round_robin(ROUND_ROBIN_PRIORITY).map_err(|why| Refused {
+        what: "SCHED_RR",
+        why,
+        means: "a busy host can delay this agent; run it as root or raise RLIMIT_RTPRIO",
+    })
+}
+
+/// Out of the out-of-memory killer's sight (-1000), or back into it (0) for children.
+pub fn oom_score(score: i32) -> Result<(), Refused> {
+    let mut text = heapless::String::<12>::new();
+    let _ = fmt::write(&mut text, format_args!("{score}"));
+    fs::write("/proc/self/oom_score_adj", text.as_bytes()).map_err(|why| Refused {
+        what: "oom_score_adj",
+        why,
+        means: "the out-of-memory killer may end this agent; run it as root",
+    })
+}
+
+/// Is this the first process of the machine?
+pub fn is_init() -> bool {
+    rustix::process::getpid().is_init()
+}
+
+/// Takes one ended child off the kernel's list, whoever its first parent was. `None` if none has ended.
+pub fn reap_one() -> Option<(Pid, Option<i32>)> {
+    let (pid, status) = waitpid(None, WaitOptions::NOHANG).ok().flatten()?;
+    Some((pid, status.exit_status()))
+}
