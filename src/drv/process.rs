@@ -67,3 +67,18 @@ pub fn reap_one() -> Option<(Pid, Option<i32>)> {
     let (pid, status) = waitpid(None, WaitOptions::NOHANG).ok().flatten()?;
     Some((pid, status.exit_status()))
 }
+
+/// CPU time this process has used.
+pub fn cpu_ms() -> u64 {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    used.tv_sec as u64 * 1000 + used.tv_nsec as u64 / 1_000_000
+}
+
+/// Memory of this process that is in RAM now. Reads one short file into a fixed buffer.
+pub fn resident_bytes() -> Option<u64> {
+    let mut text = [0u8; 128];
+    let mut file = fs::File::open("/proc/self/statm").ok()?;
+    let length = std::io::Read::read(&mut file, &mut text).ok()?;
+    let pages: u64 = core::str::from_utf8(&text[..length]).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}

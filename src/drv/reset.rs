@@ -90,6 +90,15 @@ pub fn disarm_watchdog() {
 
 /// Resets the machine (or ends the process, as prepared). Does not allocate and does not return.
 pub fn self_fence(reason: fmt::Arguments<'_>) -> ! {
+    end(None, reason)
+}
+
+/// The same, with another exit code where the process ends instead.
+pub fn self_fence_with(code: i32, reason: fmt::Arguments<'_>) -> ! {
+    end(Some(code), reason)
+}
+
+fn end(other_code: Option<i32>, reason: fmt::Arguments<'_>) -> ! {
     let Some(doors) = DOORS.get() else {
         // Nothing prepared: no gate can have been opened yet.
         eprintln!("quorate: {reason}");
@@ -105,7 +114,7 @@ pub fn self_fence(reason: fmt::Arguments<'_>) -> ! {
     let _ = fmt::write(&mut text, format_args!("<0>quorate: self-fence: {reason}\n"));
     if let Way::Exit(code) = doors.way {
         let _ = std::io::stderr().write_all(&text.as_bytes()["<0>".len()..]);
-        std::process::exit(code);
+        std::process::exit(other_code.unwrap_or(code));
     }
     *doors.bell.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
     doors.bell.1.notify_all();

@@ -118,3 +118,25 @@ pub fn watchdog_set_timeout(watchdog: BorrowedFd<'_>, seconds: i32) -> io::Resul
     let result = unsafe { libc::ioctl(watchdog.as_raw_fd(), 0xc004_5706_u32 as _, &mut value) };
     if result == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
 }
+
+/// A global allocator that uses an arena which lives elsewhere, so that the library can look at it.
+pub struct Heap<const CHUNKS: usize>(pub &'static Arena<CHUNKS>);
+
+// JUSTIFICATION: as for `Arena`; this only passes calls on.
+// SAFETY: the arena keeps GlobalAlloc's contract, and both sides get the same arguments.
+unsafe impl<const CHUNKS: usize> GlobalAlloc for Heap<CHUNKS> {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { self.0.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract of `dealloc`.
+        unsafe { self.0.dealloc(block, layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: the caller keeps the contract of `realloc`.
+        unsafe { self.0.realloc(block, layout, new_size) }
+    }
+}

@@ -1,0 +1,305 @@
+//! From nothing to a running agent: as PID 1 of an image, or as a plain daemon.
+//!
+//! PID 1 never ends, whatever is wrong: it keeps the gate shut, says why every few seconds, and tries again what can heal.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::consoles::Consoles;
+use super::gate::{self, StaleBoot};
+use super::options::{AgentOptions, CONFIG_PATH, SOCKET_NAME, SelfFenceWay};
+use super::run::{Agent, Setup};
+use super::voice::Voice;
+use super::{exit, lines, memory};
+use crate::base::NodeId;
+use crate::config::{Cluster, blob};
+use crate::drv::watchdog::Watchdog;
+use crate::drv::{boot, clock, process, reset, rtnetlink};
+
+/// Between two tries while PID 1 cannot start its agent.
+const RETRY: Duration = Duration::from_secs(5);
+/// How long PID 1 waits for disks and network cards before it starts the agent without them: what comes later heals.
+const DEVICES_WAIT: Duration = Duration::from_secs(20);
+/// Between two looks for devices.
+const DEVICES_POLL: Duration = Duration::from_millis(100);
+/// Between two lines about what is still missing.
+const DEVICES_TELL: Duration = Duration::from_secs(2);
+/// Seconds a watchdog waits for food: a loop that is away for so long has been evicted long since.
+const WATCHDOG_S: u32 = 15;
+/// The watchdog unless told otherwise.
+const WATCHDOG: &str = "/dev/watchdog";
+/// The console of an image unless the kernel command line says `quorate.console=`.
+const CONSOLE: &str = "/dev/console";
+
+/// Why the agent cannot start.
+#[derive(Debug)]
+pub enum CannotStart {
+    /// The blob is not there or cannot be read.
+    Read(String, std::io::Error),
+    /// The blob is not a configuration.
+    Blob(String, blob::BlobError),
+    /// Which node this is cannot be told.
+    WhoAmI(String),
+    /// The configuration has no such node.
+    NoSuchNode(NodeId),
+    /// Memory, sockets or threads.
+    Runtime(std::io::Error),
+    /// The second agent in one boot.
+    Stale(StaleBoot),
+}
+
+impl fmt::Display for CannotStart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CannotStart::Read(path, why) => write!(f, "{path}: {why}; put a configuration blob there"),
+            CannotStart::Blob(path, why) => write!(f, "{path}: {why}"),
+            CannotStart::WhoAmI(seen) => write!(
+                f,
+                "cannot tell which node this is: no quorate.node=N on the kernel command line, and no node of the \
+                 configuration has a MAC address of this machine ({seen})"
+            ),
+            CannotStart::NoSuchNode(node) => {
+                write!(f, "the configuration has no node {node}; correct quorate.node= or --node")
+            }
+            CannotStart::Runtime(why) => write!(f, "{why}"),
+            CannotStart::Stale(why) => write!(f, "{why}: only a reset of the machine makes a new life of this node"),
+        }
+    }
+}
+
+impl CannotStart {
+    /// Exit code of a plain daemon.
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            CannotStart::Runtime(_) => exit::RUNTIME,
+            CannotStart::Stale(_) => exit::STALE_BOOT,
+            _ => exit::CONFIG,
+        }
+    }
+}
+
+/// `quorate agent`. Returns only when the agent cannot start.
+pub fn daemon(options: &AgentOptions, voice: &mut dyn Voice) -> CannotStart {
+    memory::watch();
+    lines::install();
+    let exits = options.emulate || options.self_fence == SelfFenceWay::Exit;
+    let way = if exits { reset::Way::Exit(exit::SELF_FENCE) } else { reset::Way::Reset };
+    let started = prepare(way).and_then(|()| {
+        let cluster = read_config(&options.config)?;
+        let node = which_node(&cluster, options.node)?;
+        let boot_id = check_boot(options.emulate)?;
+        arm_watchdog(options.watchdog.as_deref().unwrap_or(if exits { "none" } else { WATCHDOG }));
+        harden();
+        let setup = Setup {
+            cluster,
+            node,
+            boot_id,
+            emulate: options.emulate,
+            payload: !options.no_payload,
+            socket: options.socket.clone(),
+        };
+        Agent::start(setup, Consoles::open(&options.console)).map_err(CannotStart::Runtime)
+    });
+    match started {
+        Ok(agent) => agent.run(voice),
+        Err(error) => {
+            // Nothing was registered and no gate was opened: a clean exit.
+            reset::disarm_watchdog();
+            lines::to_standard_error();
+            error
+        }
+    }
+}
+
+/// PID 1 of an image. Never returns.
+pub fn first_process(voice: &mut dyn Voice) -> ! {
+    memory::watch();
+    lines::install();
+    boot::mount_all(&mut |line| log::error!("{line}"));
+    let cmdline = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    let console = [boot::cmdline_value(&cmdline, "quorate.console").unwrap_or(CONSOLE).to_owned()];
+    let mut consoles = Consoles::open(&console);
+    log::info!("version {} is the first process; the gate is shut", env!("CARGO_PKG_VERSION"));
+    let modules = boot::load_modules(boot::MODULES, &mut |line| log::warn!("{line}"));
+    log::info!("{modules} kernel modules loaded");
+    flush(&mut consoles);
+    if let Err(error) = prepare(reset::Way::Reset) {
+        keep_telling(&error, &mut consoles);
+    }
+    let boot_id = loop {
+        match check_boot(false) {
+            Ok(boot_id) => break boot_id,
+            Err(error) => keep_telling(&error, &mut consoles),
+        }
+    };
+    arm_watchdog(WATCHDOG);
+    harden();
+    loop {
+        let started = configure(&cmdline, &mut consoles).and_then(|(cluster, node)| {
+            let setup = Setup { cluster, node, boot_id, emulate: false, payload: true, socket: SOCKET_NAME.into() };
+            Agent::start(setup, std::mem::replace(&mut consoles, Consoles::none())).map_err(CannotStart::Runtime)
+        });
+        match started {
+            Ok(agent) => agent.run(voice),
+            Err(error) => {
+                if consoles.is_empty() {
+                    consoles = Consoles::open(&console);
+                }
+                keep_telling(&error, &mut consoles);
+            }
+        }
+    }
+}
+
+/// Configuration, identity, addresses, devices.
+fn configure(cmdline: &str, consoles: &mut Consoles) -> Result<(Box<Cluster>, NodeId), CannotStart> {
+    let cluster = read_config(CONFIG_PATH)?;
+    let chosen = boot::cmdline_value(cmdline, "quorate.node").and_then(|id| id.parse().ok()).and_then(NodeId::new);
+    wait_for("network card", consoles, &mut || !boot::interfaces(NET).is_empty());
+    let node = which_node(&cluster, chosen)?;
+    log::info!("this is node {node} of cluster {}", cluster.name);
+    give_addresses(&cluster, node);
+    let devices: Vec<&str> = cluster
+        .qdisk
+        .iter()
+        .map(|qdisk| qdisk.device.as_str())
+        .chain(cluster.data.iter().map(|data| data.device.as_str()))
+        .collect();
+    for name in devices {
+        wait_for(name, consoles, &mut || {
+            boot::resolve_device(name).is_ok_and(|path| path.is_some_and(|path| path.exists()))
+        });
+    }
+    Ok((cluster, node))
+}
+
+const NET: &str = "/sys/class/net";
+
+/// Loopback, and the node's addresses: the first on the card with the node's MAC address, or where none is configured on
+/// the first card; the second on the next card.
+fn give_addresses(cluster: &Cluster, node: NodeId) {
+    let _ = rtnetlink::link_up(1); // loopback is always the first
+    let cards = boot::interfaces(NET);
+    let Some(configured) = cluster.node(node) else { return };
+    let first = cards.iter().position(|card| Some(card.mac) == configured.mac).unwrap_or(0);
+    for (network, address) in configured.addresses.iter().enumerate() {
+        let Some(card) = cards.get(first + network) else {
+            log::error!("no network card for {}; this machine has {}", address.ip, cards.len());
+            continue;
+        };
+        let done = rtnetlink::link_up(card.index)
+            .and_then(|()| rtnetlink::add_address(card.index, address.ip, address.prefix));
+        match done {
+            Ok(()) => log::info!("{} has {}/{}", card.name, address.ip, address.prefix),
+            Err(error) => log::error!("{}: cannot give it {}/{}: {error}", card.name, address.ip, address.prefix),
+        }
+    }
+}
+
+/// Waits a while for something, telling that it does.
+fn wait_for(what: &str, consoles: &mut Consoles, there: &mut dyn FnMut() -> bool) {
+    let started = Instant::now();
+    let mut tell = DEVICES_TELL;
+    while !there() {
+        let waited = started.elapsed();
+        if waited >= DEVICES_WAIT {
+            log::warn!("{what} is not there after {} s; goes on without it", DEVICES_WAIT.as_secs());
+            break;
+        }
+        if waited >= tell {
+            tell += DEVICES_TELL;
+            log::info!("waits for {what}");
+        }
+        flush(consoles);
+        feed();
+        std::thread::sleep(DEVICES_POLL);
+    }
+    flush(consoles);
+}
+
+fn prepare(way: reset::Way) -> Result<(), CannotStart> {
+    reset::prepare(way).map_err(CannotStart::Runtime)?;
+    std::panic::set_hook(Box::new(|panic| {
+        // Our own bug, and nobody knows what it has broken: the same end as any other node that cannot be trusted.
+        reset::self_fence(format_args!("{panic}"));
+    }));
+    Ok(())
+}
+
+fn read_config(path: &str) -> Result<Box<Cluster>, CannotStart> {
+    let bytes = fs::read(Path::new(path)).map_err(|why| CannotStart::Read(path.into(), why))?;
+    blob::decode(&bytes).map(Box::new).map_err(|why| CannotStart::Blob(path.into(), why))
+}
+
+fn which_node(cluster: &Cluster, chosen: Option<NodeId>) -> Result<NodeId, CannotStart> {
+    if let Some(node) = chosen {
+        return cluster.node(node).map(|node| node.id).ok_or(CannotStart::NoSuchNode(node));
+    }
+    let cards = boot::interfaces(NET);
+    let known = cards.iter().find_map(|card| cluster.node_by_mac(card.mac));
+    known.map(|node| node.id).ok_or_else(|| {
+        let seen: Vec<String> = cards.iter().map(|card| format!("{} {}", card.name, mac_text(card.mac))).collect();
+        CannotStart::WhoAmI(seen.join(", "))
+    })
+}
+
+fn mac_text(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+/// The boot's id, or the reason to reset the machine. In emulation every process is a boot of its own.
+fn check_boot(emulate: bool) -> Result<u128, CannotStart> {
+    if emulate {
+        return Ok(u128::from(clock::random_u64()));
+    }
+    let boot_id = clock::boot_id().ok_or_else(|| {
+        CannotStart::Runtime(std::io::Error::other("/proc/sys/kernel/random/boot_id cannot be read; is /proc mounted?"))
+    })?;
+    match gate::check_boot(boot_id) {
+        Ok(()) => Ok(boot_id),
+        Err(stale) => reset::self_fence_with(exit::STALE_BOOT, format_args!("{}", CannotStart::Stale(stale))),
+    }
+}
+
+fn arm_watchdog(path: &str) {
+    if path == "none" {
+        return;
+    }
+    match Watchdog::open(path, WATCHDOG_S, clock::boottime_ms()) {
+        Ok(watchdog) => {
+            log::info!("{path} resets this machine after {} s without a healthy agent", watchdog.timeout_s());
+            reset::keep_watchdog(watchdog);
+        }
+        Err(error) => log::warn!("{path}: {error}; nothing resets this machine if its agent hangs"),
+    }
+}
+
+fn harden() {
+    let measures = [process::lock_memory(), process::raise_priority(), process::oom_score(-1000)];
+    for refused in measures.into_iter().filter_map(Result::err) {
+        log::warn!("{refused}");
+    }
+}
+
+fn feed() {
+    let _ = reset::feed_watchdog(clock::boottime_ms());
+}
+
+fn flush(consoles: &mut Consoles) {
+    consoles.put_lines();
+    consoles.flush();
+}
+
+/// The gate stays shut; says why, waits, and lets the caller try again.
+fn keep_telling(error: &CannotStart, consoles: &mut Consoles) {
+    log::error!("the gate is shut: {error}; tries again every {} s", RETRY.as_secs());
+    let until = Instant::now() + RETRY;
+    while Instant::now() < until {
+        flush(consoles);
+        feed();
+        while process::reap_one().is_some() {}
+        std::thread::sleep(DEVICES_POLL);
+    }
+}

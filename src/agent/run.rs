@@ -1,0 +1,370 @@
+//! The run loop: one event into the core, all its actions out, then the next; then wait for whatever comes first.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::Poll;
+use std::time::Duration;
+
+use smol::Timer;
+
+use super::consoles::Consoles;
+use super::disks::{start_qdisk, start_target};
+use super::machine::{Machine, Payload, Refused, STALE};
+use super::peers::Peers;
+use super::server::Server;
+use super::voice::{Facts, Told, Voice};
+use super::{devices, memory};
+use crate::base::limits::NETWORKS_MAX;
+use crate::base::{Incarnation, NodeId, Nonce};
+use crate::cluster::event::{Actions, Boot, Event};
+use crate::cluster::trace::Trace;
+use crate::cluster::{Node, Settings};
+use crate::config::Cluster;
+use crate::drv::udp::DATAGRAMS_PER_TURN;
+use crate::drv::{clock, process, reset};
+use crate::scsi::PrError;
+
+/// Between two lines that say why the gate is shut.
+const GATE_LINE_MS: u64 = 5_000;
+/// While a console has text that it did not take yet.
+const CONSOLE_RETRY_MS: u64 = 20;
+/// Between two looks for children that have ended.
+const REAP_MS: u64 = 1_000;
+/// A turn that took longer does not feed the watchdog: the loop was not there when it was needed.
+const HEALTHY_TURN_MS_MAX: u64 = 2_000;
+
+/// What an agent is started with.
+pub struct Setup {
+    /// The checked configuration.
+    pub cluster: Box<Cluster>,
+    /// Which node of it this is.
+    pub node: NodeId,
+    /// Kernel boot id; in emulation a number drawn for this process.
+    pub boot_id: u128,
+    /// Disks are files.
+    pub emulate: bool,
+    /// Start the payload writer when the gate opens.
+    pub payload: bool,
+    /// Abstract name of the status socket.
+    pub socket: String,
+}
+
+/// A running agent.
+pub struct Agent {
+    node: Box<Node>,
+    actions: Box<Actions>,
+    machine: Box<Machine>,
+    cluster: Box<Cluster>,
+    consoles: Consoles,
+    server: Option<Server>,
+    emulate: bool,
+    started_ms: u64,
+    /// Events below this number were told.
+    events_told: u64,
+    gate_line_ms: u64,
+    reap_ms: u64,
+    /// Networks that may have datagrams.
+    readable: [bool; NETWORKS_MAX],
+    console_pending: bool,
+}
+
+impl Agent {
+    /// Binds, starts the threads and takes all memory the agent will ever need.
+    pub fn start(setup: Setup, consoles: Consoles) -> io::Result<Agent> {
+        let Setup { cluster, node, boot_id, emulate, payload, socket } = setup;
+        let nonce = Nonce(clock::random_u64());
+        let peers = Peers::bind(&cluster, node, nonce).map_err(|error| io::Error::other(error.to_string()))?;
+        let qdisk = devices::qdisk_opener(&cluster).map(start_qdisk).transpose()?;
+        let mut targets = heapless::Vec::new();
+        for index in 0..cluster.data.len() {
+            if let Some(opener) = devices::target_opener(&cluster, index, node, emulate) {
+                // Cannot be full: the configuration has as few.
+                let _ = targets.push(start_target(index, opener)?);
+            }
+        }
+        let server = Server::bind(&socket).map_err(|error| {
+            io::Error::other(format!("status socket @{socket}: {error}; does an agent with this name run already?"))
+        })?;
+        let now_ms = clock::boottime_ms();
+        let boot = Boot { node, nonce, boot_id, clock_s: clock::wall_clock_s(), random: clock::random_u64() };
+        let payload = cluster.data.first().filter(|_| payload).map(|disk| Payload {
+            device: disk.device.clone(),
+            emulate,
+            child: None,
+            start_ms: None,
+        });
+        let machine = Machine {
+            node,
+            incarnation: Incarnation::NONE,
+            boot_id,
+            peers,
+            qdisk,
+            image: Some(empty_image()),
+            slot: Some(empty_slot(&cluster, node)),
+            targets,
+            refused: heapless::Deque::new(),
+            payload,
+            mark_boot: !emulate,
+            turn_ms_max: u64::from(cluster.timing.heartbeat_ms),
+        };
+        let mut agent = Agent {
+            node: Box::new(Node::new(Settings::from_cluster(&cluster), boot, now_ms)),
+            actions: Box::new(Actions::new()),
+            machine: Box::new(machine),
+            cluster,
+            consoles,
+            server: Some(server),
+            emulate,
+            started_ms: now_ms,
+            events_told: 0,
+            gate_line_ms: now_ms + GATE_LINE_MS,
+            reap_ms: now_ms,
+            readable: [true; NETWORKS_MAX],
+            console_pending: false,
+        };
+        // Heuristic programs do not run yet: until they do, every node has the full score.
+        if let Some(score) = agent.cluster.qdisk.as_ref().map(|qdisk| qdisk.full_score().max(qdisk.min_score)) {
+            agent.step(Event::Score(score));
+        }
+        Ok(agent)
+    }
+
+    /// Runs for ever.
+    pub fn run(mut self, voice: &mut dyn Voice) -> ! {
+        memory::seal();
+        smol::block_on(async {
+            let mut timer = Timer::never();
+            loop {
+                let turn_ms = clock::boottime_ms();
+                self.turn(voice);
+                let now_ms = clock::boottime_ms();
+                if now_ms.saturating_sub(turn_ms) <= HEALTHY_TURN_MS_MAX
+                    && let Err(error) = reset::feed_watchdog(now_ms)
+                {
+                    log::error!("the watchdog does not take its food: {error}; it may reset this machine");
+                }
+                self.wait(&mut timer, self.wake_ms(now_ms).saturating_sub(now_ms)).await;
+            }
+        })
+    }
+
+    /// Everything that can be done without waiting.
+    pub fn turn(&mut self, voice: &mut dyn Voice) {
+        self.take_frames();
+        self.take_disks();
+        if clock::boottime_ms() >= self.node.deadline_ms() {
+            self.step(Event::Tick);
+        }
+        self.take_refused();
+        let now_ms = clock::boottime_ms();
+        self.machine.tend_payload(now_ms);
+        if now_ms >= self.reap_ms {
+            self.reap_ms = now_ms + REAP_MS;
+            while let Some((pid, code)) = process::reap_one() {
+                self.machine.child_ended(pid.as_raw_nonzero().get() as u32, code, now_ms);
+            }
+        }
+        self.talk(now_ms, voice);
+    }
+
+    /// When the loop has to run again if nothing happens: one deadline for all.
+    fn wake_ms(&self, now_ms: u64) -> u64 {
+        // A core that wants to run at once gets the next millisecond: a loop that never waits would starve the machine.
+        let mut wake_ms = self.node.deadline_ms().max(now_ms + 1).min(self.reap_ms);
+        if self.console_pending {
+            wake_ms = wake_ms.min(now_ms + CONSOLE_RETRY_MS);
+        }
+        if let Some(client_ms) = self.server.as_ref().and_then(Server::deadline_ms) {
+            wake_ms = wake_ms.min(client_ms);
+        }
+        if !self.machine.refused.is_empty() {
+            wake_ms = now_ms;
+        }
+        wake_ms
+    }
+
+    async fn wait(&mut self, timer: &mut Timer, wait_ms: u64) {
+        timer.set_after(Duration::from_millis(wait_ms));
+        poll_fn(|cx| {
+            let mut ready = smol::future::FutureExt::poll(timer, cx).is_ready();
+            for (readable, socket) in self.readable.iter_mut().zip(self.machine.peers.sockets()) {
+                *readable = socket.poll_readable(cx).is_ready();
+                ready |= *readable;
+            }
+            if let Some(qdisk) = &self.machine.qdisk {
+                ready |= qdisk.poll_done(cx).is_ready();
+            }
+            for target in &self.machine.targets {
+                ready |= target.poll_done(cx).is_ready();
+            }
+            ready |= self.consoles.poll(cx);
+            if let Some(server) = &mut self.server {
+                ready |= server.poll(cx);
+            }
+            if ready { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// One event into the core; everything it wants is done before this returns.
+    fn step(&mut self, event: Event<'_>) {
+        let step_ms = clock::boottime_ms();
+        self.node.step(step_ms, event, &mut self.actions);
+        self.note_incarnation();
+        for action in self.actions.iter() {
+            self.machine.apply(step_ms, action);
+        }
+        self.actions.clear();
+    }
+
+    /// The life that the core chose is part of every envelope from then on.
+    fn note_incarnation(&mut self) {
+        if self.machine.incarnation != Incarnation::NONE {
+            return;
+        }
+        for entry in self.node.traces().since(self.events_told) {
+            if let Trace::Started(incarnation) = entry.what {
+                self.machine.incarnation = incarnation;
+            }
+        }
+    }
+
+    fn take_frames(&mut self) {
+        for network in 0..self.machine.peers.networks() {
+            if !self.readable[network] {
+                continue;
+            }
+            for _ in 0..DATAGRAMS_PER_TURN {
+                match self.machine.peers.receive(network) {
+                    None => break,
+                    Some(None) => {}
+                    Some(Some(opened)) => self.step(Event::Frame {
+                        from: opened.from,
+                        incarnation: opened.incarnation,
+                        nonce: opened.nonce,
+                        addressed: opened.addressed,
+                        message: &opened.message,
+                    }),
+                }
+            }
+        }
+    }
+
+    fn take_disks(&mut self) {
+        if let Some(done) = self.machine.qdisk.as_ref().and_then(|qdisk| qdisk.collect()) {
+            // Back into their places before the core may want them again.
+            if let Some(slot) = done.slot {
+                self.machine.slot = Some(slot);
+            }
+            match done.image {
+                Some(image) => {
+                    // The core looks at the image while the next read may be asked for: that one is refused as stale and
+                    // asked for again. It never happens, since the core waits for an answer before it asks.
+                    self.step(Event::QdiskRead { op: done.op, result: done.result.map(|()| &*image) });
+                    self.machine.image = Some(image);
+                }
+                None => self.step(Event::QdiskWritten { op: done.op, result: done.result }),
+            }
+        }
+        for disk in 0..self.machine.targets.len() {
+            if let Some(done) = self.machine.targets[disk].collect() {
+                self.step(Event::PrDone { disk: disk as u8, op: done.op, outcome: done.outcome });
+            }
+        }
+    }
+
+    /// Tells the core what was not started. Only what is waiting now: an answer may cause the next refusal.
+    fn take_refused(&mut self) {
+        for _ in 0..self.machine.refused.len() {
+            match self.machine.refused.pop_front() {
+                None => return,
+                Some(Refused::QdiskWrite(op)) => self.step(Event::QdiskWritten { op, result: Err(STALE) }),
+                Some(Refused::QdiskRead(op)) => self.step(Event::QdiskRead { op, result: Err(STALE) }),
+                Some(Refused::Pr { disk, op }) => {
+                    self.step(Event::PrDone { disk, op, outcome: Err(PrError::Stale) });
+                }
+            }
+        }
+    }
+
+    /// Consoles and clients. The snapshot is only made when somebody wants it.
+    fn talk(&mut self, now_ms: u64, voice: &mut dyn Voice) {
+        self.tell_events(now_ms, voice);
+        let Agent { node, machine, cluster, consoles, server, .. } = self;
+        let (emulate, started_ms) = (self.emulate, self.started_ms);
+        let mut with_told = |say: &mut dyn FnMut(&Told<'_>)| {
+            let status = node.status(now_ms);
+            let facts = facts(cluster, &machine.peers, now_ms, started_ms, emulate);
+            say(&Told { status: &status, traces: node.traces(), facts: &facts });
+        };
+        consoles.serve(&mut |request, out| with_told(&mut |told| voice.answer(request, false, told, out)));
+        if let Some(server) = server {
+            server.serve(now_ms, &mut |request, out| with_told(&mut |told| voice.answer(request, true, told, out)));
+        }
+        if now_ms >= self.gate_line_ms {
+            self.gate_line_ms = now_ms + GATE_LINE_MS;
+            with_told(&mut |told| {
+                if told.status.gate_open.is_none() {
+                    let mut line = heapless::String::<256>::new();
+                    voice.gate_shut(told, &mut line);
+                    log::info!("{line}");
+                }
+            });
+        }
+        consoles.put_lines();
+        self.console_pending = consoles.flush();
+    }
+
+    fn tell_events(&mut self, now_ms: u64, voice: &mut dyn Voice) {
+        let next = self.node.traces().next_number();
+        if next == self.events_told {
+            return;
+        }
+        let status = self.node.status(now_ms);
+        let facts = facts(&self.cluster, &self.machine.peers, now_ms, self.started_ms, self.emulate);
+        let told = Told { status: &status, traces: self.node.traces(), facts: &facts };
+        for entry in self.node.traces().since(self.events_told) {
+            let mut line = heapless::String::<256>::new();
+            voice.event(entry, &told, &mut line);
+            log::info!("{line}");
+        }
+        self.events_told = next;
+    }
+}
+
+fn facts<'a>(cluster: &'a Cluster, peers: &'a Peers, now_ms: u64, started_ms: u64, emulated: bool) -> Facts<'a> {
+    Facts {
+        cluster,
+        now_ms,
+        uptime_ms: now_ms.saturating_sub(started_ms),
+        cpu_ms: process::cpu_ms(),
+        memory: memory::usage(),
+        resident_bytes: process::resident_bytes(),
+        drops: peers.drops(),
+        arrived: peers.arrived,
+        sent: peers.sent,
+        emulated,
+    }
+}
+
+/// On the heap from the start: it would not fit a thread's stack.
+fn empty_image() -> Box<crate::disk::Image> {
+    Box::new(crate::disk::Image::EMPTY)
+}
+
+fn empty_slot(cluster: &Cluster, node: NodeId) -> Box<crate::disk::Slot> {
+    Box::new(crate::disk::Slot {
+        cluster: cluster.id,
+        node,
+        incarnation: Incarnation::NONE,
+        nonce: Nonce(0),
+        boot_id: 0,
+        sequence: 0,
+        promised: crate::base::Term::ZERO,
+        accepted: None,
+        phase: crate::base::Phase::Withdrawn,
+        hears: crate::base::NodeSet::EMPTY,
+        score: 0,
+        standing: crate::disk::Standing::empty(),
+    })
+}

@@ -1,0 +1,193 @@
+//! The local status socket: an abstract name, one request line per connection, text back.
+//!
+//! One client is served at a time and for a bounded time; the others wait in the kernel's queue, which is bounded as
+//! well. The kernel says who connects: root, or the user the agent runs as.
+
+use core::fmt;
+use core::task::Context;
+use std::io::{self, Read, Write};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::getuid;
+use smol::Async;
+
+/// Bytes of a request line.
+pub const REQUEST_BYTES_MAX: usize = 256;
+/// Bytes of an answer: JSON of 64 nodes and 256 keys on 4 disks.
+pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// From connecting to the last byte.
+pub const CLIENT_MS_MAX: u64 = 2_000;
+
+/// An answer under way.
+type Answer = heapless::Vec<u8, ANSWER_BYTES_MAX>;
+
+/// The socket and its client.
+pub struct Server {
+    listener: Async<UnixListener>,
+    listener_ready: bool,
+    client: Option<Client>,
+    answer: Box<Answer>,
+}
+
+struct Client {
+    stream: Async<UnixStream>,
+    until_ms: u64,
+    request: heapless::Vec<u8, REQUEST_BYTES_MAX>,
+    /// Bytes of the answer already sent; `None` until there is one.
+    sent: Option<usize>,
+}
+
+impl Server {
+    /// Listens on the abstract name.
+    pub fn bind(name: &str) -> io::Result<Server> {
+        let address = SocketAddr::from_abstract_name(name.as_bytes())?;
+        let listener = Async::new(UnixListener::bind_addr(&address)?)?;
+        Ok(Server { listener, listener_ready: true, client: None, answer: Box::new(Answer::new()) })
+    }
+
+    /// Moves the client on as far as it goes without waiting.
+    pub fn serve(&mut self, now_ms: u64, answer: &mut dyn FnMut(&str, &mut dyn fmt::Write)) {
+        loop {
+            if self.client.is_none() {
+                self.accept(now_ms);
+            }
+            let Some(client) = &mut self.client else { return };
+            if now_ms < client.until_ms && !client.advance(&mut self.answer, answer) {
+                return;
+            }
+            self.client = None;
+        }
+    }
+
+    /// When the present client's time is up.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        self.client.as_ref().map(|client| client.until_ms)
+    }
+
+    /// Wakes the task when the client, or without one the listener, has something.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> bool {
+        match &self.client {
+            Some(client) if client.sent.is_some() => client.stream.poll_writable(cx).is_ready(),
+            Some(client) => client.stream.poll_readable(cx).is_ready(),
+            None => {
+                self.listener_ready = self.listener.poll_readable(cx).is_ready();
+                self.listener_ready
+            }
+        }
+    }
+
+    fn accept(&mut self, now_ms: u64) {
+        if !self.listener_ready {
+            return;
+        }
+        let Ok((stream, _)) = self.listener.get_ref().accept() else {
+            self.listener_ready = false;
+            return;
+        };
+        let mine = getuid();
+        let allowed = socket_peercred(&stream).is_ok_and(|peer| peer.uid.is_root() || peer.uid == mine);
+        if !allowed {
+            return;
+        }
+        if let Ok(stream) = Async::new(stream) {
+            let until_ms = now_ms + CLIENT_MS_MAX;
+            self.client = Some(Client { stream, until_ms, request: heapless::Vec::new(), sent: None });
+        }
+    }
+}
+
+impl Client {
+    /// Is it done, one way or the other?
+    fn advance(&mut self, answer: &mut Answer, ask: &mut dyn FnMut(&str, &mut dyn fmt::Write)) -> bool {
+        if self.sent.is_none() {
+            match self.read_line() {
+                Line::Whole(length) => {
+                    answer.clear();
+                    match core::str::from_utf8(&self.request[..length]) {
+                        Ok(request) => ask(request.trim(), &mut Out(answer)),
+                        Err(_) => drop(answer.extend_from_slice(b"the request is not text\n")),
+                    }
+                    self.sent = Some(0);
+                }
+                Line::Waiting => return false,
+                Line::Gone => return true,
+            }
+        }
+        let Some(sent) = &mut self.sent else { return false };
+        while *sent < answer.len() {
+            match self.stream.get_ref().write(&answer[*sent..]) {
+                Ok(0) => return true,
+                Ok(count) => *sent += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return true,
+            }
+        }
+        true
+    }
+
+    fn read_line(&mut self) -> Line {
+        loop {
+            if let Some(end) = self.request.iter().position(|&byte| byte == b'\n') {
+                return Line::Whole(end);
+            }
+            let mut bytes = [0u8; 64];
+            match self.stream.get_ref().read(&mut bytes) {
+                // The other side has said all it will: what is there is the request.
+                Ok(0) if self.request.is_empty() => return Line::Gone,
+                Ok(0) => return Line::Whole(self.request.len()),
+                Ok(count) => {
+                    if self.request.extend_from_slice(&bytes[..count]).is_err() {
+                        return Line::Gone;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Line::Waiting,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Line::Gone,
+            }
+        }
+    }
+}
+
+enum Line {
+    Whole(usize),
+    Waiting,
+    Gone,
+}
+
+/// Collects an answer; what does not fit is an error for the renderer.
+struct Out<'a>(&'a mut Answer);
+
+impl fmt::Write for Out<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes()).map_err(|_| fmt::Error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connect(name: &str) -> UnixStream {
+        UnixStream::connect_addr(&SocketAddr::from_abstract_name(name.as_bytes()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_line_is_answered_and_a_silent_client_is_cut_off_in_time() {
+        let name = format!("quorate-test-{}", std::process::id());
+        let mut server = Server::bind(&name).unwrap();
+        let mut answer = |request: &str, out: &mut dyn fmt::Write| write!(out, "you said {request}\n").unwrap();
+        let silent = connect(&name);
+        let mut client = connect(&name);
+        client.write_all(b"status\n").unwrap();
+        server.serve(0, &mut answer);
+        assert_eq!(server.deadline_ms(), Some(CLIENT_MS_MAX));
+        server.serve(CLIENT_MS_MAX, &mut answer);
+        let mut text = String::new();
+        client.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "you said status\n");
+        drop(silent);
+    }
+}
