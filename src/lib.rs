@@ -11,8 +11,8 @@
 //! | L1 | [`config`] | what a cluster is |
 //! | L2 | [`cluster`] | decides everything, touches nothing |
 //! | L3 | `drv` | does what it is told |
-//! | L4 | `agent` | the only place where `cluster` meets `drv` |
-//! | L5 | `cli` | commands, renderers, the console |
+//! | L4 | `cli` | commands, renderers, the console: says what it is shown |
+//! | L5 | `agent` | the only place where `cluster` meets `drv`; shows its state through `cli` |
 //!
 //! L0 to L2 are `no_std`, allocate nothing and read no clock; building the library without its default feature proves it.
 #![cfg_attr(not(feature = "agent"), no_std)]

@@ -1,27 +1,31 @@
-//! quorate
+//! quorate: the agent as PID 1 of an image, or the command that was asked for.
 
 use std::process::ExitCode;
 
+use quorate::agent::{init, memory, payload};
 use quorate::cli::Exit;
-use quorate::cli::command::AgentCommand;
-use quorate::config::blob;
+use quorate::drv::{process, sys};
+
+#[global_allocator]
+static ALLOCATOR: sys::Heap<{ memory::ARENA_CHUNKS }> = sys::Heap(&memory::HEAP);
 
 fn main() -> ExitCode {
-    quorate::cli::main(agent)
-}
-
-/// Reads the configuration; one that is refused ends the agent before it touches anything.
-fn agent(command: AgentCommand) -> ExitCode {
-    let path = &command.config;
-    let checked = std::fs::read(path).map_err(|error| error.to_string());
-    match checked.and_then(|bytes| blob::decode(&bytes).map_err(|error| error.to_string())) {
-        Ok(cluster) => {
-            println!("{path}: cluster {}, version {}", cluster.name, cluster.version);
-            Exit::Ok.into()
-        }
-        Err(why) => {
-            eprintln!("quorate agent: {path}: {why}");
-            Exit::Config.into()
-        }
+    // What the kernel hands to init as arguments are words of its own command line, not ours.
+    if process::is_init() {
+        init::first_process();
     }
+    quorate::cli::main(
+        |command| {
+            let error = init::daemon(&command);
+            eprintln!("quorate agent: {error}");
+            ExitCode::from(error.exit_code() as u8)
+        },
+        |command| match payload::run(&command) {
+            Ok(()) => Exit::Ok.into(),
+            Err(error) => {
+                eprintln!("quorate payload-writer: {}: {error}", command.device);
+                Exit::Device.into()
+            }
+        },
+    )
 }

@@ -1,153 +1,124 @@
-//! The consoles of the machine: lines out to all of them, commands in from each.
+//! The consoles of the machine: lines out to all of them, commands in from each. The shell itself is `cli::console`; here
+//! it meets its line.
 
-use core::fmt::{self, Write};
 use core::task::Context;
 
 use super::lines;
+use crate::cli::console::Console;
+use crate::cli::request::Request;
 use crate::drv::serial::Serial;
 
 /// Consoles of one machine.
 pub const CONSOLES_MAX: usize = 4;
-/// Bytes of a typed line; what is typed beyond is not taken.
-pub const TYPED_BYTES_MAX: usize = 128;
-const PROMPT: &str = "quorate> ";
 
-/// Backspace, delete, Ctrl-U.
-const ERASE: [u8; 2] = [0x08, 0x7f];
-const KILL_LINE: u8 = 0x15;
-
-struct Console {
+/// A shell on a tty.
+struct Shell {
     serial: Serial,
-    typed: heapless::String<TYPED_BYTES_MAX>,
-    ready: bool,
+    console: Box<Console>,
 }
 
 /// All consoles.
 pub struct Consoles {
-    all: heapless::Vec<Console, CONSOLES_MAX>,
+    shells: heapless::Vec<Shell, CONSOLES_MAX>,
+    /// Where lines go that nobody can answer: a pipe, a file.
+    plain: heapless::Vec<Serial, CONSOLES_MAX>,
 }
 
 impl Consoles {
     /// Opens what can be opened; a console that cannot is told on the others. Without any, standard error is used.
-    pub fn open(paths: &[String]) -> Consoles {
-        let mut consoles = Consoles { all: heapless::Vec::new() };
+    pub fn open(paths: &[String], name: &str) -> Consoles {
+        let mut consoles = Consoles::none();
         for path in paths {
             match Serial::open(path) {
                 Ok(serial) => {
-                    if consoles.all.push(Console { serial, typed: heapless::String::new(), ready: false }).is_err() {
+                    if !consoles.add(serial, name) {
                         log::warn!("console {path} is one too many; {CONSOLES_MAX} are served");
                     }
                 }
                 Err(error) => log::warn!("console {path}: {error}; it is not served"),
             }
         }
-        if consoles.all.is_empty()
+        if consoles.is_empty()
             && let Ok(serial) = Serial::standard_error()
         {
-            let _ = consoles.all.push(Console { serial, typed: heapless::String::new(), ready: false });
+            consoles.add(serial, name);
         }
         consoles
     }
 
     /// No console: for the moment in which another owner has them.
     pub const fn none() -> Consoles {
-        Consoles { all: heapless::Vec::new() }
+        Consoles { shells: heapless::Vec::new(), plain: heapless::Vec::new() }
     }
 
     /// Is there none?
     pub fn is_empty(&self) -> bool {
-        self.all.is_empty()
+        self.shells.is_empty() && self.plain.is_empty()
+    }
+
+    /// From now on the shells call themselves by this name.
+    pub fn rename(&mut self, name: &str) {
+        for shell in &mut self.shells {
+            *shell.console = Console::new(name);
+        }
+    }
+
+    fn add(&mut self, serial: Serial, name: &str) -> bool {
+        if !serial.is_interactive() {
+            return self.plain.push(serial).is_ok();
+        }
+        let mut console = Box::new(Console::new(name));
+        console.greet(env!("CARGO_PKG_VERSION"));
+        self.shells.push(Shell { serial, console }).is_ok()
     }
 
     /// Hands the waiting log lines to all consoles.
     pub fn put_lines(&mut self) {
-        if self.all.is_empty() {
+        if self.is_empty() {
             lines::to_standard_error();
             return;
         }
-        let all = &mut self.all;
-        lines::take(&mut |text| all.iter_mut().for_each(|console| console.interrupt(text)));
+        let Consoles { shells, plain } = self;
+        lines::take(&mut |text| {
+            for serial in plain.iter_mut() {
+                serial.put(text);
+            }
+            for line in text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+                // Lines are made of formatted text: they are UTF-8.
+                let line = core::str::from_utf8(line).unwrap_or("?");
+                for shell in shells.iter_mut() {
+                    shell.console.note(format_args!("{line}"));
+                }
+            }
+        });
     }
 
-    /// Reads what was typed where something was, and answers whole lines.
-    pub fn serve(&mut self, answer: &mut dyn FnMut(&str, &mut dyn fmt::Write)) {
-        for console in self.all.iter_mut().filter(|console| console.ready) {
-            console.ready = false;
-            console.read(answer);
+    /// Moves bytes both ways as far as the lines are ready; answers whole lines.
+    pub fn serve(&mut self, answer: &mut dyn FnMut(&mut Console, Request)) {
+        for shell in &mut self.shells {
+            let Ok(()) = shell.console.pump(&mut shell.serial, |console, request| answer(console, request));
         }
     }
 
     /// Writes what the lines take; is something left for later?
     pub fn flush(&mut self) -> bool {
-        self.all.iter_mut().fold(false, |left, console| console.serial.flush() | left)
+        let mut left = false;
+        for shell in &mut self.shells {
+            shell.serial.write_again();
+            while !shell.console.pending().is_empty() {
+                let count = shell.serial.write_some(shell.console.pending());
+                if count == 0 {
+                    break;
+                }
+                shell.console.sent(count);
+            }
+            left |= !shell.console.pending().is_empty();
+        }
+        self.plain.iter_mut().fold(left, |left, serial| serial.flush() | left)
     }
 
     /// Wakes the task when somebody types.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> bool {
-        self.all.iter_mut().fold(false, |any, console| {
-            console.ready = console.serial.poll_readable(cx).is_ready();
-            any | console.ready
-        })
-    }
-}
-
-impl Console {
-    /// Lines that come while somebody types go above what was typed so far.
-    fn interrupt(&mut self, text: &[u8]) {
-        if self.typed.is_empty() || !self.serial.is_interactive() {
-            self.serial.put(text);
-            return;
-        }
-        self.serial.put(b"\r\x1b[K");
-        self.serial.put(text);
-        self.serial.put(PROMPT.as_bytes());
-        self.serial.put(self.typed.as_bytes());
-    }
-
-    fn read(&mut self, answer: &mut dyn FnMut(&str, &mut dyn fmt::Write)) {
-        let mut keys = [0u8; 64];
-        let count = self.serial.receive(&mut keys);
-        for &key in &keys[..count] {
-            match key {
-                b'\r' | b'\n' => {
-                    self.serial.put(b"\n");
-                    let request = core::mem::take(&mut self.typed);
-                    if !request.trim().is_empty() {
-                        answer(request.trim(), &mut Out(&mut self.serial));
-                    }
-                    self.serial.put(PROMPT.as_bytes());
-                }
-                key if ERASE.contains(&key) => {
-                    if self.typed.pop().is_some() {
-                        self.serial.put(b"\x08 \x08");
-                    }
-                }
-                KILL_LINE => {
-                    self.typed.clear();
-                    self.serial.put(b"\r\x1b[K");
-                    self.serial.put(PROMPT.as_bytes());
-                }
-                // Printable ASCII; everything else is line noise.
-                0x20..0x7f => {
-                    if self.typed.push(key as char).is_ok() {
-                        self.serial.put(&[key]);
-                    }
-                }
-                _ => {}
-            }
-        }
-    }
-}
-
-/// Text that goes to a line; what the line cannot take is dropped and counted there.
-struct Out<'a>(&'a mut Serial);
-
-impl Write for Out<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        if self.0.room() < text.len() {
-            self.0.flush();
-        }
-        self.0.put(text.as_bytes());
-        Ok(())
+        self.shells.iter_mut().fold(false, |any, shell| shell.serial.poll_readable(cx).is_ready() | any)
     }
 }

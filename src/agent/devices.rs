@@ -7,6 +7,7 @@ use super::disks::{Opener, Qdisk, Target};
 use crate::base::NodeId;
 use crate::config::Cluster;
 use crate::disk::{DiskError, Eviction, Expect, Image, Slot};
+use crate::drv::block::BlockError;
 use crate::drv::boot::resolve_device;
 use crate::drv::emu::EmuDisk;
 use crate::drv::qdisk;
@@ -43,34 +44,52 @@ impl Target for EmuDisk {
 }
 
 /// Opens the quorum disk; `None` if the configuration has none.
-pub fn qdisk_opener(cluster: &Cluster) -> Option<Opener<dyn Qdisk>> {
+pub fn qdisk_opener(cluster: &Cluster, emulate: Option<&str>) -> Option<Opener<dyn Qdisk>> {
     let name = cluster.qdisk.as_ref()?.device.clone();
+    let emulated = emulate.map(|folder| emulated_path(folder, &name));
     let expect = Expect::of(cluster)?;
     let mut told = None;
     Some(Box::new(move || {
-        let opened = path_of(&name).and_then(|path| {
-            qdisk::Qdisk::open(&path, expect.clone()).map_err(io::Error::other)
-        });
+        let path = emulated.clone().map_or_else(|| path_of(&name), Ok);
+        let opened = path.and_then(|path| qdisk::Qdisk::open(&path, expect.clone()).map_err(io_error));
         tell_once(&mut told, "quorum disk", &name, &opened);
         Ok(Box::new(opened?) as Box<dyn Qdisk>)
     }))
 }
 
 /// Opens a data disk.
-pub fn target_opener(cluster: &Cluster, index: usize, node: NodeId, emulate: bool) -> Option<Opener<dyn Target>> {
+pub fn target_opener(
+    cluster: &Cluster,
+    index: usize,
+    node: NodeId,
+    emulate: Option<&str>,
+) -> Option<Opener<dyn Target>> {
     let name = cluster.data.get(index)?.device.clone();
+    let emulated = emulate.map(|folder| emulated_path(folder, &name));
     let timeout_ms = cluster.timing.io_timeout_ms;
     let mut told = None;
     Some(Box::new(move || {
-        let opened: io::Result<Box<dyn Target>> = if emulate {
+        let opened: io::Result<Box<dyn Target>> = if let Some(path) = &emulated {
             // Each node is an initiator of its own, the same one after a restart: as a VM keeps its name.
-            EmuDisk::open(Path::new(name.as_str()), u32::from(node.get())).map(|disk| Box::new(disk) as _)
+            EmuDisk::open(path, u32::from(node.get())).map(|disk| Box::new(disk) as _)
         } else {
             path_of(&name).and_then(|path| SgDisk::open(&path)).map(|disk| Box::new(Sg(disk, timeout_ms)) as _)
         };
         tell_once(&mut told, "data disk", &name, &opened);
         opened
     }))
+}
+
+/// The file that stands for a device: its name below the folder, whether it looks like a path of the system or not, so
+/// that a configuration made for real disks never touches them in emulation.
+pub fn emulated_path(folder: &str, device: &str) -> PathBuf {
+    Path::new(folder).join(device.trim_start_matches('/'))
+}
+
+/// With the errno's kind, so that "not there" can be told from "refused".
+fn io_error(error: BlockError) -> io::Error {
+    let kind = error.errno().map_or(io::ErrorKind::Other, |errno| io::Error::from(errno).kind());
+    io::Error::new(kind, error.to_string())
 }
 
 fn path_of(name: &str) -> io::Result<PathBuf> {
@@ -90,5 +109,17 @@ fn tell_once<T>(told: &mut Option<io::ErrorKind>, what: &str, name: &str, opened
             log::error!("{what} {name}: {error}; looks for it again with every command");
         }
         Err(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn emulation_never_leaves_its_folder_by_a_device_path() {
+        assert_eq!(emulated_path("/tmp/demo", "data.img"), PathBuf::from("/tmp/demo/data.img"));
+        assert_eq!(emulated_path("/tmp/demo", "/dev/sda"), PathBuf::from("/tmp/demo/dev/sda"));
+        assert_eq!(emulated_path("/tmp/demo", "lun:1"), PathBuf::from("/tmp/demo/lun:1"));
     }
 }

@@ -72,12 +72,12 @@ fn mark_in(markers: &Path, boot_id: u128, view: ViewId) -> io::Result<()> {
 }
 
 /// Starts the built-in payload writer.
-pub fn start_payload(device: &str, node: NodeId, incarnation: Incarnation, emulate: bool) -> io::Result<Child> {
+pub fn start_payload(device: &str, node: NodeId, incarnation: Incarnation, emulate: Option<&str>) -> io::Result<Child> {
     let mut command = Command::new("/proc/self/exe");
     command.arg("payload-writer").args(["--device", device]).args(["--node", &node.to_string()]);
     command.args(["--incarnation", &incarnation.to_string()]);
-    if emulate {
-        command.arg("--emulate");
+    if let Some(folder) = emulate {
+        command.args(["--emulate", folder]);
     }
     command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()
 }

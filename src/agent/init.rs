@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use super::consoles::Consoles;
 use super::gate::{self, StaleBoot};
-use super::options::{AgentOptions, CONFIG_PATH, SOCKET_NAME, SelfFenceWay};
 use super::run::{Agent, Setup};
-use super::voice::Voice;
 use super::{exit, lines, memory};
 use crate::base::NodeId;
+use crate::cli::command::{AgentCommand, SelfFenceWay};
+use crate::cli::socket;
 use crate::config::{Cluster, blob};
 use crate::drv::watchdog::Watchdog;
 use crate::drv::{boot, clock, process, reset, rtnetlink};
@@ -30,6 +30,8 @@ const DEVICES_TELL: Duration = Duration::from_secs(2);
 const WATCHDOG_S: u32 = 15;
 /// The watchdog unless told otherwise.
 const WATCHDOG: &str = "/dev/watchdog";
+/// The configuration in an image.
+const CONFIG_PATH: &str = "/etc/quorate/config";
 /// The console of an image unless the kernel command line says `quorate.console=`.
 const CONSOLE: &str = "/dev/console";
 
@@ -44,6 +46,8 @@ pub enum CannotStart {
     WhoAmI(String),
     /// The configuration has no such node.
     NoSuchNode(NodeId),
+    /// The name of the status socket is too long.
+    Socket(String),
     /// Memory, sockets or threads.
     Runtime(std::io::Error),
     /// The second agent in one boot.
@@ -63,6 +67,9 @@ impl fmt::Display for CannotStart {
             CannotStart::NoSuchNode(node) => {
                 write!(f, "the configuration has no node {node}; correct quorate.node= or --node")
             }
+            CannotStart::Socket(name) => {
+                write!(f, "--socket {name}: a name has at most {} bytes; choose a shorter one", socket::NAME_BYTES)
+            }
             CannotStart::Runtime(why) => write!(f, "{why}"),
             CannotStart::Stale(why) => write!(f, "{why}: only a reset of the machine makes a new life of this node"),
         }
@@ -81,29 +88,31 @@ impl CannotStart {
 }
 
 /// `quorate agent`. Returns only when the agent cannot start.
-pub fn daemon(options: &AgentOptions, voice: &mut dyn Voice) -> CannotStart {
+pub fn daemon(options: &AgentCommand) -> CannotStart {
     memory::watch();
     lines::install();
-    let exits = options.emulate || options.self_fence == SelfFenceWay::Exit;
+    let exits = options.emulate.is_some() || options.self_fence == SelfFenceWay::Exit;
     let way = if exits { reset::Way::Exit(exit::SELF_FENCE) } else { reset::Way::Reset };
     let started = prepare(way).and_then(|()| {
         let cluster = read_config(&options.config)?;
         let node = which_node(&cluster, options.node)?;
-        let boot_id = check_boot(options.emulate)?;
+        let boot_id = check_boot(options.emulate.is_some())?;
         arm_watchdog(options.watchdog.as_deref().unwrap_or(if exits { "none" } else { WATCHDOG }));
         harden();
         let setup = Setup {
             cluster,
             node,
             boot_id,
-            emulate: options.emulate,
+            emulate: options.emulate.clone(),
             payload: !options.no_payload,
-            socket: options.socket.clone(),
+            socket: socket_name(&options.socket)?,
         };
-        Agent::start(setup, Consoles::open(&options.console)).map_err(CannotStart::Runtime)
+        write_pid(options.pid_file.as_deref())?;
+        let consoles = Consoles::open(&options.console, node_name(&setup.cluster, node));
+        Agent::start(setup, consoles).map_err(CannotStart::Runtime)
     });
     match started {
-        Ok(agent) => agent.run(voice),
+        Ok(agent) => agent.run(),
         Err(error) => {
             // Nothing was registered and no gate was opened: a clean exit.
             reset::disarm_watchdog();
@@ -114,13 +123,13 @@ pub fn daemon(options: &AgentOptions, voice: &mut dyn Voice) -> CannotStart {
 }
 
 /// PID 1 of an image. Never returns.
-pub fn first_process(voice: &mut dyn Voice) -> ! {
+pub fn first_process() -> ! {
     memory::watch();
     lines::install();
     boot::mount_all(&mut |line| log::error!("{line}"));
     let cmdline = fs::read_to_string("/proc/cmdline").unwrap_or_default();
     let console = [boot::cmdline_value(&cmdline, "quorate.console").unwrap_or(CONSOLE).to_owned()];
-    let mut consoles = Consoles::open(&console);
+    let mut consoles = Consoles::open(&console, "quorate");
     log::info!("version {} is the first process; the gate is shut", env!("CARGO_PKG_VERSION"));
     let modules = boot::load_modules(boot::MODULES, &mut |line| log::warn!("{line}"));
     log::info!("{modules} kernel modules loaded");
@@ -138,14 +147,15 @@ pub fn first_process(voice: &mut dyn Voice) -> ! {
     harden();
     loop {
         let started = configure(&cmdline, &mut consoles).and_then(|(cluster, node)| {
-            let setup = Setup { cluster, node, boot_id, emulate: false, payload: true, socket: SOCKET_NAME.into() };
+            let setup = Setup { cluster, node, boot_id, emulate: None, payload: true, socket: socket::NAME.into() };
+            consoles.rename(node_name(&setup.cluster, setup.node));
             Agent::start(setup, std::mem::replace(&mut consoles, Consoles::none())).map_err(CannotStart::Runtime)
         });
         match started {
-            Ok(agent) => agent.run(voice),
+            Ok(agent) => agent.run(),
             Err(error) => {
                 if consoles.is_empty() {
-                    consoles = Consoles::open(&console);
+                    consoles = Consoles::open(&console, "quorate");
                 }
                 keep_telling(&error, &mut consoles);
             }
@@ -243,6 +253,23 @@ fn which_node(cluster: &Cluster, chosen: Option<NodeId>) -> Result<NodeId, Canno
         let seen: Vec<String> = cards.iter().map(|card| format!("{} {}", card.name, mac_text(card.mac))).collect();
         CannotStart::WhoAmI(seen.join(", "))
     })
+}
+
+fn node_name(cluster: &Cluster, node: NodeId) -> &str {
+    cluster.node(node).map_or("quorate", |node| node.name.as_str())
+}
+
+fn socket_name(given: &str) -> Result<String, CannotStart> {
+    let name = socket::full_name(given).ok_or_else(|| CannotStart::Socket(given.into()))?;
+    Ok(name.as_str().into())
+}
+
+fn write_pid(path: Option<&str>) -> Result<(), CannotStart> {
+    match path {
+        Some(path) => fs::write(path, format!("{}\n", std::process::id()))
+            .map_err(|error| CannotStart::Runtime(std::io::Error::new(error.kind(), format!("{path}: {error}")))),
+        None => Ok(()),
+    }
 }
 
 fn mac_text(mac: [u8; 6]) -> String {

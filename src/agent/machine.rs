@@ -34,8 +34,8 @@ pub enum Refused {
 pub struct Payload {
     /// First data disk.
     pub device: heapless::String<PATH_BYTES_MAX>,
-    /// Its reservations are emulated.
-    pub emulate: bool,
+    /// Folder of the disks' files, if they are emulated.
+    pub emulate: Option<String>,
     /// The running writer.
     pub child: Option<u32>,
     /// When to start it (again).
@@ -81,8 +81,7 @@ impl Machine {
                 }
             }
             Action::EvictionWrite { op, not_after_ms, eviction } => {
-                let job =
-                    QdiskJob { op: *op, not_after_ms: *not_after_ms, what: QdiskWork::WriteEviction(*eviction) };
+                let job = QdiskJob { op: *op, not_after_ms: *not_after_ms, what: QdiskWork::WriteEviction(*eviction) };
                 if !self.in_time(step_ms, *not_after_ms) || !self.submit_qdisk(job) {
                     self.refuse(Refused::QdiskWrite(*op));
                 }
@@ -112,7 +111,7 @@ impl Machine {
         if payload.start_ms.is_none_or(|start_ms| now_ms < start_ms) {
             return;
         }
-        match gate::start_payload(&payload.device, node, incarnation, payload.emulate) {
+        match gate::start_payload(&payload.device, node, incarnation, payload.emulate.as_deref()) {
             Ok(child) => {
                 payload.start_ms = None;
                 payload.child = Some(child.id());

@@ -5,14 +5,14 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::OFlags;
 use rustix::process::{Signal, set_parent_process_death_signal};
 
-use super::options::PayloadOptions;
-use crate::base::{Incarnation, NodeId};
+use super::devices::emulated_path;
+use crate::base::Incarnation;
+use crate::cli::command::PayloadCommand;
 use crate::disk::stamp::{self, Stamp};
 use crate::drv::emu::EmuDisk;
 use crate::drv::{boot, clock, process};
@@ -33,9 +33,10 @@ enum Disk {
 }
 
 impl Disk {
-    fn open(options: &PayloadOptions, node: NodeId) -> io::Result<Disk> {
-        if options.emulate {
-            return Ok(Disk::Emulated(EmuDisk::open(Path::new(&options.device), u32::from(node.get()))?));
+    fn open(options: &PayloadCommand) -> io::Result<Disk> {
+        if let Some(folder) = &options.emulate {
+            let path = emulated_path(folder, &options.device);
+            return Ok(Disk::Emulated(EmuDisk::open(&path, u32::from(options.node.get()))?));
         }
         let path = boot::resolve_device(&options.device)?.ok_or(io::ErrorKind::NotFound)?;
         let file = OpenOptions::new().write(true).custom_flags(OFlags::DIRECT.bits() as i32).open(path)?;
@@ -58,13 +59,13 @@ impl Disk {
     }
 }
 
-/// The child's life: never ends by itself.
-pub fn run(options: &PayloadOptions) -> io::Result<()> {
+/// The child's life: ends only if the disk cannot be opened.
+pub fn run(options: &PayloadCommand) -> io::Result<()> {
     // With the agent goes its payload: in the embedded default the process stands for the machine.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
     let _ = process::oom_score(0);
-    let node = options.node.ok_or(io::Error::new(io::ErrorKind::InvalidInput, "--node is missing"))?;
-    let disk = Disk::open(options, node)?;
+    let node = options.node;
+    let disk = Disk::open(options)?;
     let mut block = Box::new(Block([0; 4096]));
     let mut count = Count { acknowledged: 0, failing: None, reported_ms: clock::boottime_ms() };
     let mut counter = 0;

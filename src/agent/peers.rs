@@ -38,7 +38,11 @@ pub struct CannotBind {
 
 impl std::fmt::Display for CannotBind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "cannot listen on UDP {}: {}; is the address on this machine, and no other agent there?", self.address, self.why)
+        write!(
+            f,
+            "cannot listen on UDP {}: {}; is the address on this machine, and no other agent there?",
+            self.address, self.why
+        )
     }
 }
 

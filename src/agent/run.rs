@@ -12,10 +12,12 @@ use super::disks::{start_qdisk, start_target};
 use super::machine::{Machine, Payload, Refused, STALE};
 use super::peers::Peers;
 use super::server::Server;
-use super::voice::{Facts, Told, Voice};
 use super::{devices, memory};
 use crate::base::limits::NETWORKS_MAX;
 use crate::base::{Incarnation, NodeId, Nonce};
+use crate::cli::render::sentence;
+use crate::cli::words::gate_line;
+use crate::cli::{AgentFacts, Counter, Memory, Snapshot, socket};
 use crate::cluster::event::{Actions, Boot, Event};
 use crate::cluster::trace::Trace;
 use crate::cluster::{Node, Settings};
@@ -23,6 +25,7 @@ use crate::config::Cluster;
 use crate::drv::udp::DATAGRAMS_PER_TURN;
 use crate::drv::{clock, process, reset};
 use crate::scsi::PrError;
+use crate::wire::Refusal;
 
 /// Between two lines that say why the gate is shut.
 const GATE_LINE_MS: u64 = 5_000;
@@ -41,11 +44,11 @@ pub struct Setup {
     pub node: NodeId,
     /// Kernel boot id; in emulation a number drawn for this process.
     pub boot_id: u128,
-    /// Disks are files.
-    pub emulate: bool,
+    /// Folder of the disks' files, where they are emulated.
+    pub emulate: Option<String>,
     /// Start the payload writer when the gate opens.
     pub payload: bool,
-    /// Abstract name of the status socket.
+    /// Abstract name of the status socket, as `cli::socket::full_name` makes it.
     pub socket: String,
 }
 
@@ -57,7 +60,7 @@ pub struct Agent {
     cluster: Box<Cluster>,
     consoles: Consoles,
     server: Option<Server>,
-    emulate: bool,
+    emulated: bool,
     started_ms: u64,
     /// Events below this number were told.
     events_told: u64,
@@ -74,10 +77,10 @@ impl Agent {
         let Setup { cluster, node, boot_id, emulate, payload, socket } = setup;
         let nonce = Nonce(clock::random_u64());
         let peers = Peers::bind(&cluster, node, nonce).map_err(|error| io::Error::other(error.to_string()))?;
-        let qdisk = devices::qdisk_opener(&cluster).map(start_qdisk).transpose()?;
+        let qdisk = devices::qdisk_opener(&cluster, emulate.as_deref()).map(start_qdisk).transpose()?;
         let mut targets = heapless::Vec::new();
         for index in 0..cluster.data.len() {
-            if let Some(opener) = devices::target_opener(&cluster, index, node, emulate) {
+            if let Some(opener) = devices::target_opener(&cluster, index, node, emulate.as_deref()) {
                 // Cannot be full: the configuration has as few.
                 let _ = targets.push(start_target(index, opener)?);
             }
@@ -86,6 +89,7 @@ impl Agent {
             io::Error::other(format!("status socket @{socket}: {error}; does an agent with this name run already?"))
         })?;
         let now_ms = clock::boottime_ms();
+        let emulated = emulate.is_some();
         let boot = Boot { node, nonce, boot_id, clock_s: clock::wall_clock_s(), random: clock::random_u64() };
         let payload = cluster.data.first().filter(|_| payload).map(|disk| Payload {
             device: disk.device.clone(),
@@ -104,7 +108,7 @@ impl Agent {
             targets,
             refused: heapless::Deque::new(),
             payload,
-            mark_boot: !emulate,
+            mark_boot: !emulated,
             turn_ms_max: u64::from(cluster.timing.heartbeat_ms),
         };
         let mut agent = Agent {
@@ -114,7 +118,7 @@ impl Agent {
             cluster,
             consoles,
             server: Some(server),
-            emulate,
+            emulated,
             started_ms: now_ms,
             events_told: 0,
             gate_line_ms: now_ms + GATE_LINE_MS,
@@ -130,13 +134,13 @@ impl Agent {
     }
 
     /// Runs for ever.
-    pub fn run(mut self, voice: &mut dyn Voice) -> ! {
+    pub fn run(mut self) -> ! {
         memory::seal();
         smol::block_on(async {
             let mut timer = Timer::never();
             loop {
                 let turn_ms = clock::boottime_ms();
-                self.turn(voice);
+                self.turn();
                 let now_ms = clock::boottime_ms();
                 if now_ms.saturating_sub(turn_ms) <= HEALTHY_TURN_MS_MAX
                     && let Err(error) = reset::feed_watchdog(now_ms)
@@ -149,7 +153,7 @@ impl Agent {
     }
 
     /// Everything that can be done without waiting.
-    pub fn turn(&mut self, voice: &mut dyn Voice) {
+    pub fn turn(&mut self) {
         self.take_frames();
         self.take_disks();
         if clock::boottime_ms() >= self.node.deadline_ms() {
@@ -164,7 +168,7 @@ impl Agent {
                 self.machine.child_ended(pid.as_raw_nonzero().get() as u32, code, now_ms);
             }
         }
-        self.talk(now_ms, voice);
+        self.talk(now_ms);
     }
 
     /// When the loop has to run again if nothing happens: one deadline for all.
@@ -288,62 +292,63 @@ impl Agent {
     }
 
     /// Consoles and clients. The snapshot is only made when somebody wants it.
-    fn talk(&mut self, now_ms: u64, voice: &mut dyn Voice) {
-        self.tell_events(now_ms, voice);
-        let Agent { node, machine, cluster, consoles, server, .. } = self;
-        let (emulate, started_ms) = (self.emulate, self.started_ms);
-        let mut with_told = |say: &mut dyn FnMut(&Told<'_>)| {
-            let status = node.status(now_ms);
-            let facts = facts(cluster, &machine.peers, now_ms, started_ms, emulate);
-            say(&Told { status: &status, traces: node.traces(), facts: &facts });
-        };
-        consoles.serve(&mut |request, out| with_told(&mut |told| voice.answer(request, false, told, out)));
-        if let Some(server) = server {
-            server.serve(now_ms, &mut |request, out| with_told(&mut |told| voice.answer(request, true, told, out)));
-        }
-        if now_ms >= self.gate_line_ms {
+    fn talk(&mut self, now_ms: u64) {
+        let gate_line_due = now_ms >= self.gate_line_ms;
+        if gate_line_due {
             self.gate_line_ms = now_ms + GATE_LINE_MS;
-            with_told(&mut |told| {
-                if told.status.gate_open.is_none() {
-                    let mut line = heapless::String::<256>::new();
-                    voice.gate_shut(told, &mut line);
+        }
+        let events_due = self.node.traces().next_number() != self.events_told;
+        let Agent { node, machine, cluster, consoles, server, .. } = self;
+        let (emulated, started_ms, events_told) = (self.emulated, self.started_ms, self.events_told);
+        let with_snapshot = |say: &mut dyn FnMut(&Snapshot<'_>)| {
+            let status = node.status(now_ms);
+            let drops = counters(&machine.peers);
+            let facts = AgentFacts {
+                cluster,
+                version: env!("CARGO_PKG_VERSION"),
+                now_ms,
+                uptime_ms: now_ms.saturating_sub(started_ms),
+                cpu_ms: process::cpu_ms(),
+                memory: memory_facts(),
+                drops: &drops,
+                emulated,
+            };
+            say(&Snapshot { status: &status, facts: &facts, traces: node.traces() });
+        };
+        if events_due || gate_line_due {
+            with_snapshot(&mut |snapshot| {
+                for entry in snapshot.traces.since(events_told) {
+                    log::info!("{}", sentence(snapshot, entry));
+                }
+                if gate_line_due && let Some(line) = gate_line(snapshot) {
                     log::info!("{line}");
                 }
             });
         }
+        consoles.serve(&mut |console, request| with_snapshot(&mut |snapshot| console.answer(request, snapshot)));
+        if let Some(server) = server {
+            server.serve(now_ms, &mut |request, out| {
+                // An answer that does not fit is cut short: the client sees that its text ends early.
+                with_snapshot(&mut |snapshot| _ = socket::answer(request, snapshot, out));
+            });
+        }
         consoles.put_lines();
         self.console_pending = consoles.flush();
-    }
-
-    fn tell_events(&mut self, now_ms: u64, voice: &mut dyn Voice) {
-        let next = self.node.traces().next_number();
-        if next == self.events_told {
-            return;
-        }
-        let status = self.node.status(now_ms);
-        let facts = facts(&self.cluster, &self.machine.peers, now_ms, self.started_ms, self.emulate);
-        let told = Told { status: &status, traces: self.node.traces(), facts: &facts };
-        for entry in self.node.traces().since(self.events_told) {
-            let mut line = heapless::String::<256>::new();
-            voice.event(entry, &told, &mut line);
-            log::info!("{line}");
-        }
-        self.events_told = next;
+        self.events_told = self.node.traces().next_number();
     }
 }
 
-fn facts<'a>(cluster: &'a Cluster, peers: &'a Peers, now_ms: u64, started_ms: u64, emulated: bool) -> Facts<'a> {
-    Facts {
-        cluster,
-        now_ms,
-        uptime_ms: now_ms.saturating_sub(started_ms),
-        cpu_ms: process::cpu_ms(),
-        memory: memory::usage(),
-        resident_bytes: process::resident_bytes(),
-        drops: peers.drops(),
-        arrived: peers.arrived,
-        sent: peers.sent,
-        emulated,
+/// What was dropped, by reason.
+fn counters(peers: &Peers) -> heapless::Vec<Counter, { Refusal::ALL.len() }> {
+    peers.drops().iter().map(|(refusal, value)| Counter { name: refusal.name(), value }).collect()
+}
+
+fn memory_facts() -> Memory {
+    let usage = memory::usage();
+    Memory {
+        arena: usage.bytes_total as u64,
+        high_water: usage.bytes_used_max as u64,
+        resident: process::resident_bytes(),
     }
 }
 

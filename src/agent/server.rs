@@ -13,6 +13,8 @@ use rustix::net::sockopt::socket_peercred;
 use rustix::process::getuid;
 use smol::Async;
 
+use crate::cli::socket;
+
 /// Bytes of a request line.
 pub const REQUEST_BYTES_MAX: usize = 256;
 /// Bytes of an answer: JSON of 64 nodes and 256 keys on 4 disks.
@@ -86,9 +88,12 @@ impl Server {
             self.listener_ready = false;
             return;
         };
-        let mine = getuid();
-        let allowed = socket_peercred(&stream).is_ok_and(|peer| peer.uid.is_root() || peer.uid == mine);
-        if !allowed {
+        let mine = getuid().as_raw();
+        if !socket_peercred(&stream).is_ok_and(|peer| socket::may_ask(peer.uid.as_raw(), mine)) {
+            self.answer.clear();
+            let _ = socket::refuse(&mut Out(&mut self.answer));
+            // One try: a stranger is owed no patience.
+            let _ = stream.set_nonblocking(true).and_then(|()| (&stream).write(&self.answer));
             return;
         }
         if let Ok(stream) = Async::new(stream) {

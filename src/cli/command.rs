@@ -23,6 +23,7 @@ pub struct Arguments {
 #[allow(missing_docs)]
 pub enum Command {
     Agent(AgentCommand),
+    Payload(PayloadCommand),
     Status(StatusCommand),
     Nodes(NodesCommand),
     View(ViewCommand),
@@ -34,7 +35,8 @@ pub enum Command {
     Version(VersionCommand),
 }
 
-/// Run the agent of this node.
+/// Run the agent of this node. Ends with 86 when it fences itself and may not reset the machine, with 85 when the gate
+/// was open in this boot before.
 #[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
 #[argh(subcommand, name = "agent")]
 pub struct AgentCommand {
@@ -53,6 +55,53 @@ pub struct AgentCommand {
     /// file for the process id
     #[argh(option)]
     pub pid_file: Option<String>,
+    /// on a self-fence `reset` the machine (default) or `exit` the process with code 86 (always with --emulate)
+    #[argh(option, default = "SelfFenceWay::Reset", from_str_fn(way))]
+    pub self_fence: SelfFenceWay,
+    /// watchdog device or `none` (default /dev/watchdog where a self-fence resets the machine)
+    #[argh(option)]
+    pub watchdog: Option<String>,
+    /// console to serve, may be repeated (default: none; lines go to standard error)
+    #[argh(option)]
+    pub console: Vec<String>,
+    /// do not start the payload writer when the gate opens
+    #[argh(switch)]
+    pub no_payload: bool,
+}
+
+/// What a self-fence does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SelfFenceWay {
+    /// Resets the machine.
+    Reset,
+    /// Ends the process.
+    Exit,
+}
+
+fn way(text: &str) -> Result<SelfFenceWay, String> {
+    match text {
+        "reset" => Ok(SelfFenceWay::Reset),
+        "exit" => Ok(SelfFenceWay::Exit),
+        _ => Err(format!("`{text}` is neither `reset` nor `exit`")),
+    }
+}
+
+/// Write stamps to a data disk as fast as it takes them (the agent starts this when its gate opens).
+#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[argh(subcommand, name = "payload-writer")]
+pub struct PayloadCommand {
+    /// data disk, as the configuration names it
+    #[argh(option)]
+    pub device: String,
+    /// the writer's node
+    #[argh(option, from_str_fn(node))]
+    pub node: NodeId,
+    /// the writer's incarnation
+    #[argh(option)]
+    pub incarnation: u32,
+    /// directory of the disks' files, with emulated reservations
+    #[argh(option)]
+    pub emulate: Option<String>,
 }
 
 fn node(text: &str) -> Result<NodeId, String> {

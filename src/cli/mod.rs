@@ -1,4 +1,4 @@
-//! L5: commands, renderers, the console. A console and the socket ask for the same nouns and get the same text.
+//! L4: commands, renderers, the console. A console and the socket ask for the same nouns and get the same text.
 
 pub mod command;
 pub mod console;
@@ -16,13 +16,16 @@ use std::process::ExitCode;
 
 use argh::FromArgs;
 
-use command::{AgentCommand, Arguments, Command};
+use command::{AgentCommand, Arguments, Command, PayloadCommand};
 pub use exit::Exit;
 pub use facts::{AgentFacts, Counter, Memory, Snapshot};
 pub use render::{Form, Noun};
 
-/// The process: parses the command line and runs the command; `agent` runs the agent.
-pub fn main(agent: impl FnOnce(AgentCommand) -> ExitCode) -> ExitCode {
+/// The process: parses the command line and runs the command; `agent` runs the agent, `payload` its payload writer.
+pub fn main(
+    agent: impl FnOnce(AgentCommand) -> ExitCode,
+    payload: impl FnOnce(PayloadCommand) -> ExitCode,
+) -> ExitCode {
     let words: Result<Vec<String>, _> = std::env::args_os().map(|word| word.into_string()).collect();
     let Ok(words) = words else {
         eprintln!("quorate: the command line is not UTF-8; write names in ASCII");
@@ -42,6 +45,7 @@ pub fn main(agent: impl FnOnce(AgentCommand) -> ExitCode) -> ExitCode {
     };
     match command {
         Command::Agent(command) => agent(command),
+        Command::Payload(command) => payload(command),
         Command::Status(command) => command.run().into(),
         Command::Nodes(command) => command.run().into(),
         Command::View(command) => command.run().into(),

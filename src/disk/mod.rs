@@ -18,6 +18,7 @@ pub mod layout;
 pub mod record;
 pub mod signature;
 pub mod slot;
+pub mod stamp;
 mod standing;
 mod views;
 

@@ -1,12 +1,21 @@
 //! L3: does what it is told. Files, sockets, devices and the kernel's doors; no decision is made here.
+//!
+//! `sys` is the only file of the product with `unsafe` in it.
 
 pub mod arena;
+pub mod block;
 pub mod boot;
 pub mod clock;
+pub mod emu;
 pub mod process;
+pub mod qdisk;
 pub mod reset;
 pub mod rtnetlink;
 pub mod serial;
+pub mod sg;
 pub mod sys;
 pub mod udp;
 pub mod watchdog;
+
+pub use emu::EmuDisk;
+pub use sg::SgDisk;

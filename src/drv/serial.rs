@@ -5,22 +5,28 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::task::{Context, Poll};
 
+use core::convert::Infallible;
+use embedded_io::{ErrorType, Read, ReadReady, Write, WriteReady};
 use heapless::Deque;
 use rustix::fs::{Mode, OFlags, open};
-use rustix::io::{read, write};
+use rustix::io::{Errno, read, write};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use smol::Async;
 
-/// Bytes waiting for a slow line: some 3 s at 115200 baud.
-pub const PENDING_BYTES_MAX: usize = 32 * 1024;
+/// Bytes waiting for a slow line that is no tty (a shell on a tty has a ring of its own).
+pub const PENDING_BYTES_MAX: usize = 16 * 1024;
 
 /// One console.
 pub struct Serial {
     line: Line,
-    pending: Box<Deque<u8, PENDING_BYTES_MAX>>,
+    pending: Option<Box<Deque<u8, PENDING_BYTES_MAX>>>,
     /// Bytes dropped because the line was too slow; 0 once the reader was told.
     dropped: usize,
     raw: bool,
+    /// Something may have been typed since the last read.
+    readable: bool,
+    /// The line took all it was given since the turn began.
+    writable: bool,
 }
 
 /// Regular files cannot be polled, and need not be.
@@ -37,8 +43,6 @@ impl Serial {
             && let Ok(mut settings) = tcgetattr(&fd)
         {
             settings.make_raw();
-            // Line feeds become CR LF on the way out: a serial terminal needs both.
-            settings.output_modes |= rustix::termios::OutputModes::OPOST | rustix::termios::OutputModes::ONLCR;
             tcsetattr(&fd, OptionalActions::Now, &settings)?;
             return Ok(Serial::with(Line::Polled(Async::new_nonblocking(fd)?), true));
         }
@@ -53,7 +57,8 @@ impl Serial {
     }
 
     fn with(line: Line, raw: bool) -> Serial {
-        Serial { line, pending: Box::new(Deque::new()), dropped: 0, raw }
+        let pending = if raw { None } else { Some(Box::new(Deque::new())) };
+        Serial { line, pending, dropped: 0, raw, readable: true, writable: true }
     }
 
     /// Does somebody type here?
@@ -61,43 +66,36 @@ impl Serial {
         self.raw
     }
 
-    /// Bytes that still fit.
-    pub fn room(&self) -> usize {
-        PENDING_BYTES_MAX - self.pending.len()
-    }
-
     /// Queues text; all of it or, when it does not fit, nothing.
     pub fn put(&mut self, text: &[u8]) {
+        let Some(pending) = &mut self.pending else { return };
         let mut note = heapless::String::<48>::new();
         if self.dropped > 0 {
             let _ = fmt_write(&mut note, format_args!("\n({} bytes lost: the line is too slow)\n", self.dropped));
         }
-        if self.room() < text.len() + note.len() {
+        if PENDING_BYTES_MAX - pending.len() < text.len() + note.len() {
             self.dropped += text.len();
             return;
         }
         self.dropped = 0;
         for &byte in note.as_bytes().iter().chain(text) {
             // Cannot fail: the room was counted.
-            let _ = self.pending.push_back(byte);
+            let _ = pending.push_back(byte);
         }
     }
 
     /// Writes what the line takes now; is something left?
     pub fn flush(&mut self) -> bool {
-        while !self.pending.is_empty() {
-            let (front, _) = self.pending.as_slices();
-            let written = match &self.line {
-                Line::Polled(fd) => write(fd.get_ref(), front),
-                Line::Plain(fd) => write(fd, front),
-            };
-            match written {
-                Ok(count) if count > 0 => (0..count).for_each(|_| _ = self.pending.pop_front()),
-                Err(rustix::io::Errno::INTR) => {}
-                Ok(_) | Err(rustix::io::Errno::AGAIN) => return true,
+        let Some(pending) = &mut self.pending else { return false };
+        while !pending.is_empty() {
+            let (front, _) = pending.as_slices();
+            match self.line.write(front) {
+                Ok(count) if count > 0 => (0..count).for_each(|_| _ = pending.pop_front()),
+                Err(Errno::INTR) => {}
+                Ok(_) | Err(Errno::AGAIN) => return true,
                 Err(_) => {
                     // The line is gone (a closed pipe): keep nothing for it.
-                    self.pending.clear();
+                    pending.clear();
                     return false;
                 }
             }
@@ -105,20 +103,81 @@ impl Serial {
         false
     }
 
-    /// Takes what was typed, without waiting.
-    pub fn receive(&mut self, buffer: &mut [u8]) -> usize {
-        match &self.line {
-            Line::Polled(fd) => read(fd.get_ref(), buffer).unwrap_or(0),
-            Line::Plain(_) => 0,
+    /// Writes some bytes now if the line takes any; how many. A line that is gone takes everything and shows nothing.
+    pub fn write_some(&mut self, bytes: &[u8]) -> usize {
+        if !self.writable {
+            return 0;
+        }
+        loop {
+            match self.line.write(bytes) {
+                Ok(count) => return count,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    self.writable = false;
+                    return 0;
+                }
+                Err(_) => return bytes.len(),
+            }
         }
     }
 
+    /// A new turn: a line that took nothing may take something now.
+    pub fn write_again(&mut self) {
+        self.writable = true;
+    }
+
     /// Wakes the task when something was typed.
-    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        match &self.line {
-            Line::Polled(fd) => fd.poll_readable(cx).map(|_| ()),
-            Line::Plain(_) => Poll::Pending,
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Line::Polled(fd) = &self.line else { return Poll::Pending };
+        let polled = fd.poll_readable(cx).map(|_| ());
+        self.readable |= polled.is_ready();
+        polled
+    }
+}
+
+impl Line {
+    fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
+        match self {
+            Line::Polled(fd) => write(fd.get_ref(), bytes),
+            Line::Plain(fd) => write(fd, bytes),
         }
+    }
+}
+
+impl ErrorType for Serial {
+    /// A line that fails is a line that shows nothing: no caller could do anything about it.
+    type Error = Infallible;
+}
+
+impl ReadReady for Serial {
+    fn read_ready(&mut self) -> Result<bool, Infallible> {
+        Ok(self.readable)
+    }
+}
+
+impl Read for Serial {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Infallible> {
+        self.readable = false;
+        Ok(match &self.line {
+            Line::Polled(fd) => read(fd.get_ref(), buffer).unwrap_or(0),
+            Line::Plain(_) => 0,
+        })
+    }
+}
+
+impl WriteReady for Serial {
+    fn write_ready(&mut self) -> Result<bool, Infallible> {
+        Ok(self.writable)
+    }
+}
+
+impl Write for Serial {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
+        Ok(self.write_some(bytes))
+    }
+
+    fn flush(&mut self) -> Result<(), Infallible> {
+        Ok(())
     }
 }
 

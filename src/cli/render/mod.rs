@@ -7,7 +7,7 @@ mod nodes;
 mod status;
 mod view;
 
-pub(super) use events::sentence;
+pub use events::sentence;
 
 use core::fmt::{self, Write};
 
