@@ -17,13 +17,12 @@ use crate::cli::socket;
 
 /// Bytes of a request line.
 pub const REQUEST_BYTES_MAX: usize = 256;
-/// Bytes of an answer: JSON of 64 nodes and 256 keys on 4 disks.
-pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
 /// From connecting to the last byte.
 pub const CLIENT_MS_MAX: u64 = 2_000;
 
 /// An answer under way.
-type Answer = heapless::Vec<u8, ANSWER_BYTES_MAX>;
+type Answer = heapless::Vec<u8, { socket::ANSWER_BYTES_MAX }>;
 
 /// The socket and its client.
 pub struct Server {
@@ -183,7 +182,7 @@ mod tests {
     fn a_line_is_answered_and_a_silent_client_is_cut_off_in_time() {
         let name = format!("quorate-test-{}", std::process::id());
         let mut server = Server::bind(&name).unwrap();
-        let mut answer = |request: &str, out: &mut dyn fmt::Write| write!(out, "you said {request}\n").unwrap();
+        let mut answer = |request: &str, out: &mut dyn fmt::Write| writeln!(out, "you said {request}").unwrap();
         let silent = connect(&name);
         let mut client = connect(&name);
         client.write_all(b"status\n").unwrap();
