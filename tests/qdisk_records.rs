@@ -172,8 +172,8 @@ fn impossible_values_are_refused_by_field() {
         (11, &[3], "views"),
         (11, &[1], "reserved"),
         (40, &[11], "sequence"),
-        (56, &[65], "term"),
-        (57, &[1], "reserved"),
+        (60, &[65], "term"),
+        (61, &[1], "reserved"),
         (1000, &[1], "reserved"),
     ] {
         assert_eq!(decode(&forged(&good, at, bytes), home(3), 0), Err(RecordError::Value(field)), "byte {at}");

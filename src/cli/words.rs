@@ -122,6 +122,7 @@ pub const fn waiting_kind(waiting: &Waiting) -> &'static str {
     match waiting {
         Waiting::Nothing => "nothing",
         Waiting::Startup => "startup",
+        Waiting::Clock => "clock",
         Waiting::Votes { .. } => "votes",
         Waiting::Coordinator(_) => "coordinator",
         Waiting::QdiskAdoption => "qdisk-adoption",
@@ -144,6 +145,10 @@ impl Display for Say<'_, Waiting> {
             Waiting::Startup => f.write_str(
                 "the first reads of the disks and the first heartbeats. If this stays, a disk does not answer: see `qdisk` \
                  and `keys`",
+            ),
+            Waiting::Clock => f.write_str(
+                "the machine's clock, which is not set, or a readable quorum disk: one of them must tell this boot from \
+                 earlier ones. Set the clock (RTC, time sync of the host) or repair the quorum disk",
             ),
             Waiting::Votes { have, need } => write!(
                 f,

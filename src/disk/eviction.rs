@@ -26,7 +26,7 @@ struct EvictionBytes {
     padding: u8,
     incarnation: U32,
     view: ViewIdBytes,
-    reserved: [u8; 984],
+    reserved: [u8; 980],
     crc: U32,
 }
 

@@ -8,17 +8,17 @@ use crate::base::limits::NODES_MAX;
 use crate::base::view::Incarnations;
 use crate::base::{Incarnation, NodeSet, Term, View, ViewId};
 
-/// A term: 12 bytes.
+/// A term: 16 bytes.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct TermBytes {
-    counter: U32,
+    counter: U64,
     incarnation: U32,
     node: u8,
     reserved: [u8; 3],
 }
 
-const _: () = assert!(size_of::<TermBytes>() == 12);
+const _: () = assert!(size_of::<TermBytes>() == 16);
 
 impl TermBytes {
     pub(super) fn put(&mut self, term: Term) {
@@ -38,7 +38,7 @@ impl TermBytes {
     }
 }
 
-/// A view's name: 20 bytes.
+/// A view's name: 24 bytes.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct ViewIdBytes {
@@ -46,7 +46,7 @@ pub(super) struct ViewIdBytes {
     epoch: U64,
 }
 
-const _: () = assert!(size_of::<ViewIdBytes>() == 20);
+const _: () = assert!(size_of::<ViewIdBytes>() == 24);
 
 impl ViewIdBytes {
     pub(super) fn put(&mut self, id: ViewId) {
@@ -59,7 +59,7 @@ impl ViewIdBytes {
     }
 }
 
-/// A view: 324 bytes.
+/// A view: 328 bytes.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct ViewBytes {
@@ -74,7 +74,7 @@ pub(super) struct ViewBytes {
     incarnations: [U32; NODES_MAX],
 }
 
-const _: () = assert!(size_of::<ViewBytes>() == 324);
+const _: () = assert!(size_of::<ViewBytes>() == 328);
 
 impl ViewBytes {
     pub(super) fn put(&mut self, view: &View) {

@@ -19,7 +19,7 @@ pub fn nodes(ids: &[u8]) -> NodeSet {
     ids.iter().map(|&id| node(id)).collect()
 }
 
-pub fn term(counter: u32, id: u8) -> Term {
+pub fn term(counter: u64, id: u8) -> Term {
     Term { counter, node: Some(node(id)), incarnation: Incarnation(1_795_000_000 + u32::from(id)) }
 }
 
@@ -59,7 +59,7 @@ pub fn view_id_max() -> ViewId {
 }
 
 pub fn term_max() -> Term {
-    Term { counter: u32::MAX, node: Some(node(64)), incarnation: Incarnation(u32::MAX) }
+    Term { counter: u64::MAX, node: Some(node(64)), incarnation: Incarnation(u32::MAX) }
 }
 
 pub fn slot(id: u8, sequence: u64) -> Slot {
