@@ -15,6 +15,7 @@ use crate::base::Incarnation;
 use crate::cli::command::PayloadCommand;
 use crate::disk::stamp::{self, Stamp};
 use crate::drv::emu::EmuDisk;
+use crate::drv::serial::Serial;
 use crate::drv::{boot, clock, process};
 
 /// Between tries while the disk refuses: a few a second.
@@ -66,6 +67,7 @@ pub fn run(options: &PayloadCommand) -> io::Result<()> {
     let _ = process::oom_score(0);
     let node = options.node;
     let disk = Disk::open(options)?;
+    let mut voice = Serial::standard_error().ok();
     let mut block = Box::new(Block([0; 4096]));
     let mut count = Count { acknowledged: 0, failing: None, reported_ms: clock::boottime_ms() };
     let mut counter = 0;
@@ -78,7 +80,7 @@ pub fn run(options: &PayloadCommand) -> io::Result<()> {
         let result = disk.write(stamp::block_offset(node, counter, bytes as u64), &block.0[..bytes]);
         let failed = result.is_err();
         if let Some(line) = count.note(&result, now_ms) {
-            say(&line);
+            say(&mut voice, &line);
         }
         if failed {
             // The same write again: the counter names acknowledged writes without a gap.
@@ -124,10 +126,15 @@ impl Count {
     }
 }
 
-fn say(line: &str) {
+/// Where the writer speaks: standard error, opened anew so that it appends to a file that the agent writes to as well.
+fn say(voice: &mut Option<Serial>, line: &str) {
     let mut text = heapless::String::<256>::new();
-    let _ = core::fmt::write(&mut text, format_args!("quorate: {line}\n"));
-    let _ = rustix::io::write(rustix::stdio::stderr(), text.as_bytes());
+    let now_ms = clock::boottime_ms();
+    let _ = core::fmt::write(&mut text, format_args!("[{:5}.{:03}] quorate: {line}\n", now_ms / 1000, now_ms % 1000));
+    if let Some(serial) = voice {
+        serial.put(text.as_bytes());
+        serial.flush();
+    }
 }
 
 #[cfg(test)]
