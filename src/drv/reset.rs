@@ -34,6 +34,7 @@ const HELPER_STACK_BYTES: usize = 16 * 1024;
 struct Doors {
     way: Way,
     sysrq: Option<File>,
+    /// Where the reason goes: the kernel's log, or standard error of a process that plays a machine.
     kernel_log: Option<File>,
     watchdog: Mutex<Option<Watchdog>>,
     called: AtomicBool,
@@ -49,7 +50,12 @@ pub fn prepare(way: Way) -> std::io::Result<()> {
     let doors = Doors {
         way,
         sysrq: if machine { open("/proc/sysrq-trigger") } else { None },
-        kernel_log: if machine { open("/dev/kmsg") } else { None },
+        // Opened to append: standard error may be a file that the payload writes to as well.
+        kernel_log: if machine {
+            open("/dev/kmsg")
+        } else {
+            OpenOptions::new().append(true).open("/proc/self/fd/2").ok()
+        },
         watchdog: Mutex::new(None),
         called: AtomicBool::new(false),
         bell: (Mutex::new(false), Condvar::new()),
@@ -113,7 +119,9 @@ fn end(other_code: Option<i32>, reason: fmt::Arguments<'_>) -> ! {
     // A reason that is too long is cut: what fits is enough to act on.
     let _ = fmt::write(&mut text, format_args!("<0>quorate: self-fence: {reason}\n"));
     if let Way::Exit(code) = doors.way {
-        let _ = std::io::stderr().write_all(&text.as_bytes()["<0>".len()..]);
+        if let Some(mut log) = doors.kernel_log.as_ref() {
+            let _ = log.write_all(&text.as_bytes()["<0>".len()..]);
+        }
         std::process::exit(other_code.unwrap_or(code));
     }
     *doors.bell.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
