@@ -1,2 +1,57 @@
-//! xtask
-fn main() {}
+//! The project's own commands: `cargo xtask help`.
+
+mod board;
+mod build;
+mod console;
+mod control;
+mod cpio;
+mod debian;
+mod image;
+mod kernel;
+mod lab;
+mod node;
+mod paths;
+mod process;
+mod qemu;
+mod qmp;
+mod selftest;
+mod switch;
+mod target;
+mod toolbox;
+mod vm;
+mod wait;
+
+use std::process::ExitCode;
+
+use argh::FromArgs;
+
+/// Build quorate, bake it into images and run clusters of real VMs.
+#[derive(FromArgs)]
+struct Xtask {
+    #[argh(subcommand)]
+    command: Command,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+enum Command {
+    Build(build::Build),
+    Image(image::Image),
+    Vm(vm::Vm),
+}
+
+fn main() -> ExitCode {
+    let done = match argh::from_env::<Xtask>().command {
+        Command::Build(build) => build.run(),
+        Command::Image(image) => image.run(),
+        Command::Vm(vm) => vm.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // In one piece and without a backtrace, which RUST_BACKTRACE would put behind a returned error.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

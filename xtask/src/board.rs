@@ -1,0 +1,163 @@
+//! What a machine is: `boards/*.toml`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use fs_err as fs;
+use serde::Deserialize;
+
+use crate::paths;
+
+/// One board, as its file says.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Board {
+    pub machine: Machine,
+    pub console: Console,
+    pub watchdog: Option<Watchdog>,
+    pub network: Network,
+    pub storage: Storage,
+    pub kernel: Kernel,
+    pub image: Image,
+}
+
+/// The virtual hardware as a whole.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Machine {
+    /// QEMU's machine type.
+    pub model: String,
+    pub memory_mib: u32,
+    pub processors: u8,
+}
+
+/// The serial line people and the harness talk through.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Console {
+    /// As the guest calls it, without /dev.
+    pub device: String,
+}
+
+/// The device that resets a machine whose agent has stopped.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Watchdog {
+    /// As QEMU calls it.
+    pub device: String,
+    pub module: String,
+    pub action: String,
+}
+
+/// The network card.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// As QEMU calls it.
+    pub device: String,
+    pub module: String,
+}
+
+/// The controller the shared disks hang on.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Storage {
+    /// As QEMU calls it.
+    pub controller: String,
+    pub modules: Vec<String>,
+}
+
+/// The kernel and what it is told.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kernel {
+    /// The Debian package that depends on the image package.
+    pub package: String,
+    /// Modules that belong to no other section.
+    pub modules: Vec<String>,
+    pub command_line: Vec<String>,
+}
+
+/// What `cargo xtask image` writes for this board.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    pub formats: Vec<Format>,
+    pub compression: Compression,
+}
+
+/// A kind of image.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    Initramfs,
+}
+
+/// How the initramfs is packed.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    None,
+    Zstd,
+}
+
+impl Board {
+    /// Reads `boards/NAME.toml`, or the file itself if `name` is a path.
+    pub fn load(name: &str) -> Result<Self> {
+        let path = named_file("boards", name);
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("no board `{name}`; see boards/ for those there are"))?;
+        toml::from_str(&text).with_context(|| format!("{} is not a board", path.display()))
+    }
+
+    /// Every module the board needs, without their dependencies.
+    pub fn modules(&self) -> Vec<&str> {
+        self.kernel
+            .modules
+            .iter()
+            .chain(self.watchdog.iter().map(|watchdog| &watchdog.module))
+            .chain([&self.network.module])
+            .chain(&self.storage.modules)
+            .map(String::as_str)
+            .collect()
+    }
+
+    /// The kernel's command line with `more` words at its end.
+    pub fn command_line(&self, more: &[String]) -> String {
+        let console = format!("console={}", self.console.device);
+        let mut words = vec![console];
+        words.extend_from_slice(&self.kernel.command_line);
+        words.extend_from_slice(more);
+        words.join(" ")
+    }
+}
+
+/// `FOLDER/NAME.toml` of the workspace, unless `name` says itself where the file is.
+pub fn named_file(folder: &str, name: &str) -> PathBuf {
+    if name.contains('/') || name.ends_with(".toml") {
+        Path::new(name).into()
+    } else {
+        paths::workspace().join(folder).join(name).with_extension("toml")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_boards_of_the_tree_are_boards() {
+        let board = Board::load("qemu-q35").unwrap();
+        assert_eq!(board.modules()[0], "virtio_pci");
+        let line = board.command_line(&["quorate.node=3".into()]);
+        assert!(line.starts_with("console=ttyS0 ") && line.ends_with(" quorate.node=3"));
+    }
+
+    #[test]
+    fn a_key_nobody_knows_is_refused() {
+        let path = named_file("boards", "qemu-q35");
+        let text = fs::read_to_string(path).unwrap().replace("memory_mib", "ram");
+        let error = toml::from_str::<Board>(&text).unwrap_err().to_string();
+        assert!(error.contains("unknown field `ram`"), "{error}");
+    }
+}

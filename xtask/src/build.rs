@@ -1,0 +1,41 @@
+//! The static binary.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Result;
+use argh::FromArgs;
+use fs_err as fs;
+
+use crate::{paths, process};
+
+const TRIPLE: &str = "x86_64-unknown-linux-gnu";
+
+/// Build the static binary and print its size.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "build")]
+pub struct Build {}
+
+impl Build {
+    /// Runs the subcommand.
+    pub fn run(self) -> Result<()> {
+        let binary = binary()?;
+        let size = fs::metadata(&binary)?.len();
+        println!("{}: {size} bytes, {:.2} MiB", binary.display(), size as f64 / f64::from(1 << 20));
+        Ok(())
+    }
+}
+
+/// Builds the static binary and says where it is.
+pub fn binary() -> Result<PathBuf> {
+    // An explicit --target keeps the flags away from build scripts and from plain `cargo test`, whose
+    // artifacts lie elsewhere; the same flags in .cargo/config.toml would reach those, too.
+    process::run(
+        Command::new(env!("CARGO"))
+            .current_dir(paths::workspace())
+            .args(["build", "--quiet", "--release", "--package", "quorate"])
+            .args(["--bin", "quorate", "--target", TRIPLE])
+            .env("RUSTFLAGS", "-C target-feature=+crt-static"),
+    )?;
+    Ok(paths::target().join(TRIPLE).join("release/quorate"))
+}

@@ -1,0 +1,80 @@
+//! The image of a node: one initramfs for all of them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use argh::FromArgs;
+use fs_err as fs;
+
+use crate::board::{self, Board, Format};
+use crate::cpio::Archive;
+use crate::kernel::Kernel;
+use crate::{build, paths};
+
+/// Bake the static binary, the cluster's configuration and the board's kernel modules into one initramfs for all nodes.
+///
+/// A node finds its id by `quorate.node=N` on the kernel's command line or by its MAC address.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "image")]
+pub struct Image {
+    /// a board of boards/, or the path of one
+    #[argh(option, default = "String::from(\"qemu-q35\")")]
+    board: String,
+    /// a cluster of configs/, or the path of one
+    #[argh(option)]
+    config: String,
+    /// where to write the image (default: in the lab's corner of the target directory)
+    #[argh(option)]
+    out: Option<PathBuf>,
+}
+
+impl Image {
+    /// Runs the subcommand.
+    pub fn run(self) -> Result<()> {
+        let board = Board::load(&self.board)?;
+        let config = board::named_file("configs", &self.config);
+        let kernel = Kernel::fetch(&board.kernel.package)?;
+        let out = match self.out {
+            Some(out) => out,
+            None => default_out(&self.board, &self.config),
+        };
+        for format in &board.image.formats {
+            match format {
+                Format::Initramfs => initramfs(&board, &kernel, &config, &out)?,
+            }
+        }
+        let line = board.command_line(&["quorate.node=N".into()]);
+        println!("initramfs: {} ({} bytes)", out.display(), fs::metadata(&out)?.len());
+        println!("kernel:    {}", kernel.vmlinux.display());
+        println!("append:    {line}");
+        Ok(())
+    }
+}
+
+fn default_out(board: &str, config: &str) -> PathBuf {
+    let stem = |name: &str| {
+        let stem = Path::new(name).file_stem().unwrap_or_default();
+        stem.to_string_lossy().into_owned()
+    };
+    paths::lab().join(format!("{}-{}.cpio", stem(board), stem(config)))
+}
+
+/// Writes the initramfs of `board` and `config` to `out`, building the binary first.
+pub fn initramfs(board: &Board, kernel: &Kernel, config: &Path, out: &Path) -> Result<()> {
+    if !board.image.formats.contains(&Format::Initramfs) {
+        bail!("the board's image formats do not list `initramfs`");
+    }
+    let config = config_blob(config)?;
+    let binary = build::binary()?;
+    let mut archive = Archive::new()?;
+    archive.file("init", 0o755, &fs::read(binary)?)?;
+    archive.file("etc/quorate/config", 0o600, &config)?;
+    archive.modules(kernel, &board.modules())?;
+    archive.write(out, board.image.compression)
+}
+
+/// The configuration as the agent reads it from its image.
+fn config_blob(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path)
+        .with_context(|| format!("no cluster configuration at {}; see configs/ for those there are", path.display()))
+}

@@ -1,0 +1,207 @@
+//! A cluster of VMs on shared disks, for scenarios and for people.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::board::{self, Board};
+use crate::kernel::Kernel;
+use crate::node::{Guest, Node, attach_disks};
+use crate::paths::RunDir;
+use crate::qemu::{Accelerator, Vm};
+use crate::switch::Switch;
+use crate::target::{Kind, Place, Target};
+use crate::{debian, image, toolbox};
+
+/// Five VMs at once on two busy cores, and some more.
+pub const BOOT_WITHIN: Duration = Duration::from_secs(120);
+/// A command on a console, on a busy host.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+
+/// What a lab is made of.
+pub struct LabOptions {
+    pub target: Kind,
+    /// Node ids 1 to this.
+    pub nodes: u8,
+    pub board: String,
+    /// The cluster configuration baked into the nodes' image; none boots toolboxes in place of agents.
+    pub config: Option<String>,
+    /// Use KVM even where it does not look usable.
+    pub kvm: bool,
+}
+
+impl Default for LabOptions {
+    /// Five toolboxes on the lightest target that can abort.
+    fn default() -> Self {
+        Self { target: Kind::Istgt, nodes: 5, board: "qemu-q35".into(), config: None, kvm: false }
+    }
+}
+
+/// A running cluster; dropping it stops everything that was started for it.
+///
+/// The files of the run (consoles, logs, disks) stay in its directory.
+pub struct Lab {
+    // Dropped in this order: the guests before what they talk to.
+    nodes: Vec<Node>,
+    observer: Node,
+    observer_ready: OnceLock<()>,
+    switch: Switch,
+    target: Target,
+    run: RunDir,
+}
+
+impl Lab {
+    /// Prepares a lab and boots its nodes. Returns when their VMs run, not when they have booted: wait for what you need
+    /// with [`Node::wait_ready`] or [`Vm::wait_console`].
+    ///
+    /// Call it, and [`Vm::boot`], from a thread that lives as long as the lab: the VMs die with the thread.
+    pub fn start(options: &LabOptions) -> Result<Self> {
+        let lab = Self::prepare(options)?;
+        lab.boot_nodes()?;
+        Ok(lab)
+    }
+
+    /// Boots every node.
+    pub fn boot_nodes(&self) -> Result<()> {
+        self.nodes.iter().try_for_each(|node| node.boot())
+    }
+
+    /// Starts everything but the nodes: target, switch, second opinion. Until the nodes boot, the disks' files may be
+    /// written from here, which is how a quorum disk gets its format.
+    pub fn prepare(options: &LabOptions) -> Result<Self> {
+        debian::ensure_for_vms(options.target)?;
+        let board = Board::load(&options.board)?;
+        let kernel = Kernel::fetch(&board.kernel.package)?;
+        let run = RunDir::create()?;
+        let accelerator = Accelerator::choose(options.kvm);
+        eprintln!("run directory: {} ({accelerator:?})", run.files().display());
+        let tools = run.file("toolbox.cpio");
+        toolbox::initramfs(&board, &kernel, &[], toolbox::NODE_SETUP, &tools)?;
+        let (guest, initrd) = match &options.config {
+            Some(config) => {
+                let initrd = run.file("node.cpio");
+                let config = board::named_file("configs", config);
+                image::initramfs(&board, &kernel, &config, &initrd)?;
+                (Guest::Agent, initrd)
+            }
+            None => (Guest::Toolbox, tools.clone()),
+        };
+
+        let started = Instant::now();
+        let place = Place { board: &board, kernel: &kernel, accelerator, run: &run };
+        let target = Target::start(options.target, &place)?;
+        eprintln!("target {} serves at {} after {:.1?}", options.target, target.portal, started.elapsed());
+        let ids: Vec<u8> = (1..=options.nodes).collect();
+        let switch = Switch::start(&run, &ids)?;
+        let describe = |name: &str, initrd: &Path, words: &[String]| {
+            let mut vm = Vm::describe(name, &board, &kernel, initrd, words, accelerator, &run);
+            attach_disks(&mut vm, &board.storage.controller, &target, name);
+            vm
+        };
+        let nodes = ids.iter().map(|&id| {
+            let mut vm = describe(&format!("node{id}"), &initrd, &[format!("quorate.node={id}")]);
+            vm.add_switched_nic(&board, id, &run);
+            Node::new(vm, guest)
+        });
+        let lab = Self {
+            nodes: nodes.collect(),
+            observer: Node::new(describe("observer", &tools, &[]), Guest::Toolbox),
+            observer_ready: OnceLock::new(),
+            switch,
+            target,
+            run,
+        };
+        lab.observer.boot()?;
+        Ok(lab)
+    }
+
+    /// The node with this id.
+    pub fn node(&self, id: u8) -> Result<&Node> {
+        usize::from(id)
+            .checked_sub(1)
+            .and_then(|index| self.nodes.get(index))
+            .with_context(|| format!("no node {id}; there are 1 to {}", self.nodes.len()))
+    }
+
+    /// All nodes with their ids.
+    pub fn nodes(&self) -> impl Iterator<Item = (u8, &Node)> {
+        (1..).zip(&self.nodes)
+    }
+
+    /// Drops frames from one node to another, in that direction only.
+    pub fn cut(&self, from: u8, to: u8) {
+        self.switch.cut(from, to);
+    }
+
+    /// Splits the network into these sets; a node in none of them is alone.
+    pub fn partition(&self, sets: &[&[u8]]) {
+        self.switch.partition(sets);
+    }
+
+    /// Undoes every cut and partition.
+    pub fn heal(&self) {
+        self.switch.heal();
+    }
+
+    /// Keys registered on the data disk, as another initiator's sg_persist lists them.
+    pub fn sg_persist_keys(&self) -> Result<String> {
+        self.observe("sg_persist --no-inquiry --in --read-keys $data")
+    }
+
+    /// The reservation of the data disk, as another initiator's sg_persist shows it.
+    pub fn sg_persist_reservation(&self) -> Result<String> {
+        self.observe("sg_persist --no-inquiry --in --read-reservation $data")
+    }
+
+    /// Runs a command in the VM of the second opinion, which sees the disks as $data and $qdisk.
+    pub fn observe(&self, command: &str) -> Result<String> {
+        if self.observer_ready.get().is_none() {
+            self.observer.wait_ready(BOOT_WITHIN)?;
+            self.observer_ready.get_or_init(|| ());
+        }
+        self.observer.command(command, ANSWER_WITHIN)
+    }
+
+    /// The file behind the data disk; it holds what the target has acknowledged.
+    pub fn data_file(&self) -> &Path {
+        &self.target.luns[0].file
+    }
+
+    /// The file behind the quorum disk.
+    pub fn qdisk_file(&self) -> &Path {
+        &self.target.luns[1].file
+    }
+
+    /// Where the run's files are.
+    pub fn files(&self) -> &Path {
+        self.run.files()
+    }
+
+    /// A path for a socket that goes with the run.
+    pub fn socket(&self, name: &str) -> PathBuf {
+        self.run.socket(name)
+    }
+
+    /// An error if the target has died.
+    pub fn check_target(&mut self) -> Result<()> {
+        self.target.check_alive()
+    }
+
+    /// Runs a scenario; if it fails, its error ends with the last lines of every console.
+    pub fn run<T>(&mut self, scenario: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let error = match scenario(self) {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        for (id, node) in self.nodes() {
+            let log = node.console().log().display().to_string();
+            eprintln!("---- node {id}, the end of {log}\n{}", node.console().tail(25));
+        }
+        if let Err(dead) = self.check_target() {
+            bail!("{error:#}\nand the target is gone: {dead:#}");
+        }
+        Err(error)
+    }
+}

@@ -1,0 +1,228 @@
+//! One virtual machine under QEMU.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use crate::board::Board;
+use crate::console::{self, Console};
+use crate::kernel::Kernel;
+use crate::paths::RunDir;
+use crate::process::Process;
+use crate::qmp::Qmp;
+use crate::{switch, wait};
+
+/// A fresh QEMU opens its monitor well before this, on any machine that could run the guest.
+const MONITOR_WITHIN: Duration = Duration::from_secs(30);
+
+/// How the guest's instructions are run.
+#[derive(Clone, Copy, Debug)]
+pub enum Accelerator {
+    Kvm,
+    Emulation,
+}
+
+impl Accelerator {
+    /// KVM if asked for, or if the host has KVM of its own.
+    ///
+    /// /dev/kvm alone says too little: where the host is a para-virtual guest itself it opens and makes VMs, in which an
+    /// ordinary kernel hangs at once. The modules of real hardware tell the difference.
+    pub fn choose(kvm: bool) -> Self {
+        let hardware = ["kvm_intel", "kvm_amd"].iter().any(|module| Path::new("/sys/module").join(module).exists());
+        if kvm || (hardware && Path::new("/dev/kvm").exists()) { Self::Kvm } else { Self::Emulation }
+    }
+
+    fn argument(self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            // One thread per virtual processor; device emulation then runs beside the guest.
+            Self::Emulation => "tcg,thread=multi",
+        }
+    }
+}
+
+/// A VM, running or not; dropping it kills it.
+pub struct Vm {
+    name: String,
+    arguments: Vec<String>,
+    log: PathBuf,
+    monitor: PathBuf,
+    console: Console,
+    process: Mutex<Option<Process>>,
+    qmp: Mutex<Option<Qmp>>,
+    /// How far the console has been read by waits.
+    cursor: Mutex<u64>,
+}
+
+impl Vm {
+    /// Describes a VM of the board that boots `initrd`, without any disk or network.
+    pub fn describe(
+        name: &str,
+        board: &Board,
+        kernel: &Kernel,
+        initrd: &Path,
+        words: &[String],
+        accelerator: Accelerator,
+        run: &RunDir,
+    ) -> Self {
+        let monitor = run.socket(&format!("{name}.qmp"));
+        let console = Console::new(run.socket(&format!("{name}.console")), run.file(&format!("{name}.console")));
+        let mut vm = Self {
+            name: name.into(),
+            arguments: Vec::new(),
+            log: run.file(&format!("{name}.qemu")),
+            monitor,
+            console,
+            process: Mutex::default(),
+            qmp: Mutex::default(),
+            cursor: Mutex::default(),
+        };
+        // Nothing but what is named here: no VGA, floppy or CD for the guest to find and wait for.
+        vm.add(&["-nodefaults", "-no-user-config", "-display", "none"]);
+        vm.add(&["-name", name]);
+        vm.add(&["-machine", &board.machine.model]);
+        vm.add(&["-accel", accelerator.argument()]);
+        if matches!(accelerator, Accelerator::Kvm) {
+            vm.add(&["-cpu", "host"]);
+        }
+        vm.add(&["-m", &format!("{}M", board.machine.memory_mib)]);
+        vm.add(&["-smp", &board.machine.processors.to_string()]);
+        vm.add(&["-kernel", &kernel.vmlinux.display().to_string()]);
+        vm.add(&["-initrd", &initrd.display().to_string()]);
+        vm.add(&["-append", &board.command_line(words)]);
+        vm.add(&["-qmp", &format!("unix:{},server=on,wait=off", vm.monitor.display())]);
+        // QEMU keeps the log, connected or not; append, because a node is killed and booted again within a run.
+        let serial = format!(
+            "socket,id=console,path={},server=on,wait=off,logfile={},logappend=on",
+            vm.console.socket().display(),
+            vm.console.log().display()
+        );
+        vm.add(&["-chardev", &serial, "-serial", "chardev:console"]);
+        if let Some(watchdog) = &board.watchdog {
+            vm.add(&["-device", &watchdog.device]);
+            vm.add(&["-action", &format!("watchdog={}", watchdog.action)]);
+        }
+        vm
+    }
+
+    /// Adds words to QEMU's command line.
+    pub fn add(&mut self, arguments: &[&str]) {
+        self.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
+    }
+
+    /// Adds the node's network card, plugged into the switch.
+    pub fn add_switched_nic(&mut self, board: &Board, node: u8, run: &RunDir) {
+        let (nic, port) = switch::socket_paths(run, node);
+        let backend = format!(
+            "dgram,id=wire,local.type=unix,local.path={},remote.type=unix,remote.path={}",
+            nic.display(),
+            port.display()
+        );
+        self.add(&["-netdev", &backend]);
+        let card = format!("{},netdev=wire,id=nic,mac={}", board.network.device, switch::mac(node));
+        self.add(&["-device", &card]);
+    }
+
+    /// Starts QEMU. Call it from a thread that lives as long as the VM shall: see [`Process`].
+    pub fn boot(&self) -> Result<()> {
+        let mut process = lock(&self.process);
+        if process.is_some() {
+            bail!("{} is on already", self.name);
+        }
+        *lock(&self.cursor) = self.console.length();
+        let mut command = Command::new("qemu-system-x86_64");
+        command.args(&self.arguments);
+        *process = Some(Process::start(&self.name, &command, &self.log)?);
+        Ok(())
+    }
+
+    /// Kills QEMU, as if the power had failed.
+    pub fn kill(&self) {
+        *lock(&self.qmp) = None;
+        *lock(&self.process) = None;
+    }
+
+    /// Executes a command of QEMU's monitor.
+    pub fn qmp(&self, command: &str, arguments: Value) -> Result<Value> {
+        self.check_on()?;
+        let mut qmp = lock(&self.qmp);
+        if qmp.is_none() {
+            let connected = wait::until("QEMU's monitor", MONITOR_WITHIN, || {
+                self.check_on()?;
+                Ok(Qmp::connect(&self.monitor).ok())
+            })?;
+            *qmp = Some(connected);
+        }
+        let connection = qmp.as_mut().context("connected above")?;
+        let answer = connection.execute(command, arguments);
+        if answer.is_err() {
+            // What is left of a broken exchange must not answer the next command.
+            *qmp = None;
+        }
+        answer.with_context(|| format!("monitor of {}", self.name))
+    }
+
+    /// Stops the virtual processors. QEMU waits for I/O it has sent already, so none is under way afterwards.
+    pub fn pause(&self) -> Result<()> {
+        self.qmp("stop", Value::Null).map(drop)
+    }
+
+    /// Lets the virtual processors go on where they were.
+    pub fn resume(&self) -> Result<()> {
+        self.qmp("cont", Value::Null).map(drop)
+    }
+
+    /// Plugs the network cable in or out.
+    pub fn set_link(&self, up: bool) -> Result<()> {
+        self.qmp("set_link", json!({ "name": "nic", "up": up })).map(drop)
+    }
+
+    /// Presses the reset button.
+    pub fn reset(&self) -> Result<()> {
+        self.qmp("system_reset", Value::Null).map(drop)
+    }
+
+    /// The console of the VM.
+    pub fn console(&self) -> &Console {
+        &self.console
+    }
+
+    /// Waits for text on the console after what the last wait found, and returns what came up to it.
+    pub fn wait_console(&self, pattern: &str, deadline: Duration) -> Result<String> {
+        let what = format!("`{pattern}` on the console of {}", self.name);
+        let mut cursor = lock(&self.cursor);
+        let found = wait::until(&what, deadline, || {
+            let said = self.console.since(*cursor)?;
+            if let Some(end) = console::find_end(&said, pattern) {
+                *cursor += end as u64;
+                return Ok(Some(console::text(&said[..end])));
+            }
+            // Looked at afterwards: the last words of a VM that has ended still count.
+            self.check_on()?;
+            Ok(None)
+        });
+        found.with_context(|| format!("the console of {} ends:\n{}", self.name, self.console.tail(15)))
+    }
+
+    /// Types a line on the console and returns what came up to `end`.
+    pub fn ask(&self, line: &str, end: &str, deadline: Duration) -> Result<String> {
+        *lock(&self.cursor) = self.console.length();
+        let _attached = self.console.type_line(line)?;
+        self.wait_console(end, deadline).with_context(|| format!("{} was asked `{line}`", self.name))
+    }
+
+    fn check_on(&self) -> Result<()> {
+        match lock(&self.process).as_mut() {
+            Some(process) => process.check_alive(),
+            None => bail!("{} is off", self.name),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no holder of the lock panics")
+}

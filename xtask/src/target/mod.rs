@@ -1,0 +1,172 @@
+//! SCSI targets with persistent reservations, each with a data disk (LUN 0) and a quorum disk (LUN 1).
+
+mod istgt;
+mod lio;
+mod tgt;
+
+use std::fmt;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use anyhow::Result;
+use fs_err as fs;
+
+use crate::board::Board;
+use crate::kernel::Kernel;
+use crate::paths::RunDir;
+use crate::process::Process;
+use crate::qemu::{Accelerator, Vm};
+
+const IQN_BASE: &str = "iqn.2016-01.test.quorate";
+const IQN_NAME: &str = "shared";
+const DATA_BYTES: u64 = 64 << 20;
+const QDISK_BYTES: u64 = 16 << 20;
+
+/// Which implementation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// The kernel's own target, in a VM of its own: the reference.
+    Lio,
+    /// A userspace target in one process: the lightest that can abort.
+    Istgt,
+    /// A userspace target that refuses PREEMPT AND ABORT.
+    Tgt,
+}
+
+impl Kind {
+    /// Whether PREEMPT AND ABORT works.
+    pub fn can_abort(self) -> bool {
+        self != Self::Tgt
+    }
+
+    fn first_lun(self) -> u8 {
+        match self {
+            Self::Lio | Self::Istgt => 0,
+            // tgt keeps LUN 0 for a controller of its own.
+            Self::Tgt => 1,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Lio => "lio",
+            Self::Istgt => "istgt",
+            Self::Tgt => "tgt",
+        })
+    }
+}
+
+impl FromStr for Kind {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "lio" => Ok(Self::Lio),
+            "istgt" => Ok(Self::Istgt),
+            "tgt" => Ok(Self::Tgt),
+            _ => Err(format!("no target `{name}`; there are lio, istgt and tgt")),
+        }
+    }
+}
+
+/// One disk of a target.
+pub struct Lun {
+    /// The LUN on the target; guests see the data disk as LUN 0 and the quorum disk as LUN 1 whatever it is.
+    pub number: u8,
+    /// `data` or `qdisk`.
+    pub name: &'static str,
+    /// The file behind it. All targets write through the host's page cache, so what is read here is what the initiators
+    /// were told is written.
+    pub file: PathBuf,
+}
+
+/// A running target; dropping it stops it.
+pub struct Target {
+    /// Address and port.
+    pub portal: String,
+    /// The target's name.
+    pub iqn: String,
+    /// The data disk and the quorum disk, in this order.
+    pub luns: Vec<Lun>,
+    server: Server,
+}
+
+enum Server {
+    Vm(Box<Vm>),
+    Process(Process),
+}
+
+/// What it takes to start a target.
+pub struct Place<'a> {
+    pub board: &'a Board,
+    pub kernel: &'a Kernel,
+    pub accelerator: Accelerator,
+    pub run: &'a RunDir,
+}
+
+impl Target {
+    /// Starts a target of this kind with fresh disks and waits until it serves.
+    pub fn start(kind: Kind, place: &Place<'_>) -> Result<Self> {
+        let luns = vec![
+            Lun::create(place.run, kind.first_lun(), "data", DATA_BYTES)?,
+            Lun::create(place.run, kind.first_lun() + 1, "qdisk", QDISK_BYTES)?,
+        ];
+        let port = free_port()?;
+        let server = match kind {
+            Kind::Lio => Server::Vm(Box::new(lio::start(place, port, &luns)?)),
+            Kind::Istgt => Server::Process(istgt::start(place.run, port, &luns)?),
+            Kind::Tgt => Server::Process(tgt::start(place.run, port, &luns)?),
+        };
+        Ok(Self { portal: format!("127.0.0.1:{port}"), iqn: iqn(), luns, server })
+    }
+
+    /// An error if the target has ended.
+    pub fn check_alive(&mut self) -> Result<()> {
+        match &mut self.server {
+            Server::Vm(vm) => vm.qmp("query-status", serde_json::Value::Null).map(drop),
+            Server::Process(process) => process.check_alive(),
+        }
+    }
+}
+
+impl Lun {
+    fn create(run: &RunDir, number: u8, name: &'static str, bytes: u64) -> Result<Self> {
+        let file = run.file(&format!("{name}.disk"));
+        fs::File::create(&file)?.set_len(bytes)?;
+        Ok(Self { number, name, file })
+    }
+
+    /// What the disk's vital product data gives as its serial number, the same for every target.
+    fn serial(&self) -> String {
+        format!("QUORATE-{}", self.name.to_uppercase())
+    }
+}
+
+fn iqn() -> String {
+    format!("{IQN_BASE}:{IQN_NAME}")
+}
+
+/// A port nobody has at the moment. Another process may take it before the target does, which then says so.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// Whether somebody accepts connections at the port; an error if `server` has ended.
+fn accepts(port: u16, server: &mut Process) -> Result<Option<()>> {
+    server.check_alive()?;
+    Ok(std::net::TcpStream::connect(("127.0.0.1", port)).ok().map(drop))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_target_is_answered_with_those_there_are() {
+        assert_eq!("istgt".parse(), Ok(Kind::Istgt));
+        assert!(Kind::from_str("scst").unwrap_err().contains("lio, istgt and tgt"));
+    }
+}

@@ -1,0 +1,79 @@
+//! A guest with busybox and sg_persist in place of the agent: the LIO target, the second opinion, the lab's own test.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, bail};
+use fs_err as fs;
+
+use crate::board::Board;
+use crate::cpio::Archive;
+use crate::kernel::Kernel;
+use crate::process;
+
+/// What the console says when the shell takes commands.
+pub const READY: &str = "toolbox ready";
+
+/// Loads the modules, runs /setup, then evaluates each line of the console.
+///
+/// The loop takes the place of an interactive shell: nothing is echoed, no prompt gets between an answer and its mark,
+/// and a command neither eats the next one from the console nor, by a syntax error, ends the shell that is PID 1.
+const INIT: &str = r#"#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/bin:/usr/bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+for module in /lib/quorate/modules/*.ko; do insmod "$module" || echo "cannot load $module"; done
+word() { sed "s/.*$1=\([^ ]*\).*/\1/" /proc/cmdline; }
+disk() { for disk in /sys/block/sd*; do
+    case $(readlink -f "$disk/device") in *:"$1") echo "/dev/${disk##*/}";; esac
+done; }
+. /setup
+stty -echo
+echo "toolbox ready"
+while IFS= read -r line; do (eval "$line") </dev/null; done
+"#;
+
+/// Waits for both shared disks, which a kernel finds in the background and in any order, so that their LUN is what tells
+/// them apart; then brings up the network, if there is one, with an address that ends in the node's number.
+pub const NODE_SETUP: &str = r#"
+until [ -b "$(disk 0)" ] && [ -b "$(disk 1)" ]; do usleep 10000; done
+data=$(disk 0)
+qdisk=$(disk 1)
+if grep -q quorate.node= /proc/cmdline; then
+    ip link set lo up
+    ip link set eth0 up
+    ip addr add "10.0.0.$(word quorate.node)/24" dev eth0
+fi
+"#;
+
+/// Writes the initramfs of a toolbox with the board's modules and `more`, which sources `setup` before it takes commands.
+pub fn initramfs(board: &Board, kernel: &Kernel, more: &[&str], setup: &str, out: &Path) -> Result<()> {
+    let mut archive = Archive::new()?;
+    archive.file("init", 0o755, INIT.as_bytes())?;
+    archive.file("setup", 0o644, setup.as_bytes())?;
+    archive.file("bin/busybox", 0o755, &fs::read("/bin/busybox")?)?;
+    let persist = Path::new("/usr/bin/sg_persist");
+    archive.file("usr/bin/sg_persist", 0o755, &fs::read(persist)?)?;
+    for library in libraries(persist)? {
+        let path = library.to_string_lossy();
+        archive.file(path.trim_start_matches('/'), 0o755, &fs::read(&library)?)?;
+    }
+    let mut modules = board.modules();
+    modules.extend_from_slice(more);
+    archive.modules(kernel, &modules)?;
+    archive.write(out, board.image.compression)
+}
+
+/// The shared libraries of a program and its loader, where the loader will look for them.
+fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+    let listing = process::output(Command::new("ldd").arg(program))?;
+    let listing = String::from_utf8_lossy(&listing);
+    if listing.contains("not found") {
+        bail!("{} lacks a library:\n{listing}", program.display());
+    }
+    // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x...)` and `/lib64/ld-linux-x86-64.so.2 (0x...)`.
+    let paths = listing.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from);
+    Ok(paths.collect())
+}

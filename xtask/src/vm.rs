@@ -1,0 +1,114 @@
+//! Clusters of real VMs.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use argh::FromArgs;
+
+use crate::lab::{BOOT_WITHIN, Lab, LabOptions};
+use crate::target::Kind;
+use crate::{control, selftest};
+
+/// Run clusters of QEMU VMs on shared disks with real SCSI-3 persistent reservations.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "vm")]
+pub struct Vm {
+    #[argh(subcommand)]
+    command: Command,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+enum Command {
+    Up(Up),
+    Ctl(Ctl),
+    Selftest(Selftest),
+}
+
+/// Boot a cluster and leave it running; say how to reach each console and how to pause, cut and kill a node.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "up")]
+struct Up {
+    /// lio, istgt (default) or tgt
+    #[argh(option, default = "Kind::Istgt")]
+    target: Kind,
+    /// a cluster of configs/, or the path of one; without it the nodes run busybox and sg_persist
+    #[argh(option)]
+    config: Option<String>,
+    /// how many nodes (default: 5)
+    #[argh(option, default = "5")]
+    nodes: u8,
+    /// a board of boards/, or the path of one
+    #[argh(option, default = "String::from(\"qemu-q35\")")]
+    board: String,
+    /// use KVM although the host has neither kvm_intel nor kvm_amd
+    #[argh(switch)]
+    kvm: bool,
+}
+
+/// Tell the running cluster what to do: `ctl pause 5`; `ctl help` lists what there is.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "ctl")]
+struct Ctl {
+    /// the command and its words
+    #[argh(positional, greedy)]
+    words: Vec<String>,
+}
+
+/// Test the lab itself, without the agent: reservations, fencing, network, pause, reset and watchdog of two toolbox VMs.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "selftest")]
+struct Selftest {
+    /// lio, istgt (default) or tgt
+    #[argh(option, default = "Kind::Istgt")]
+    target: Kind,
+    /// a board of boards/, or the path of one
+    #[argh(option, default = "String::from(\"qemu-q35\")")]
+    board: String,
+    /// use KVM although the host has neither kvm_intel nor kvm_amd
+    #[argh(switch)]
+    kvm: bool,
+}
+
+impl Vm {
+    /// Runs the subcommand.
+    pub fn run(self) -> Result<()> {
+        match self.command {
+            Command::Up(up) => up.run(),
+            Command::Ctl(ctl) => ctl.run(),
+            Command::Selftest(test) => selftest::run(test.target, test.board, test.kvm),
+        }
+    }
+}
+
+impl Up {
+    fn run(self) -> Result<()> {
+        let mut lab = Lab::start(&LabOptions {
+            target: self.target,
+            nodes: self.nodes,
+            board: self.board,
+            config: self.config,
+            kvm: self.kvm,
+        })?;
+        let started = Instant::now();
+        for (id, node) in lab.nodes() {
+            match node.wait_ready(BOOT_WITHIN) {
+                Ok(()) => eprintln!("node {id} takes commands after {:.1?}", started.elapsed()),
+                // The others may be well, and whoever wants to know why this one is not needs it as it is.
+                Err(error) => eprintln!("node {id} is not ready: {error:#}"),
+            }
+        }
+        control::serve(&mut lab)
+    }
+}
+
+impl Ctl {
+    fn run(self) -> Result<()> {
+        if self.words.is_empty() || self.words == ["help"] {
+            println!("{}", control::HELP);
+            return Ok(());
+        }
+        println!("{}", control::send(&self.words.join(" "))?);
+        Ok(())
+    }
+}
