@@ -16,6 +16,7 @@ use crate::paths;
 pub const HELP: &str = "  ask N COMMAND...      type a command on a node's console and show the answer
   console N             show the end of a node's console
   pause N | resume N    stop and continue a node's processors
+  freeze N | thaw N     stop and continue its whole QEMU, I/O under way included
   link N up|down        plug a node's network cable in or out
   cut N M               drop what N sends to M, and not what M sends to N
   partition 1,2 3,4,5   split the network into sets
@@ -116,6 +117,8 @@ fn obey(lab: &mut Lab, words: &[&str]) -> Result<String> {
         ("console", []) => return Ok(node()?.console().tail(25)),
         ("pause", []) => node()?.pause()?,
         ("resume", []) => node()?.resume()?,
+        ("freeze", []) => node()?.freeze()?,
+        ("thaw", []) => node()?.thaw()?,
         ("link", ["up"]) => node()?.set_link(true)?,
         ("link", ["down"]) => node()?.set_link(false)?,
         ("reset", []) => node()?.reset()?,

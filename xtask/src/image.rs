@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use argh::FromArgs;
 use fs_err as fs;
 
@@ -32,7 +32,7 @@ impl Image {
     /// Runs the subcommand.
     pub fn run(self) -> Result<()> {
         let board = Board::load(&self.board)?;
-        let config = board::named_file("configs", &self.config);
+        let config = find_config(&self.config)?;
         let kernel = Kernel::fetch(&board.kernel.package)?;
         let out = match self.out {
             Some(out) => out,
@@ -73,8 +73,16 @@ pub fn initramfs(board: &Board, kernel: &Kernel, config: &Path, out: &Path) -> R
     archive.write(out, board.image.compression)
 }
 
+/// Where `configs/NAME.toml` is, or the file itself if `name` is a path; an error if it is not there.
+pub fn find_config(name: &str) -> Result<PathBuf> {
+    let path = board::named_file("configs", name);
+    if !path.is_file() {
+        bail!("no cluster configuration at {}; see configs/ for those there are", path.display());
+    }
+    Ok(path)
+}
+
 /// The configuration as the agent reads it from its image.
 fn config_blob(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path)
-        .with_context(|| format!("no cluster configuration at {}; see configs/ for those there are", path.display()))
+    Ok(fs::read(path)?)
 }

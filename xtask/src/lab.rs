@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::board::{self, Board};
+use crate::board::Board;
 use crate::kernel::Kernel;
 use crate::node::{Guest, Node, attach_disks};
 use crate::paths::RunDir;
@@ -74,16 +74,19 @@ impl Lab {
         debian::ensure_for_vms(options.target)?;
         let board = Board::load(&options.board)?;
         let kernel = Kernel::fetch(&board.kernel.package)?;
+        let config = match &options.config {
+            Some(name) => Some(image::find_config(name)?),
+            None => None,
+        };
         let run = RunDir::create()?;
         let accelerator = Accelerator::choose(options.kvm);
         eprintln!("run directory: {} ({accelerator:?})", run.files().display());
         let tools = run.file("toolbox.cpio");
         toolbox::initramfs(&board, &kernel, &[], toolbox::NODE_SETUP, &tools)?;
-        let (guest, initrd) = match &options.config {
+        let (guest, initrd) = match &config {
             Some(config) => {
                 let initrd = run.file("node.cpio");
-                let config = board::named_file("configs", config);
-                image::initramfs(&board, &kernel, &config, &initrd)?;
+                image::initramfs(&board, &kernel, config, &initrd)?;
                 (Guest::Agent, initrd)
             }
             None => (Guest::Toolbox, tools.clone()),

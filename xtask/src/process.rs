@@ -37,6 +37,11 @@ impl Process {
         Ok(Self { name: name.into(), child, log: log.into() })
     }
 
+    /// Sends it a signal by name.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        run(Command::new("kill").args(["-s", name, &self.child.id().to_string()]))
+    }
+
     /// An error with the last words of the process if it has ended.
     pub fn check_alive(&mut self) -> Result<()> {
         let Some(status) = self.child.try_wait()? else {

@@ -176,6 +176,24 @@ impl Vm {
         self.qmp("cont", Value::Null).map(drop)
     }
 
+    /// Stops QEMU itself, as a host that hangs would: what the guest has handed over and QEMU has not sent stays where it
+    /// is, and is sent after [`Vm::thaw`]. Harder than [`Vm::pause`]; the monitor does not answer meanwhile.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal("STOP")
+    }
+
+    /// Lets QEMU go on after [`Vm::freeze`].
+    pub fn thaw(&self) -> Result<()> {
+        self.signal("CONT")
+    }
+
+    fn signal(&self, name: &str) -> Result<()> {
+        match lock(&self.process).as_ref() {
+            Some(process) => process.signal(name),
+            None => bail!("{} is off", self.name),
+        }
+    }
+
     /// Plugs the network cable in or out.
     pub fn set_link(&self, up: bool) -> Result<()> {
         self.qmp("set_link", json!({ "name": "nic", "up": up })).map(drop)

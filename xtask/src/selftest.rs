@@ -25,6 +25,7 @@ pub fn run(target: Kind, board: String, kvm: bool) -> Result<()> {
         step("both nodes boot and see both disks", || disks(lab))?;
         step("both register, node 2 reserves, both may write", || reserve(lab))?;
         step("node 1 preempts node 2, which cannot write any more", || preempt(lab, target))?;
+        step("writes of a frozen node, sent after its fence, are refused", || late_writes(lab, target))?;
         step("cuts and partitions of the network hold and heal", || network(lab))?;
         step("a paused node is silent, a resumed one goes on", || pause(lab))?;
         step("an unplugged cable is noticed", || link(lab))?;
@@ -91,6 +92,31 @@ fn preempt(lab: &Lab, target: Kind) -> Result<()> {
     ensure!(stamp(lab, 1)? == "node1 after");
     expect(&lab.sg_persist_keys()?, &[KEY_1], &[KEY_2])?;
     expect(&lab.sg_persist_reservation()?, &[KEY_1, "Write Exclusive, registrants only"], &[KEY_2])
+}
+
+/// Node 2 writes as fast as it can, freezes in the midst of it, is preempted and wakes up: whatever it sends then must not
+/// reach the disk.
+fn late_writes(lab: &Lab, target: Kind) -> Result<()> {
+    let how = if target.can_abort() { "--preempt-abort" } else { "--preempt" };
+    let node = lab.node(2)?;
+    ask(node, &format!("sg_persist -n -o --register-ignore --param-sark={KEY_2} $data"))?;
+    let once = "dd of=$data bs=4096 seek=2 count=1 conv=sync,notrunc oflag=direct 2>/tmp/writer";
+    ask(node, &format!("{{ i=0; while echo \"count $i\" | {once}; do i=$((i+1)); done; echo writer ended; }} & true"))?;
+    wait::until("the writer to write", ANSWER_WITHIN, || {
+        let stamp = stamp(lab, 2)?;
+        Ok((stamp.starts_with("count ") && stamp != "count 0").then_some(()))
+    })?;
+    node.freeze()?;
+    ask(lab.node(1)?, &format!("sg_persist -n -o {how} --param-rk={KEY_1} --param-sark={KEY_2} {TYPE} $data"))?;
+    let fenced = stamp(lab, 2)?;
+    node.thaw()?;
+    node.wait_console("writer ended", ANSWER_WITHIN)?;
+    let why = ask(node, "cat /tmp/writer")?;
+    ensure!(why.contains("Invalid exchange"), "the writer ended for another reason: {why}");
+    let end = stamp(lab, 2)?;
+    ensure!(end == fenced, "`{fenced}` was on the disk at the fence, `{end}` came after it");
+    println!("    `{fenced}` was the last write before the fence and is the last on the disk");
+    Ok(())
 }
 
 fn network(lab: &Lab) -> Result<()> {

@@ -103,8 +103,11 @@ impl Shared {
         while !self.stop.load(Ordering::Relaxed) {
             match port.recv(&mut frame) {
                 Ok(length) => self.forward(from, &frame[..length], out),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-                Err(error) => eprintln!("switch: port of node {from}: {error}"),
+                Err(error) => match error.kind() {
+                    // Nothing came; a wait with a timeout also ends early when the process is stopped and continued.
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => {}
+                    _ => eprintln!("switch: port of node {from}: {error}"),
+                },
             }
         }
     }
