@@ -1,0 +1,49 @@
+//! I8: nobody dies without need. Every reset must be justified by what is true, whatever its reason claims.
+
+use quorate::base::Incarnation;
+use quorate::cluster::event::SelfFence;
+
+use super::{Checker, LifeId};
+use crate::queue::Micros;
+
+impl Checker {
+    /// A node resets itself. `key_there` tells per disk whether its key is on the target right now.
+    pub fn self_fenced(&mut self, now: Micros, life: LifeId, why: SelfFence, key_there: impl Fn(u8) -> bool) {
+        let (node, incarnation) = life;
+        let entry = self.lives.get(&life).cloned().unwrap_or_default();
+        let just = match why {
+            SelfFence::Evicted(_) => self.condemned(life, true),
+            SelfFence::ShutOut(_) => self.condemned(life, false),
+            SelfFence::KeyGone { disk } => !key_there(disk) || entry.registers[usize::from(disk)].preempted,
+            SelfFence::RegisterUnknown { disk } => {
+                let state = entry.registers[usize::from(disk)];
+                state.unknown || state.in_flight
+            }
+            SelfFence::Clone => entry.reused,
+            SelfFence::Overtaken(seen) => {
+                seen >= incarnation && (self.condemned(life, false) || self.led_before(life, seen) || entry.reused)
+            }
+        };
+        if !just {
+            self.fail("I8", now, format!("node {node} (life {incarnation}) resets itself without need: {why:?}"));
+        }
+    }
+
+    /// Does a view condemn this life that is committed (or, if not `surely`, may be), and that no newer committed view
+    /// with this life in it has overtaken?
+    fn condemned(&self, life: LifeId, surely: bool) -> bool {
+        self.views.values().any(|known| {
+            let counts = if surely { known.committed.is_some() } else { !known.withdrawn };
+            counts
+                && known.view.condemns(life.0, life.1)
+                && !self.views.values().any(|other| {
+                    other.committed.is_some() && other.view.id > known.view.id && other.view.has_member(life.0, life.1)
+                })
+        })
+    }
+
+    /// Did another life of this node with such a number exist?
+    fn led_before(&self, life: LifeId, seen: Incarnation) -> bool {
+        self.lives.range((life.0, life.1)..).any(|(other, _)| other.0 == life.0 && other.1 <= seen && *other != life)
+    }
+}

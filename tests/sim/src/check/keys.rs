@@ -1,0 +1,177 @@
+//! I3, I5 and I6: keys on the data disks, the proof before a release, the gate.
+
+use quorate::base::{Incarnation, NodeId, PrKey, View, ViewId};
+use quorate::scsi::{Held, TYPE_WERO};
+
+use super::{Checker, LifeId};
+use crate::queue::Micros;
+
+/// The registration of one life on one disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RegisterState {
+    /// REGISTERs sent that may have been carried out.
+    pub sent: u32,
+    /// One is on its way.
+    pub in_flight: bool,
+    /// One came back with an unknown result.
+    pub unknown: bool,
+    /// One came back good.
+    pub done: bool,
+    /// The key was removed by a PREEMPT.
+    pub preempted: bool,
+    /// The target lost its registrations so often since this life began: so often it may register again.
+    pub lost: u32,
+}
+
+impl Checker {
+    fn owner(&self, key: PrKey) -> Option<LifeId> {
+        key.owner(self.settings.cluster)
+    }
+
+    fn register_state(&mut self, life: LifeId, disk: u8) -> &mut RegisterState {
+        &mut self.lives.entry(life).or_default().registers[usize::from(disk)]
+    }
+
+    /// A life sends a REGISTER.
+    pub fn register_sent(&mut self, now: Micros, life: LifeId, disk: u8, key: PrKey) {
+        if self.owner(key) != Some(life) {
+            self.fail("I5", now, format!("node {} registers the key {key}, which is not its own", life.0));
+        }
+        if self.lives.get(&life).is_some_and(|entry| entry.reused) {
+            self.fail("I5", now, format!("node {} registers as {}, a life that it led before", life.0, life.1));
+        }
+        let state = self.register_state(life, disk);
+        let before = *state;
+        state.sent += 1;
+        state.in_flight = true;
+        if before.sent > before.lost || before.in_flight || before.unknown {
+            self.fail("I5", now, format!("node {} sends a second REGISTER to disk {disk}: {before:?}", life.0));
+        }
+        let member =
+            self.views.values().any(|known| known.view.has_member(life.0, life.1) && known.committed.is_some());
+        if !member {
+            self.fail("I5", now, format!("node {} registers without being a member of a committed view", life.0));
+        }
+    }
+
+    /// A REGISTER came back to its sender: good, not carried out, or unknown.
+    pub fn register_returned(&mut self, life: LifeId, disk: u8, done: bool, unknown: bool) {
+        let state = self.register_state(life, disk);
+        state.in_flight = false;
+        state.done |= done;
+        state.unknown |= unknown;
+        if !done && !unknown {
+            state.sent -= 1;
+        }
+    }
+
+    /// The target carried a REGISTER out.
+    pub fn register_landed(&mut self, now: Micros, disk: u8, key: PrKey) {
+        let Some(life) = self.owner(key) else { return };
+        let state = *self.register_state(life, disk);
+        if state.preempted {
+            self.fail("I5", now, format!("key {key} is back on disk {disk} after it was preempted"));
+        }
+    }
+
+    /// A target lost all registrations.
+    pub fn registrations_lost(&mut self, disk: u8) {
+        for life in self.lives.values_mut() {
+            life.registers[usize::from(disk)].lost += 1;
+        }
+    }
+
+    /// A PREEMPT removed a key. Only what a committed view of the issuer condemns may go, and never the key of a member
+    /// of a newer released view.
+    pub fn preempted(&mut self, now: Micros, issuer: LifeId, disk: u8, key: PrKey) {
+        let Some(owner) = self.owner(key) else {
+            return self.fail("C3", now, format!("node {} preempted the foreign key {key} on disk {disk}", issuer.0));
+        };
+        self.register_state(owner, disk).preempted = true;
+        let by = self.views.values().rfind(|known| {
+            known.committed.is_some()
+                && known.view.id.term.node == Some(issuer.0)
+                && known.view.id.term.incarnation == issuer.1
+                && known.view.condemns(owner.0, owner.1)
+        });
+        let Some(by) = by else {
+            let text =
+                format!("node {} preempted {key} on disk {disk}, which no committed view of it condemns", issuer.0);
+            return self.fail("C3", now, text);
+        };
+        let newer = self.released().find(|known| known.view.id > by.view.id && known.view.has_member(owner.0, owner.1));
+        if let Some(newer) = newer {
+            let text = format!(
+                "node {} under view {} preempted {key} on disk {disk}, the key of a member of the newer released view {}",
+                issuer.0, by.view.id, newer.view.id
+            );
+            self.fail("I2", now, text);
+        }
+    }
+
+    /// A node read the keys of a disk.
+    pub fn keys_read(&mut self, now: Micros, life: LifeId, disk: u8, keys: Vec<PrKey>) {
+        self.proofs.entry((life, disk)).or_default().keys = Some((now, keys));
+    }
+
+    /// A node read the reservation of a disk.
+    pub fn reservation_read(&mut self, now: Micros, life: LifeId, disk: u8, held: Option<Held>) {
+        self.proofs.entry((life, disk)).or_default().held = Some((now, held));
+    }
+
+    /// I3, from what the coordinator itself last read.
+    pub(super) fn check_proof(&mut self, now: Micros, coordinator: LifeId, view: &View) {
+        for disk in 0..self.settings.data_disks {
+            if let Err(text) = self.proof_of(coordinator, view, disk) {
+                self.fail("I3", now, format!("view {} is released, but on disk {disk} {text}", view.id));
+            }
+        }
+    }
+
+    fn proof_of(&self, coordinator: LifeId, view: &View, disk: u8) -> Result<(), String> {
+        let proof = self.proofs.get(&(coordinator, disk)).ok_or("nothing was read")?;
+        let (keys_at, keys) = proof.keys.as_ref().ok_or("no keys were read")?;
+        let (held_at, held) = proof.held.as_ref().ok_or("no reservation was read")?;
+        let committed = self.views[&view.id].committed.unwrap_or(0);
+        if *keys_at < committed || *held_at < committed {
+            return Err("the proof is older than the view".to_string());
+        }
+        let members = |key: PrKey| self.owner(key).is_some_and(|(node, life)| view.has_member(node, life));
+        if let Some(key) = keys.iter().find(|key| !members(**key)) {
+            return Err(format!("the key {key} was there"));
+        }
+        let expected = view.members.without(view.reregister).iter().map(|node| (node, view.incarnations.of(node)));
+        for life in expected {
+            let registered = life == coordinator || self.lives.get(&life).is_some_and(|entry| entry.gate.is_some());
+            if registered && !keys.contains(&PrKey::new(self.settings.cluster, life.0, life.1)) {
+                return Err(format!("the key of member {} was missing", life.0));
+            }
+        }
+        match held {
+            Some(held) if held.kind == TYPE_WERO && members(held.key) => Ok(()),
+            other => Err(format!("the reservation was {other:?}")),
+        }
+    }
+
+    /// I6: a gate opens.
+    pub fn gate_opened(&mut self, now: Micros, life: LifeId, id: ViewId) {
+        let disks = usize::from(self.settings.data_disks);
+        let entry = self.lives.entry(life).or_default();
+        let again = entry.gate.is_some();
+        let registered = entry.registers[..disks].iter().all(|state| state.done);
+        entry.gate = Some((now, id));
+        let (node, incarnation): (NodeId, Incarnation) = life;
+        let released = self.views.get(&id).is_some_and(|known| known.released.is_some());
+        let member = self.views.get(&id).is_some_and(|known| known.view.has_member(node, incarnation));
+        for (wrong, text) in [
+            (again, "a second time"),
+            (!registered, "without its key on every disk"),
+            (!released, "under a view that is not released"),
+            (!member, "under a view that it is no member of"),
+        ] {
+            if wrong {
+                self.fail("I6", now, format!("the gate of node {node} opens {text} (view {id})"));
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The second opinion. The checkers watch from outside what nodes say and what disks hold, and keep their own books; they use no logic of
+//! the core. Every rule names the invariant of docs/PROTOCOL.md that it watches.
+//!
+//! | file | watches |
+//! |---|---|
+//! | `views` | I1, I2, A4: what is proposed, accepted, committed, released |
+//! | `keys` | I3, I5, I6: what is registered, preempted, proven |
+//! | `writes` | I4: what the data disks accept |
+//! | `deaths` | I8: why machines reset themselves |
+
+use std::collections::BTreeMap;
+
+use quorate::base::limits::DATA_DISKS_MAX;
+use quorate::base::{Incarnation, NodeId, PrKey, ViewId};
+use quorate::cluster::Settings;
+use quorate::scsi::Held;
+
+use crate::queue::Micros;
+
+mod deaths;
+mod keys;
+mod views;
+mod writes;
+
+pub use keys::RegisterState;
+pub use views::Known;
+pub use writes::Write;
+
+/// A broken invariant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The invariant.
+    pub checker: &'static str,
+    /// When.
+    pub at: Micros,
+    /// What.
+    pub text: String,
+}
+
+/// One life of one node.
+pub type LifeId = (NodeId, Incarnation);
+
+/// What is known of one life from outside.
+#[derive(Debug, Clone, Default)]
+pub struct Life {
+    /// The machine's boot in which it was chosen.
+    pub boot: u32,
+    /// Chosen again in another boot: harmless until it counts for something.
+    pub reused: bool,
+    /// When and under which view its gate opened.
+    pub gate: Option<(Micros, ViewId)>,
+    /// Its registration, disk by disk.
+    pub registers: [RegisterState; DATA_DISKS_MAX],
+}
+
+/// What a coordinator last read of a data disk.
+#[derive(Debug, Clone, Default)]
+pub struct Proof {
+    /// READ KEYS, and when the target answered it.
+    pub keys: Option<(Micros, Vec<PrKey>)>,
+    /// READ RESERVATION, and when the target answered it.
+    pub held: Option<(Micros, Option<Held>)>,
+}
+
+/// All checkers' books.
+#[derive(Debug)]
+pub struct Checker {
+    /// The first violation; nothing is checked after it.
+    pub violation: Option<Violation>,
+    /// Only the safety of data is asked for (the qdisk lies).
+    pub data_only: bool,
+    pub(crate) settings: Settings,
+    pub(crate) lives: BTreeMap<LifeId, Life>,
+    pub(crate) views: BTreeMap<ViewId, Known>,
+    pub(crate) released: Vec<(Micros, ViewId)>,
+    pub(crate) proofs: BTreeMap<(LifeId, u8), Proof>,
+    pub(crate) said_committed: BTreeMap<LifeId, ViewId>,
+    pub(crate) slot_marks: Vec<views::SlotMark>,
+}
+
+impl Checker {
+    /// Empty books.
+    pub fn new(settings: Settings, data_only: bool) -> Checker {
+        Checker {
+            violation: None,
+            data_only,
+            settings,
+            lives: BTreeMap::new(),
+            views: BTreeMap::new(),
+            released: Vec::new(),
+            proofs: BTreeMap::new(),
+            said_committed: BTreeMap::new(),
+            slot_marks: vec![views::SlotMark::default(); 64],
+        }
+    }
+
+    /// A life was chosen in this boot of the machine.
+    pub fn started(&mut self, life: LifeId, boot: u32) {
+        let entry = self.lives.entry(life).or_insert_with(|| Life { boot, ..Life::default() });
+        if entry.boot != boot {
+            entry.boot = boot;
+            entry.reused = true;
+        }
+    }
+
+    /// Views that were released, in the order of their release.
+    pub fn released(&self) -> impl Iterator<Item = &Known> {
+        self.released.iter().map(|(_, id)| &self.views[id])
+    }
+
+    pub(crate) fn fail(&mut self, checker: &'static str, at: Micros, text: String) {
+        const DATA: [&str; 3] = ["I4", "I5", "DATA"];
+        if self.violation.is_none() && (!self.data_only || DATA.contains(&checker)) {
+            self.violation = Some(Violation { checker, at, text });
+        }
+    }
+}

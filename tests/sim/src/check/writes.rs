@@ -1,0 +1,57 @@
+//! I4: what the data disks accept.
+
+use quorate::base::ViewId;
+
+use super::{Checker, LifeId};
+use crate::queue::Micros;
+
+/// A write of an application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Write {
+    /// Who.
+    pub life: LifeId,
+    /// When it was issued.
+    pub issued: Micros,
+    /// The released view whose locks it was made under; `None` for dirty pages that are written back at any time.
+    pub under: Option<ViewId>,
+}
+
+impl Checker {
+    /// A data disk took a write.
+    pub fn write_accepted(&mut self, now: Micros, disk: u8, write: &Write) {
+        let (node, incarnation) = write.life;
+        for position in (0..self.released.len()).rev() {
+            let (released, id) = self.released[position];
+            let view = self.views[&id].view;
+            if view.condemns(node, incarnation) && released < now && !self.readmitted(position, write.life) {
+                let text = format!(
+                    "disk {disk} took a write of {node} (life {incarnation}), issued at {} us, {} us after the release of view {id}, \
+                     which evicted it",
+                    write.issued,
+                    now - released
+                );
+                return self.fail("I4", now, text);
+            }
+            if let Some(under) = write.under
+                && under < id
+                && released < write.issued
+            {
+                let text = format!(
+                    "disk {disk} took a write that {node} (life {incarnation}) issued under view {under}, {} us after the \
+                     release of the newer view {id}",
+                    write.issued - released
+                );
+                return self.fail("DATA", now, text);
+            }
+        }
+    }
+
+    /// A superseded view may still say "released" after a newer one did; everyone ignores it. So its word does not
+    /// count against members of that newer view.
+    fn readmitted(&self, position: usize, life: LifeId) -> bool {
+        let (_, id) = self.released[position];
+        self.released[..position]
+            .iter()
+            .any(|(_, other)| *other > id && self.views[other].view.has_member(life.0, life.1))
+    }
+}

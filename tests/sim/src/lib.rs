@@ -1,0 +1,37 @@
+//! A deterministic simulator of a quorate cluster.
+//!
+//! The real core runs on simulated machines, networks, quorum and data disks; one seed decides everything that happens. Checkers that share
+//! no logic with the core watch the invariants of docs/PROTOCOL.md after every event.
+//!
+//! ```text
+//! cargo xtask sim --seeds 2000          a thousand worlds and another
+//! cargo xtask sim --seed 17 --trace     what happened in one of them
+//! ```
+//!
+//! | module | content |
+//! |---|---|
+//! | [`options`] | what a run is made of, and how a seed draws it |
+//! | [`world`] | machines, network, disks, faults |
+//! | [`check`] | the checkers |
+//! | [`target`] | a SCSI target with persistent reservations |
+//! | [`qdisk`] | the quorum disk's sectors |
+//! | [`report`] | what a run tells |
+
+pub mod check;
+pub mod clock;
+pub mod options;
+pub mod qdisk;
+pub mod queue;
+pub mod report;
+pub mod rng;
+pub mod target;
+pub mod world;
+
+pub use options::{Fault, Options};
+pub use report::{Counters, Report};
+pub use world::World;
+
+/// Plays one run.
+pub fn run(options: Options) -> Report {
+    World::new(options).play()
+}

@@ -1,0 +1,254 @@
+//! What a run is made of. Everything that is not drawn from the run's own random numbers stands here.
+
+use crate::queue::{MS, Micros, S};
+use crate::rng::Rng;
+
+/// What can go wrong. Each seed switches some of them on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Fault {
+    /// A machine stops dead and boots again later.
+    Crash,
+    /// A machine stands still; its clock knows of it afterwards.
+    Pause,
+    /// A machine stands still, and its clock too.
+    PauseUnnoticed,
+    /// The network falls into two parts.
+    Partition,
+    /// One node does not hear another, but is heard.
+    OneWayCut,
+    /// One node's links drop most frames.
+    LossyLinks,
+    /// One node's qdisk path hangs.
+    QdiskHang,
+    /// Everyone's qdisk path hangs.
+    QdiskHangAll,
+    /// One node's qdisk path gives errors.
+    QdiskErrors,
+    /// Everyone's qdisk path gives errors.
+    QdiskErrorsAll,
+    /// The qdisk is slow for everyone.
+    QdiskSlow,
+    /// The qdisk is overwritten with zeros and later formatted again.
+    QdiskWipe,
+    /// The qdisk is formatted again: new uuid, empty slots.
+    QdiskReformat,
+    /// One sector of the qdisk rots.
+    QdiskRot,
+    /// One node's path to a data disk hangs.
+    DataHang,
+    /// Everyone's path to a data disk hangs.
+    DataHangAll,
+    /// One node's path to a data disk gives errors.
+    DataErrors,
+    /// Everyone's path to a data disk gives errors.
+    DataErrorsAll,
+    /// A target loses power: it keeps registrations only if it can persist.
+    TargetReset,
+    /// A foreign initiator registers a key of another cluster for a while.
+    ForeignKey,
+    /// An operator releases the reservation (keys stay).
+    ReservationReleased,
+    /// A target raises unit attentions.
+    Attention,
+    /// A node's heuristics fail for a while.
+    ScoreDrop,
+    /// A node's clock jumps forward.
+    ClockJump,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Fault; 24] = [
+        Fault::Crash,
+        Fault::Pause,
+        Fault::PauseUnnoticed,
+        Fault::Partition,
+        Fault::OneWayCut,
+        Fault::LossyLinks,
+        Fault::QdiskHang,
+        Fault::QdiskHangAll,
+        Fault::QdiskErrors,
+        Fault::QdiskErrorsAll,
+        Fault::QdiskSlow,
+        Fault::QdiskWipe,
+        Fault::QdiskReformat,
+        Fault::QdiskRot,
+        Fault::DataHang,
+        Fault::DataHangAll,
+        Fault::DataErrors,
+        Fault::DataErrorsAll,
+        Fault::TargetReset,
+        Fault::ForeignKey,
+        Fault::ReservationReleased,
+        Fault::Attention,
+        Fault::ScoreDrop,
+        Fault::ClockJump,
+    ];
+
+    /// Needs a qdisk to mean anything.
+    pub fn needs_qdisk(self) -> bool {
+        matches!(
+            self,
+            Fault::QdiskHang
+                | Fault::QdiskHangAll
+                | Fault::QdiskErrors
+                | Fault::QdiskErrorsAll
+                | Fault::QdiskSlow
+                | Fault::QdiskWipe
+                | Fault::QdiskReformat
+                | Fault::QdiskRot
+        )
+    }
+}
+
+/// One run. `Options::draw` makes one from a seed; tests fill in their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Decides everything that is drawn during the run.
+    pub seed: u64,
+    /// Nodes, 2..=64, numbered from 1.
+    pub nodes: u8,
+    /// Votes by node index; missing entries count 1.
+    pub votes: Vec<u16>,
+    /// Is there a qdisk?
+    pub qdisk: bool,
+    /// The qdisk was formatted with "no node of this cluster runs".
+    pub qdisk_adopted: bool,
+    /// Data disks, 1..=4.
+    pub data_disks: u8,
+    /// Without a qdisk, the first view needs all nodes.
+    pub wait_for_all: bool,
+    /// Keys of lives before the run's start are on the data disks, the reservation held by one of them.
+    pub stale_keys: bool,
+    /// Targets keep registrations over a power loss.
+    pub target_persists: bool,
+    /// Targets know PREEMPT AND ABORT.
+    pub target_aborts: bool,
+    /// The faults in play.
+    pub faults: Vec<Fault>,
+    /// Mean time between two faults.
+    pub fault_every: Micros,
+    /// The longest that a fault lasts.
+    pub fault_length_max: Micros,
+    /// How long faults are injected.
+    pub faults_for: Micros,
+    /// Within so much time after all is healed everyone must be back (L1).
+    pub heal_within: Micros,
+    /// Frames lost, per million.
+    pub loss: u32,
+    /// Frames duplicated, per million.
+    pub duplicate: u32,
+    /// Frames delivered once more, much later, per million.
+    pub replay: u32,
+    /// Frames take between this and
+    pub delay_min: Micros,
+    /// this, so that they overtake each other.
+    pub delay_max: Micros,
+    /// A disk command takes up to so long.
+    pub disk_latency_max: Micros,
+    /// Disk commands that take up to a hundred times as long, per million.
+    pub disk_spike: u32,
+    /// A pause strikes between two actions, per million actions.
+    pub pause_between_actions: u32,
+    /// Clocks drift by up to so many parts per million.
+    pub drift_ppm: u64,
+    /// Nodes have no clock that survives a reboot: the incarnation cannot come from it.
+    pub no_wall_clock: bool,
+    /// Commands of a dead life may land even after the node has booted again. Real fabrics abort them at the new login.
+    pub late_after_reboot: bool,
+    /// The disk lies: writes it acknowledged are lost, reads return old sectors. Only the checkers of data safety apply.
+    pub lying_qdisk: bool,
+    /// Mean time between two writes of an application.
+    pub app_every: Micros,
+    /// Keep a readable trace.
+    pub trace: bool,
+}
+
+impl Options {
+    /// A cluster where nothing goes wrong: the base of directed tests.
+    pub fn calm(nodes: u8, qdisk: bool) -> Options {
+        Options {
+            seed: 1,
+            nodes,
+            votes: Vec::new(),
+            qdisk,
+            qdisk_adopted: true,
+            data_disks: 1,
+            wait_for_all: false,
+            stale_keys: false,
+            target_persists: true,
+            target_aborts: true,
+            faults: Vec::new(),
+            fault_every: 5 * S,
+            fault_length_max: 30 * S,
+            faults_for: 0,
+            heal_within: 60 * S,
+            loss: 0,
+            duplicate: 0,
+            replay: 0,
+            delay_min: 100,
+            delay_max: 900,
+            disk_latency_max: 4 * MS,
+            disk_spike: 0,
+            pause_between_actions: 0,
+            drift_ppm: 0,
+            no_wall_clock: false,
+            late_after_reboot: false,
+            lying_qdisk: false,
+            app_every: 300 * MS,
+            trace: false,
+        }
+    }
+
+    /// Swarm testing: each seed is a world of its own, with some faults and without others, so that no fault hides what
+    /// another one would show.
+    pub fn draw(seed: u64) -> Options {
+        let mut rng = Rng::new(seed ^ 0x5157_4f52_4d00_0001);
+        let nodes = match rng.below(100) {
+            0 => 64,
+            1..=3 => 16,
+            4..=33 => 2,
+            34..=59 => 3,
+            60..=69 => 4,
+            70..=93 => 5,
+            _ => rng.between(6, 7) as u8,
+        };
+        let big = nodes > 7;
+        let qdisk = rng.below(10) < 7;
+        let mut options = Options {
+            seed,
+            votes: if rng.below(5) == 0 { (0..nodes).map(|_| rng.between(0, 3) as u16).collect() } else { Vec::new() },
+            qdisk_adopted: rng.below(4) != 0,
+            data_disks: rng.pick(&[1, 1, 1, 2, 2, 3]),
+            wait_for_all: !qdisk && rng.below(4) == 0,
+            stale_keys: rng.below(4) == 0,
+            target_persists: rng.below(4) != 0,
+            target_aborts: rng.below(8) != 0,
+            fault_every: rng.magnitude(300 * MS, 20 * S),
+            fault_length_max: rng.pick(&[2 * S, 10 * S, 30 * S, 120 * S]),
+            faults_for: if big { 20 * S } else { rng.between(30, 180) * S },
+            heal_within: 60 * S,
+            loss: rng.pick(&[0, 0, 100, 10_000, 100_000]),
+            duplicate: rng.pick(&[0, 0, 1_000, 50_000]),
+            replay: rng.pick(&[0, 0, 1_000, 10_000]),
+            delay_max: rng.pick(&[MS, MS, 10 * MS, 100 * MS, 300 * MS]),
+            disk_latency_max: rng.pick(&[2 * MS, 10 * MS, 50 * MS, 150 * MS]),
+            disk_spike: rng.pick(&[0, 0, 1_000, 10_000]),
+            pause_between_actions: rng.pick(&[0, 0, 20, 200, 1_000]),
+            drift_ppm: rng.pick(&[0, 100, 5_000]),
+            no_wall_clock: rng.below(4) == 0,
+            app_every: rng.pick(&[100 * MS, 300 * MS, 1000 * MS]),
+            ..Options::calm(nodes, qdisk)
+        };
+        if options.votes.iter().all(|&votes| votes == 0) {
+            options.votes.clear();
+        }
+        for fault in Fault::ALL {
+            if rng.below(5) < 2 && (qdisk || !fault.needs_qdisk()) {
+                options.faults.push(fault);
+            }
+        }
+        options
+    }
+}

@@ -1,0 +1,156 @@
+//! What a run tells.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::check::Violation;
+use crate::options::{Fault, Options};
+use crate::queue::{Micros, S};
+
+/// Counted during a run; sums over runs are counted the same way.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Simulated time.
+    pub simulated_us: Micros,
+    /// Time from healing to everyone being back; over several runs the longest.
+    pub heal_us: Micros,
+    /// Events taken off the queue.
+    pub events: u64,
+    /// Core steps.
+    pub steps: u64,
+    /// Frames sent.
+    pub frames: u64,
+    /// Boots.
+    pub boots: u64,
+    /// Pauses that struck between two actions.
+    pub pauses_between_actions: u64,
+    /// Slot writes that tore.
+    pub torn_slots: u64,
+    /// REGISTERs sent.
+    pub registers: u64,
+    /// Preempts that nodes noted.
+    pub preempts: u64,
+    /// Keys that targets removed.
+    pub keys_removed: u64,
+    /// Gates opened.
+    pub gates: u64,
+    /// Views committed.
+    pub views_committed: u64,
+    /// Views released.
+    pub views_released: u64,
+    /// Writes of applications that disks took
+    pub writes_taken: u64,
+    /// and refused.
+    pub writes_refused: u64,
+    /// Faults injected, by `Fault as usize`.
+    pub faults: [u64; Fault::ALL.len()],
+    /// Resets by reason.
+    pub self_fences: BTreeMap<&'static str, u64>,
+}
+
+impl Counters {
+    /// Adds another run's.
+    pub fn add(&mut self, other: &Counters) {
+        self.heal_us = self.heal_us.max(other.heal_us);
+        for (sum, part) in [
+            (&mut self.simulated_us, other.simulated_us),
+            (&mut self.events, other.events),
+            (&mut self.steps, other.steps),
+            (&mut self.frames, other.frames),
+            (&mut self.boots, other.boots),
+            (&mut self.pauses_between_actions, other.pauses_between_actions),
+            (&mut self.torn_slots, other.torn_slots),
+            (&mut self.registers, other.registers),
+            (&mut self.preempts, other.preempts),
+            (&mut self.keys_removed, other.keys_removed),
+            (&mut self.gates, other.gates),
+            (&mut self.views_committed, other.views_committed),
+            (&mut self.views_released, other.views_released),
+            (&mut self.writes_taken, other.writes_taken),
+            (&mut self.writes_refused, other.writes_refused),
+        ] {
+            *sum += part;
+        }
+        self.faults.iter_mut().zip(other.faults).for_each(|(sum, part)| *sum += part);
+        for (reason, times) in &other.self_fences {
+            *self.self_fences.entry(reason).or_default() += times;
+        }
+    }
+}
+
+impl fmt::Display for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "simulated {} s: {} events, {} core steps, {} frames, {} boots, longest way back {:.1} s",
+            self.simulated_us / S,
+            self.events,
+            self.steps,
+            self.frames,
+            self.boots,
+            self.heal_us as f64 / 1e6
+        )?;
+        writeln!(
+            f,
+            "views committed {}, released {}; registers {}, keys preempted {}, gates opened {}; writes taken {}, refused {}",
+            self.views_committed,
+            self.views_released,
+            self.registers,
+            self.keys_removed,
+            self.gates,
+            self.writes_taken,
+            self.writes_refused
+        )?;
+        let resets: Vec<String> = self.self_fences.iter().map(|(why, times)| format!("{why} {times}")).collect();
+        writeln!(f, "resets: {}", if resets.is_empty() { "none".to_string() } else { resets.join(", ") })?;
+        let faults: Vec<String> = Fault::ALL
+            .iter()
+            .filter(|fault| self.faults[**fault as usize] > 0)
+            .map(|fault| format!("{fault:?} {}", self.faults[*fault as usize]))
+            .collect();
+        write!(
+            f,
+            "faults: {}; pauses between actions {}, torn slots {}",
+            if faults.is_empty() { "none".to_string() } else { faults.join(", ") },
+            self.pauses_between_actions,
+            self.torn_slots
+        )
+    }
+}
+
+/// The end of one run.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// What it was made of.
+    pub options: Options,
+    /// What went wrong, if anything.
+    pub violation: Option<Violation>,
+    /// What was counted.
+    pub counters: Counters,
+    /// The story, if it was asked for.
+    pub trace: Vec<String>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options = &self.options;
+        write!(
+            f,
+            "seed {}: {} nodes, {} qdisk",
+            options.seed,
+            options.nodes,
+            if options.qdisk { "with" } else { "no" }
+        )?;
+        match &self.violation {
+            None => write!(f, ", all invariants held"),
+            Some(violation) => write!(
+                f,
+                ", {} violated at {:.3} ms: {}\n    replay: cargo xtask sim --seed {} --trace",
+                violation.checker,
+                violation.at as f64 / 1000.0,
+                violation.text,
+                options.seed
+            ),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Applications: on every node whose gate was opened in this life they write to the data disks, whatever the agent does.
+
+use quorate::base::ViewId;
+use quorate::cluster::status::Stage;
+
+use super::machine::Power;
+use super::{Due, World};
+use crate::check::Write;
+use crate::queue::MS;
+
+/// A write on its way.
+#[derive(Debug)]
+pub(super) struct WriteFlight {
+    node: usize,
+    disk: usize,
+    write: Write,
+    /// It is inside the unit: the reservation check is behind it.
+    inside: bool,
+}
+
+impl World {
+    pub(super) fn app_turn(&mut self, node: usize, boot: u32) {
+        if self.machines[node].boot != boot || self.machines[node].power == Power::Off {
+            return;
+        }
+        if self.machines[node].power == Power::On {
+            self.app_write(node);
+        }
+        let next = self.now + self.rng.between(MS, 2 * self.options.app_every);
+        self.queue.push(next, Due::App { node, boot });
+    }
+
+    /// One write under the locks of the view this node runs, and one that writes dirty pages back.
+    pub(super) fn app_write(&mut self, node: usize) {
+        if !self.machines[node].gate_open {
+            return;
+        }
+        let under = self.running_view(node);
+        let life = self.machines[node].life();
+        for under in [under, None] {
+            let disk = self.rng.below(self.disks.len() as u64) as usize;
+            let write = Write { life, issued: self.now, under };
+            let ticket = self.ticket();
+            self.writes.insert(ticket, WriteFlight { node, disk, write, inside: false });
+            let arrives = self.now + self.disk_latency();
+            self.queue.push(arrives, Due::WriteLand(ticket));
+        }
+    }
+
+    /// The view whose lock space runs here: locks are granted only under a released view.
+    fn running_view(&self, node: usize) -> Option<ViewId> {
+        let status = self.status(node)?;
+        (status.stage == Stage::Released).then_some(status.view?.0.id)
+    }
+
+    pub(super) fn write_land(&mut self, ticket: u64) {
+        let Some(flight) = self.writes.get(&ticket) else { return };
+        let (node, disk) = (flight.node, flight.disk);
+        let path = &self.disks[disk].paths[node];
+        if path.hung_until > self.now {
+            let until = path.hung_until;
+            return self.queue.push(until, Due::WriteLand(ticket));
+        }
+        let errors = path.errors;
+        let refused = self.rng.chance(errors)
+            || self.disks[disk].target.take_attention(node).is_some()
+            || !self.disks[disk].target.admits_write(node);
+        if refused {
+            self.writes.remove(&ticket);
+            self.counters.writes_refused += 1;
+            return;
+        }
+        self.writes.get_mut(&ticket).expect("just seen").inside = true;
+        // Less than the drain time, also in the worst case.
+        let spike = self.rng.chance(self.options.disk_spike);
+        let work = if spike { self.rng.between(MS, 2_500 * MS) } else { self.rng.between(10, MS) };
+        self.queue.push(self.now + work, Due::WriteDone(ticket));
+    }
+
+    pub(super) fn write_done(&mut self, ticket: u64) {
+        let Some(flight) = self.writes.remove(&ticket) else { return };
+        self.counters.writes_taken += 1;
+        // The stated exception: after a target lost its state, until somebody holds a reservation again.
+        if !self.disks[flight.disk].unguarded {
+            self.checker.write_accepted(self.now, flight.disk as u8, &flight.write);
+        }
+    }
+
+    /// PREEMPT AND ABORT, or a power cycle: what is inside the unit never gets to the medium.
+    pub(super) fn abort_writes(&mut self, node: usize, disk: usize) {
+        self.writes.retain(|_, flight| !(flight.inside && flight.node == node && flight.disk == disk));
+    }
+
+    pub(super) fn drop_writes(&mut self, node: usize) {
+        self.writes.retain(|_, flight| flight.node != node);
+    }
+}

@@ -1,0 +1,176 @@
+//! The handles of directed tests: stop a node before an action, hold a command on its way, cut links, wait for something.
+
+use quorate::base::{NodeId, NodeSet, Phase, PrKey, View};
+use quorate::cluster::Action;
+use quorate::cluster::status::Status;
+use quorate::scsi::PrCommand;
+
+use super::machine::Power;
+use super::{Due, World};
+use crate::queue::{MS, Micros};
+
+/// Waits for an action of a node.
+pub(super) struct Hook {
+    node: usize,
+    what: Watch,
+}
+
+enum Watch {
+    Pause(Box<dyn Fn(&Action) -> bool>),
+    Hold(Box<dyn Fn(&PrCommand) -> bool>),
+    HoldSlots,
+}
+
+impl World {
+    /// Pauses the node, its clock running, just before the next action that matches. Once.
+    pub fn pause_before(&mut self, node: NodeId, matches: impl Fn(&Action) -> bool + 'static) {
+        self.hooks.push(Hook { node: node.index(), what: Watch::Pause(Box::new(matches)) });
+    }
+
+    /// Keeps commands of the node that match on their way until `let_go`.
+    pub fn hold(&mut self, node: NodeId, matches: impl Fn(&PrCommand) -> bool + 'static) {
+        self.hooks.push(Hook { node: node.index(), what: Watch::Hold(Box::new(matches)) });
+    }
+
+    /// Keeps writes of the node's own slot on their way until `let_go`.
+    pub fn hold_slot_writes(&mut self, node: NodeId) {
+        self.hooks.push(Hook { node: node.index(), what: Watch::HoldSlots });
+    }
+
+    /// What was held goes on, and nothing more is held.
+    pub fn let_go(&mut self, node: NodeId) {
+        self.hooks.retain(|hook| hook.node != node.index() || matches!(hook.what, Watch::Pause(_)));
+        self.let_commands_go(node.index());
+        self.let_slots_go(node.index());
+    }
+
+    /// Pauses the node now, until `resume`.
+    pub fn pause(&mut self, node: NodeId, clock_runs: bool) {
+        self.pause_for(node.index(), None, clock_runs);
+    }
+
+    /// Is it paused?
+    pub fn is_paused(&self, node: NodeId) -> bool {
+        matches!(self.machines[node.index()].power, Power::Paused { .. })
+    }
+
+    /// Is it on (paused or not)?
+    pub fn is_on(&self, node: NodeId) -> bool {
+        self.machines[node.index()].power != Power::Off
+    }
+
+    /// It goes on.
+    pub fn resume(&mut self, node: NodeId) {
+        self.resume_machine(node.index());
+    }
+
+    /// Power off. It stays off until `power_on`.
+    pub fn power_off(&mut self, node: NodeId) {
+        self.machines[node.index()].stays_off = true;
+        self.kill(node.index(), "switched off");
+    }
+
+    /// It boots in `after`.
+    pub fn power_on(&mut self, node: NodeId, after: Micros) {
+        let machine = &mut self.machines[node.index()];
+        machine.stays_off = false;
+        let boot = machine.boot;
+        self.queue.push(self.now + after, Due::Boot { node: node.index(), boot });
+    }
+
+    /// Keeps a node from booting at all until `power_on`.
+    pub fn keep_off(&mut self, node: NodeId) {
+        self.machines[node.index()].stays_off = true;
+    }
+
+    /// Cuts or heals every link between the two sides, both ways.
+    pub fn cut(&mut self, one: &[NodeId], other: &[NodeId], cut: bool) {
+        for a in one {
+            for b in other {
+                for (from, to) in [(a, b), (b, a)] {
+                    self.net.cut[from.index()][to.index()] = u32::from(cut);
+                }
+            }
+        }
+    }
+
+    /// The node's qdisk path hangs until then (0: works again).
+    pub fn hang_qdisk(&mut self, node: NodeId, until: Micros) {
+        self.qdisk_paths[node.index()].hung_until = until;
+    }
+
+    /// The node's path to a data disk hangs until then (0: works again).
+    pub fn hang_disk(&mut self, node: NodeId, disk: usize, until: Micros) {
+        self.disks[disk].paths[node.index()].hung_until = until;
+    }
+
+    /// Runs until the condition holds. False if it does not within `limit`, or something is violated.
+    pub fn run_until(&mut self, limit: Micros, condition: impl Fn(&World) -> bool) -> bool {
+        let end = self.now + limit;
+        while self.checker.violation.is_none() && self.now < end {
+            if condition(self) {
+                return true;
+            }
+            self.run_to((self.now + MS).min(end));
+        }
+        self.checker.violation.is_none() && condition(self)
+    }
+
+    /// The node's status; `None` while it is off.
+    pub fn status_of(&self, node: NodeId) -> Option<Status> {
+        self.status(node.index())
+    }
+
+    /// The committed view a node knows, and how far it is.
+    pub fn view_of(&self, node: NodeId) -> Option<(View, Phase)> {
+        self.status(node.index())?.view
+    }
+
+    /// Is the gate of its present life open?
+    pub fn gate_open(&self, node: NodeId) -> bool {
+        self.machines[node.index()].gate_open
+    }
+
+    /// Keys on a data disk.
+    pub fn keys(&self, disk: usize) -> Vec<PrKey> {
+        self.disks[disk].target.keys().collect()
+    }
+
+    /// The key of the node's present life.
+    pub fn key_of(&self, node: NodeId) -> PrKey {
+        PrKey::new(super::CLUSTER, node, self.machines[node.index()].incarnation)
+    }
+
+    /// Is a released view of exactly these members known to all of them, with open gates?
+    pub fn all_in(&self, members: NodeSet) -> bool {
+        let mut first = None;
+        members.iter().all(|node| {
+            let Some((view, Phase::Released)) = self.view_of(node) else { return false };
+            let same = *first.get_or_insert(view.id) == view.id;
+            same && view.members == members && self.gate_open(node)
+        })
+    }
+
+    /// Power-cycles a data disk's target.
+    pub fn reset_target(&mut self, disk: usize) {
+        self.power_cycle(disk);
+    }
+
+    pub(super) fn stopped_by_hook(&mut self, node: usize, action: &Action) -> bool {
+        let position = self
+            .hooks
+            .iter()
+            .position(|hook| hook.node == node && matches!(&hook.what, Watch::Pause(matches) if matches(action)));
+        position.map(|position| self.hooks.remove(position)).is_some()
+    }
+
+    pub(super) fn holds_command(&self, node: usize, command: &PrCommand) -> bool {
+        self.hooks
+            .iter()
+            .any(|hook| hook.node == node && matches!(&hook.what, Watch::Hold(matches) if matches(command)))
+    }
+
+    pub(super) fn holds_slot_writes(&self, node: usize) -> bool {
+        self.hooks.iter().any(|hook| hook.node == node && matches!(hook.what, Watch::HoldSlots))
+    }
+}

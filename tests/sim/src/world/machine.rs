@@ -1,0 +1,411 @@
+//! Machines: a node, its process, its clock, its pauses and deaths.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use quorate::base::{Incarnation, Nonce, Phase};
+use quorate::cluster::event::{Op, SelfFence};
+use quorate::cluster::status::Status;
+use quorate::cluster::trace::Trace;
+use quorate::cluster::{Action, Boot, Event, Node};
+use quorate::disk::DiskError;
+use quorate::scsi::PrOutcome;
+
+use super::net::{Flight, Session};
+use super::{Due, World, node_id};
+use crate::clock::Clock;
+use crate::qdisk::Qdisk;
+use crate::queue::{MS, Micros, S};
+
+/// Something that waits to be told to a node.
+#[derive(Debug)]
+pub(super) enum Input {
+    Tick,
+    Frame(Rc<Flight>),
+    QdiskWritten(Op, Result<(), DiskError>),
+    QdiskRead(Op, Result<Box<Qdisk>, DiskError>),
+    PrDone(u8, Op, Box<PrOutcome>),
+    Score(u16),
+}
+
+/// An action that waits to be done.
+#[derive(Debug)]
+pub(super) struct Todo {
+    pub action: Action,
+    /// The driver has looked at the clock already; a pause after that goes unnoticed.
+    pub checked: bool,
+}
+
+/// What state the process is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Power {
+    Off,
+    On,
+    /// Since when, the number of the pause, and whether the clock runs on.
+    Paused {
+        since: Micros,
+        number: u64,
+        clock_runs: bool,
+    },
+}
+
+/// One machine.
+#[derive(Debug)]
+pub(super) struct Machine {
+    pub index: usize,
+    pub node: Option<Box<Node>>,
+    pub boot: u32,
+    pub power: Power,
+    pub clock: Clock,
+    pub nonce: Nonce,
+    pub incarnation: Incarnation,
+    pub todo: VecDeque<Todo>,
+    pub inbox: VecDeque<Input>,
+    pub wake_at: Micros,
+    pub stepped_ms: u64,
+    pub traces_seen: u64,
+    pub gate_open: bool,
+    pub score: u16,
+    pub sessions: Vec<Session>,
+    pub sent: u64,
+    pub pauses: u64,
+    /// Commands that the driver has in flight: qdisk, then one per data disk.
+    pub qdisk_busy: bool,
+    pub pr_busy: [bool; 4],
+    /// Directed tests keep it off.
+    pub stays_off: bool,
+}
+
+/// Frames that a socket holds while its process does not read.
+const SOCKET_FRAMES_MAX: usize = 512;
+
+impl Machine {
+    pub fn new(index: usize, nodes: usize) -> Machine {
+        Machine {
+            index,
+            node: None,
+            boot: 0,
+            power: Power::Off,
+            clock: Clock::new(0, 0, 0),
+            nonce: Nonce(0),
+            incarnation: Incarnation::NONE,
+            todo: VecDeque::new(),
+            inbox: VecDeque::new(),
+            wake_at: Micros::MAX,
+            stepped_ms: 0,
+            traces_seen: 0,
+            gate_open: false,
+            score: 1,
+            sessions: vec![Session::default(); nodes],
+            sent: 0,
+            pauses: 0,
+            qdisk_busy: false,
+            pr_busy: [false; 4],
+            stays_off: false,
+        }
+    }
+
+    pub fn life(&self) -> (quorate::base::NodeId, Incarnation) {
+        (node_id(self.index), self.incarnation)
+    }
+}
+
+impl World {
+    pub(super) fn boot(&mut self, node: usize, boot: u32) {
+        let machine = &self.machines[node];
+        if machine.boot != boot || machine.power != Power::Off || machine.stays_off {
+            return;
+        }
+        if !self.options.late_after_reboot {
+            self.nexus_lost(node);
+        }
+        let drift = self.options.drift_ppm;
+        let rate = self.rng.between(0, 2 * drift) as i64 - drift as i64;
+        let uptime = self.rng.between(S, 1000 * S);
+        let wall = if self.options.no_wall_clock { 0 } else { 1_000_000 + (self.now / S) as u32 };
+        let first = Boot {
+            node: node_id(node),
+            nonce: Nonce(self.rng.bits() | 1),
+            boot_id: u128::from(self.rng.bits()) << 64 | u128::from(self.rng.bits()) | 1,
+            clock_s: wall,
+            random: self.rng.bits(),
+        };
+        let old = &self.machines[node];
+        let mut machine = Machine::new(node, self.machines.len());
+        machine.boot = boot + 1;
+        machine.pauses = old.pauses;
+        machine.score = old.score;
+        machine.clock = Clock::new(self.now, uptime, rate);
+        machine.power = Power::On;
+        machine.nonce = first.nonce;
+        let now_ms = machine.clock.ms(self.now);
+        machine.node = Some(Box::new(Node::new(self.settings.clone(), first, now_ms)));
+        machine.inbox.push_back(Input::Score(machine.score));
+        self.machines[node] = machine;
+        self.counters.boots += 1;
+        self.tell(|| format!("n{}: boots (boot {})", node + 1, boot + 1));
+        let app = self.now + self.rng.between(0, self.options.app_every);
+        self.queue.push(app, Due::App { node, boot: boot + 1 });
+        self.pump(node);
+    }
+
+    /// Power off, now. Commands in flight go on without their issuer.
+    pub(super) fn kill(&mut self, node: usize, why: &str) {
+        if self.machines[node].power == Power::Off {
+            return;
+        }
+        let machine = &mut self.machines[node];
+        machine.power = Power::Off;
+        machine.node = None;
+        machine.todo.clear();
+        machine.inbox.clear();
+        machine.gate_open = false;
+        let boot = machine.boot;
+        self.tell(|| format!("n{}: off ({why})", node + 1));
+        let back = self.now + self.rng.between(2 * S, 20 * S);
+        self.queue.push(back, Due::Boot { node, boot });
+    }
+
+    /// Stops a machine between two instructions. It goes on after `length`, or when told so.
+    pub(super) fn pause_for(&mut self, node: usize, length: Option<Micros>, clock_runs: bool) {
+        if self.machines[node].power != Power::On {
+            return;
+        }
+        let machine = &mut self.machines[node];
+        machine.pauses += 1;
+        let number = machine.pauses;
+        machine.power = Power::Paused { since: self.now, number, clock_runs };
+        self.tell(|| match length {
+            Some(length) => format!("n{}: paused for {} ms, clock {}", node + 1, length / MS, on_off(clock_runs)),
+            None => format!("n{}: paused, clock {}", node + 1, on_off(clock_runs)),
+        });
+        if let Some(length) = length {
+            self.queue.push(self.now + length, Due::Resume { node, pause: number });
+        }
+    }
+
+    pub(super) fn resume_if(&mut self, node: usize, pause: u64) {
+        if matches!(self.machines[node].power, Power::Paused { number, .. } if number == pause) {
+            self.resume_machine(node);
+        }
+    }
+
+    pub(super) fn resume_machine(&mut self, node: usize) {
+        let machine = &mut self.machines[node];
+        let Power::Paused { since, clock_runs, .. } = machine.power else { return };
+        machine.power = Power::On;
+        if !clock_runs {
+            machine.clock.forget(since, self.now);
+        }
+        let length = self.now - since;
+        self.tell(|| format!("n{}: goes on after {} ms", node + 1, length / MS));
+        // The most dangerous moment: the kernel writes before the agent has looked at anything.
+        self.app_write(node);
+        if self.rng.coin() {
+            self.machines[node].inbox.push_front(Input::Tick);
+        }
+        self.pump(node);
+    }
+
+    pub(super) fn wake(&mut self, node: usize, boot: u32) {
+        let machine = &mut self.machines[node];
+        if machine.boot != boot || machine.node.is_none() || machine.wake_at > self.now {
+            return;
+        }
+        machine.wake_at = Micros::MAX;
+        if !matches!(machine.inbox.back(), Some(Input::Tick)) {
+            machine.inbox.push_back(Input::Tick);
+        }
+        self.pump(node);
+    }
+
+    /// Hands something to a node, now or when it runs again.
+    pub(super) fn give(&mut self, node: usize, boot: u32, input: Input) {
+        let machine = &mut self.machines[node];
+        if machine.boot != boot || machine.node.is_none() {
+            return;
+        }
+        if machine.inbox.len() >= SOCKET_FRAMES_MAX && matches!(input, Input::Frame(_)) {
+            return;
+        }
+        machine.inbox.push_back(input);
+        self.pump(node);
+    }
+
+    /// As `give`, while the machine is running anyway.
+    pub(super) fn enqueue(&mut self, node: usize, boot: u32, input: Input) {
+        let machine = &mut self.machines[node];
+        if machine.boot == boot && machine.node.is_some() {
+            machine.inbox.push_back(input);
+        }
+    }
+
+    /// Lets a machine run until it has nothing to do, or is stopped between two actions.
+    pub(super) fn pump(&mut self, node: usize) {
+        while self.machines[node].power == Power::On && self.checker.violation.is_none() {
+            if let Some(todo) = self.machines[node].todo.pop_front() {
+                self.act(node, todo);
+            } else if let Some(input) = self.machines[node].inbox.pop_front() {
+                self.step(node, input);
+            } else {
+                return self.rearm(node);
+            }
+        }
+    }
+
+    fn rearm(&mut self, node: usize) {
+        let machine = &mut self.machines[node];
+        let Some(core) = &machine.node else { return };
+        let deadline = machine.clock.when(self.now, core.deadline_ms()).max(self.now + 200);
+        if deadline < machine.wake_at {
+            machine.wake_at = deadline;
+            let boot = machine.boot;
+            // A scheduler is never on time.
+            let late = self.rng.between(0, MS);
+            self.queue.push(deadline + late, Due::Wake { node, boot });
+        }
+    }
+
+    fn step(&mut self, node: usize, input: Input) {
+        let machine = &mut self.machines[node];
+        let Some(core) = machine.node.as_mut() else { return };
+        let mut actions = self.actions.take().expect("steps do not nest");
+        let now_ms = machine.clock.ms(self.now);
+        machine.stepped_ms = now_ms;
+        let event = match &input {
+            Input::Tick => Event::Tick,
+            Input::Frame(flight) => Event::Frame {
+                from: flight.from,
+                incarnation: flight.incarnation,
+                nonce: flight.nonce,
+                addressed: flight.to_nonce == machine.nonce,
+                message: &flight.message,
+            },
+            Input::QdiskWritten(op, result) => Event::QdiskWritten { op: *op, result: *result },
+            Input::QdiskRead(op, Ok(disk)) => {
+                disk.image(&mut self.image);
+                Event::QdiskRead { op: *op, result: Ok(&self.image) }
+            }
+            Input::QdiskRead(op, Err(error)) => Event::QdiskRead { op: *op, result: Err(*error) },
+            Input::PrDone(disk, op, outcome) => Event::PrDone { disk: *disk, op: *op, outcome: (**outcome).clone() },
+            Input::Score(score) => Event::Score(*score),
+        };
+        core.step(now_ms, event, &mut actions);
+        self.counters.steps += 1;
+        while let Some(action) = actions.pop() {
+            machine.todo.push_front(Todo { action, checked: false });
+        }
+        self.actions = Some(actions);
+        self.read_traces(node);
+    }
+
+    /// Looks at what the node noted since its last step: commits and releases are claims that the checkers judge.
+    fn read_traces(&mut self, node: usize) {
+        let machine = &mut self.machines[node];
+        let Some(core) = &machine.node else { return };
+        let next = core.traces().next_number();
+        if next == machine.traces_seen {
+            return;
+        }
+        let news: Vec<Trace> = core.traces().since(machine.traces_seen).map(|entry| entry.what).collect();
+        machine.traces_seen = next;
+        for what in news {
+            self.tell(|| format!("n{}:   {what:?}", node + 1));
+            match what {
+                Trace::Started(incarnation) => {
+                    self.machines[node].incarnation = incarnation;
+                    let (life, boot) = (self.machines[node].life(), self.machines[node].boot);
+                    self.checker.started(life, boot);
+                }
+                Trace::Committed(..) | Trace::Released(..) => self.judge_claim(node),
+                Trace::Preempted { .. } => self.counters.preempts += 1,
+                _ => {}
+            }
+        }
+    }
+
+    fn judge_claim(&mut self, node: usize) {
+        let life = self.machines[node].life();
+        let Some(Status { view: Some((view, phase)), .. }) = self.status(node) else { return };
+        if phase >= Phase::Committed {
+            self.checker.committed(self.now, &view);
+        }
+        if phase == Phase::Released && view.id.term.node == Some(life.0) && view.id.term.incarnation == life.1 {
+            self.checker.released_by(self.now, life, &view);
+        }
+    }
+
+    fn act(&mut self, node: usize, todo: Todo) {
+        if self.stopped_by_hook(node, &todo.action) {
+            self.machines[node].todo.push_front(todo);
+            return self.pause_for(node, None, true);
+        }
+        if self.faults_on && self.rng.chance(self.options.pause_between_actions) {
+            let checked = todo.checked || (self.rng.coin() && self.in_time(node, &todo.action));
+            self.machines[node].todo.push_front(Todo { action: todo.action, checked });
+            let length = self.rng.magnitude(50 * MS, self.options.fault_length_max);
+            let clock_runs = self.rng.coin();
+            self.counters.pauses_between_actions += 1;
+            return self.pause_for(node, Some(length), clock_runs);
+        }
+        let in_time = todo.checked || self.in_time(node, &todo.action);
+        match todo.action {
+            Action::Send { to, message } => self.send(node, to, message),
+            Action::QdiskWrite { op, slot, .. } => self.qdisk_write(node, op, in_time, slot),
+            Action::EvictionWrite { op, eviction, .. } => self.eviction_write(node, op, in_time, eviction),
+            Action::QdiskRead { op, .. } => self.qdisk_read(node, op, in_time),
+            Action::Pr { disk, op, command, .. } => self.pr_issue(node, disk, op, in_time, command),
+            Action::OpenGate { view } => {
+                self.tell(|| format!("n{}: opens its gate under {view}", node + 1));
+                let life = self.machines[node].life();
+                self.machines[node].gate_open = true;
+                self.checker.gate_opened(self.now, life, view);
+                self.counters.gates += 1;
+            }
+            Action::SelfFence(why) => self.self_fence(node, why),
+        }
+    }
+
+    /// Does the driver's look at the clock let this action pass?
+    fn in_time(&self, node: usize, action: &Action) -> bool {
+        let now_ms = self.machines[node].clock.ms(self.now);
+        match action {
+            Action::QdiskWrite { not_after_ms, .. }
+            | Action::EvictionWrite { not_after_ms, .. }
+            | Action::QdiskRead { not_after_ms, .. }
+            | Action::Pr { not_after_ms, .. } => now_ms <= *not_after_ms,
+            _ => true,
+        }
+    }
+
+    fn self_fence(&mut self, node: usize, why: SelfFence) {
+        self.tell(|| format!("n{}: resets itself: {why:?}", node + 1));
+        let life = self.machines[node].life();
+        let key = quorate::base::PrKey::new(super::CLUSTER, life.0, life.1);
+        let there: Vec<bool> = self.disks.iter().map(|disk| disk.target.keys().any(|other| other == key)).collect();
+        self.checker.self_fenced(self.now, life, why, |disk| there[usize::from(disk)]);
+        *self.counters.self_fences.entry(reason(why)).or_default() += 1;
+        self.kill(node, "self-fence");
+    }
+
+    /// The node's own status; `None` while it is off.
+    pub(super) fn status(&self, node: usize) -> Option<Status> {
+        let machine = &self.machines[node];
+        machine.node.as_ref().map(|core| core.status(machine.stepped_ms))
+    }
+}
+
+fn on_off(on: bool) -> &'static str {
+    if on { "running" } else { "standing" }
+}
+
+fn reason(why: SelfFence) -> &'static str {
+    match why {
+        SelfFence::Evicted(_) => "evicted",
+        SelfFence::ShutOut(_) => "shut out",
+        SelfFence::KeyGone { .. } => "key gone",
+        SelfFence::RegisterUnknown { .. } => "register unknown",
+        SelfFence::Clone => "clone",
+        SelfFence::Overtaken(_) => "overtaken",
+    }
+}

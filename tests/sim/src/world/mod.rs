@@ -1,0 +1,348 @@
+//! The world: machines, a network, a quorum disk, data disks, and one queue of things to come.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `machine` | boots, steps, pauses and kills nodes; carries out their actions one by one |
+//! | `net` | frames, and the part of the envelope that decides whether a frame is heard |
+//! | `qdisk_io` | commands to the quorum disk |
+//! | `pr_io` | commands to the data disks |
+//! | `app` | applications that write while their gate is open |
+//! | `nemesis` | injects faults and heals them |
+//! | `control` | the handles of directed tests |
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use quorate::base::limits::NODES_MAX;
+use quorate::base::{ClusterId, NodeId, NodeSet};
+use quorate::cluster::event::QdiskSettings;
+use quorate::cluster::{Actions, Settings};
+use quorate::config::{Demand, Fencing, Timing};
+use quorate::disk::Image;
+
+use crate::check::Checker;
+use crate::options::{Fault, Options};
+use crate::qdisk::{Qdisk, empty_image};
+use crate::queue::{MS, Micros, Queue, S};
+use crate::report::{Counters, Report};
+use crate::rng::Rng;
+use crate::target::{Abilities, Target};
+
+mod app;
+mod control;
+mod machine;
+mod nemesis;
+mod net;
+mod pr_io;
+mod qdisk_io;
+
+use machine::Machine;
+use net::{Flight, Net};
+use pr_io::PrFlight;
+use qdisk_io::QdiskFlight;
+
+/// The cluster id of the seed cluster.
+pub const CLUSTER: ClusterId = ClusterId(25554);
+
+/// What comes.
+#[derive(Debug)]
+enum Due {
+    /// A node's deadline.
+    Wake { node: usize, boot: u32 },
+    /// A frame arrives.
+    Frame(Rc<Flight>, usize),
+    /// A block is written or sampled.
+    QdiskBlock(u64),
+    /// A qdisk command returns.
+    QdiskReturn(u64),
+    /// A command reaches the target and is carried out.
+    PrLand(u64),
+    /// Its answer reaches the initiator.
+    PrReturn(u64),
+    /// The initiator gives up on it.
+    PrTimeout(u64),
+    /// A write reaches the unit.
+    WriteLand(u64),
+    /// A write is on the medium.
+    WriteDone(u64),
+    /// An application writes.
+    App { node: usize, boot: u32 },
+    /// A paused machine goes on.
+    Resume { node: usize, pause: u64 },
+    /// A dead machine boots.
+    Boot { node: usize, boot: u32 },
+    /// The next fault.
+    Nemesis,
+    /// A fault ends.
+    Mend(Mend),
+}
+
+/// The end of a fault.
+#[derive(Debug, Clone, Copy)]
+enum Mend {
+    Cut(usize, usize),
+    Lossy(usize),
+    Errors(Device, Option<usize>),
+    SlowQdisk,
+    FormatQdisk,
+    ForeignKey(usize),
+    Score(usize),
+}
+
+/// A disk that nodes have a path to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Device {
+    /// The quorum disk.
+    Qdisk,
+    /// A data disk.
+    Data(usize),
+}
+
+/// One node's path to one disk.
+#[derive(Debug, Clone, Default)]
+struct Path {
+    /// Nothing gets through before this time.
+    hung_until: Micros,
+    /// Commands that fail, per million.
+    errors: u32,
+}
+
+/// A data disk.
+#[derive(Debug)]
+struct DataDisk {
+    target: Target,
+    paths: Vec<Path>,
+    /// The target lost its state and has no new reservation yet: the stated exception of I4.
+    unguarded: bool,
+}
+
+/// Everything.
+pub struct World {
+    now: Micros,
+    rng: Rng,
+    queue: Queue<Due>,
+    options: Options,
+    settings: Settings,
+    machines: Vec<Machine>,
+    net: Net,
+    qdisk: Qdisk,
+    qdisk_paths: Vec<Path>,
+    qdisk_slow: bool,
+    qdisk_flights: BTreeMap<u64, QdiskFlight>,
+    disks: Vec<DataDisk>,
+    pr_flights: BTreeMap<u64, PrFlight>,
+    writes: BTreeMap<u64, app::WriteFlight>,
+    ticket: u64,
+    faults_on: bool,
+    /// Lent to a step.
+    actions: Option<Box<Actions>>,
+    image: Box<Image>,
+    hooks: Vec<control::Hook>,
+    /// The checkers' books.
+    pub checker: Checker,
+    /// What was counted.
+    pub counters: Counters,
+    log: Vec<String>,
+}
+
+/// The foreign initiator's nexus on every target.
+const FOREIGN: usize = NODES_MAX;
+
+impl World {
+    /// A world whose machines boot within its first second.
+    pub fn new(options: Options) -> World {
+        let mut rng = Rng::new(options.seed);
+        let nodes = usize::from(options.nodes);
+        assert!((2..=NODES_MAX).contains(&nodes), "2 to 64 nodes");
+        let settings = settings_of(&options);
+        let abilities = Abilities { persists: options.target_persists, aborts: options.target_aborts };
+        let disks = (0..options.data_disks)
+            .map(|_| DataDisk {
+                target: Target::new(abilities, NODES_MAX + 1),
+                paths: vec![Path::default(); nodes],
+                unguarded: false,
+            })
+            .collect();
+        let uuid = u128::from(rng.bits()) << 64 | u128::from(rng.bits()) | 1;
+        let mut world = World {
+            now: 0,
+            queue: Queue::new(),
+            machines: (0..nodes).map(|index| Machine::new(index, nodes)).collect(),
+            net: Net::new(nodes, options.loss),
+            qdisk: Qdisk::new(nodes, uuid, options.qdisk_adopted),
+            qdisk_paths: vec![Path::default(); nodes],
+            qdisk_slow: false,
+            qdisk_flights: BTreeMap::new(),
+            disks,
+            pr_flights: BTreeMap::new(),
+            writes: BTreeMap::new(),
+            ticket: 0,
+            faults_on: options.faults_for > 0,
+            actions: Some(Box::new(Actions::new())),
+            image: empty_image(),
+            hooks: Vec::new(),
+            checker: Checker::new(settings.clone(), options.lying_qdisk),
+            counters: Counters::default(),
+            log: Vec::new(),
+            settings,
+            rng,
+            options,
+        };
+        world.furnish();
+        world
+    }
+
+    /// What was there before the run: keys of earlier lives, machines about to boot, the first fault.
+    fn furnish(&mut self) {
+        if self.options.stale_keys {
+            self.leave_stale_keys();
+        }
+        for node in 0..self.machines.len() {
+            let at = self.rng.between(0, S);
+            self.queue.push(at, Due::Boot { node, boot: 0 });
+        }
+        if self.faults_on && !self.options.faults.is_empty() {
+            let first = self.rng.between(0, self.options.fault_every * 2);
+            self.queue.push(first, Due::Nemesis);
+        }
+    }
+
+    /// Simulated time.
+    pub fn now(&self) -> Micros {
+        self.now
+    }
+
+    /// The run's options.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Runs the whole story: faults, healing, and the wait for everyone to be back.
+    pub fn play(mut self) -> Report {
+        let end = self.options.faults_for;
+        self.run_to(end);
+        self.heal();
+        let healed = self.now;
+        let bound = self.now + self.options.heal_within + 10 * S;
+        while self.checker.violation.is_none() && !self.converged() && self.now < bound {
+            self.run_to(self.now + 250 * MS);
+        }
+        let back = self.converged();
+        if !back && self.checker.violation.is_none() {
+            let text = self.why_not_converged();
+            self.checker.fail("L1", self.now, text);
+        }
+        self.counters.heal_us = self.now - healed;
+        self.finish()
+    }
+
+    /// Ends the run and tells of it.
+    pub fn finish(mut self) -> Report {
+        self.counters.simulated_us = self.now;
+        self.counters.views_committed =
+            self.checker.views.values().filter(|known| known.committed.is_some()).count() as u64;
+        self.counters.views_released = self.checker.released.len() as u64;
+        Report { options: self.options, violation: self.checker.violation, counters: self.counters, trace: self.log }
+    }
+
+    /// Runs until this time or the first violation.
+    pub fn run_to(&mut self, until: Micros) {
+        while self.checker.violation.is_none() {
+            let Some((at, due)) = self.queue.pop_until(until) else {
+                self.now = self.now.max(until);
+                return;
+            };
+            self.now = self.now.max(at);
+            self.counters.events += 1;
+            self.happen(due);
+        }
+    }
+
+    fn happen(&mut self, due: Due) {
+        match due {
+            Due::Wake { node, boot } => self.wake(node, boot),
+            Due::Frame(flight, to) => self.frame_arrives(&flight, to),
+            Due::QdiskBlock(ticket) => self.qdisk_block(ticket),
+            Due::QdiskReturn(ticket) => self.qdisk_return(ticket),
+            Due::PrLand(ticket) => self.pr_land(ticket),
+            Due::PrReturn(ticket) => self.pr_return(ticket),
+            Due::PrTimeout(ticket) => self.pr_timeout(ticket),
+            Due::WriteLand(ticket) => self.write_land(ticket),
+            Due::WriteDone(ticket) => self.write_done(ticket),
+            Due::App { node, boot } => self.app_turn(node, boot),
+            Due::Resume { node, pause } => self.resume_if(node, pause),
+            Due::Boot { node, boot } => self.boot(node, boot),
+            Due::Nemesis => self.strike(),
+            Due::Mend(mend) => self.mend(mend),
+        }
+    }
+
+    fn ticket(&mut self) -> u64 {
+        self.ticket += 1;
+        self.ticket
+    }
+
+    fn tell(&mut self, line: impl FnOnce() -> String) {
+        if self.options.trace {
+            let line = format!("{:>12.3} {}", self.now as f64 / 1000.0, line());
+            self.log.push(line);
+        }
+    }
+
+    fn inject(&mut self, fault: Fault) {
+        self.counters.faults[fault as usize] += 1;
+    }
+
+    fn path(&mut self, device: Device, node: usize) -> &mut Path {
+        match device {
+            Device::Qdisk => &mut self.qdisk_paths[node],
+            Device::Data(disk) => &mut self.disks[disk].paths[node],
+        }
+    }
+
+    /// How long a disk command takes on one of its ways.
+    fn disk_latency(&mut self) -> Micros {
+        let max = self.options.disk_latency_max / 2;
+        let usual = self.rng.between(20, max.max(21));
+        if self.rng.chance(self.options.disk_spike) { usual * self.rng.between(2, 100) } else { usual }
+    }
+}
+
+fn node_id(index: usize) -> NodeId {
+    NodeId::from_index(index).expect("fewer than 64 nodes")
+}
+
+/// The configuration as the core sees it: the defaults of the product, with the options of the run.
+fn settings_of(options: &Options) -> Settings {
+    let mut votes = [0; NODES_MAX];
+    let mut nodes = NodeSet::EMPTY;
+    for (index, votes) in votes.iter_mut().enumerate().take(usize::from(options.nodes)) {
+        *votes = options.votes.get(index).copied().unwrap_or(1);
+        nodes.insert(node_id(index));
+    }
+    let used = &votes[..usize::from(options.nodes)];
+    let qdisk_votes = used.iter().sum::<u16>() - used.iter().copied().min().unwrap_or(0);
+    let demand = |able: bool| if able { Demand::Required } else { Demand::Preferred };
+    Settings {
+        cluster: CLUSTER,
+        config_version: 1,
+        nodes,
+        votes,
+        qdisk: options.qdisk.then_some(QdiskSettings { votes: qdisk_votes, min_score: 1 }),
+        data_disks: options.data_disks,
+        timing: Timing {
+            heartbeat_ms: 200,
+            suspect: 5,
+            disk_interval_ms: 500,
+            io_timeout_ms: 5_000,
+            fence_timeout_ms: 10_000,
+            join_wait_ms: 3_000,
+        },
+        fencing: Fencing {
+            abort: demand(options.target_aborts),
+            persist: demand(options.target_persists),
+            drain_ms: 3_000,
+        },
+        wait_for_all: options.wait_for_all,
+    }
+}

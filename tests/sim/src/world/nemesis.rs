@@ -1,0 +1,199 @@
+//! Faults: which, whom, for how long. And the end of all of them.
+
+use quorate::base::NodeSet;
+
+use super::machine::{Input, Power};
+use super::{Device, Due, Mend, World, node_id};
+use crate::options::Fault;
+use crate::queue::{MS, Micros, S};
+
+impl World {
+    /// The next fault comes.
+    pub(super) fn strike(&mut self) {
+        if !self.faults_on || self.now >= self.options.faults_for {
+            return;
+        }
+        let next = self.now + self.rng.between(1, self.options.fault_every * 2);
+        self.queue.push(next, Due::Nemesis);
+        let fault = self.rng.pick(&self.options.faults);
+        let node = self.rng.below(self.machines.len() as u64) as usize;
+        let length = self.rng.magnitude(50 * MS, self.options.fault_length_max);
+        self.inject(fault);
+        self.tell(|| format!("*** {fault:?} (n{}, {} ms)", node + 1, length / MS));
+        self.apply_fault(fault, node, length);
+    }
+
+    fn apply_fault(&mut self, fault: Fault, node: usize, length: Micros) {
+        let end = self.now + length;
+        let disk = self.rng.below(self.disks.len() as u64) as usize;
+        match fault {
+            Fault::Crash => self.kill(node, "crash"),
+            Fault::Pause => self.pause_for(node, Some(length), true),
+            Fault::PauseUnnoticed => self.pause_for(node, Some(length), false),
+            Fault::Partition => self.partition(end),
+            Fault::OneWayCut => {
+                let to = self.rng.below(self.machines.len() as u64) as usize;
+                self.cut_until(node, to, end);
+            }
+            Fault::LossyLinks => {
+                self.net.loss[node] = self.rng.between(200_000, 900_000) as u32;
+                self.queue.push(end, Due::Mend(Mend::Lossy(node)));
+            }
+            Fault::QdiskHang => self.hang(Device::Qdisk, node, end),
+            Fault::QdiskHangAll => (0..self.machines.len()).for_each(|n| self.hang(Device::Qdisk, n, end)),
+            Fault::QdiskErrors => self.errors(Device::Qdisk, Some(node), end),
+            Fault::QdiskErrorsAll => self.errors(Device::Qdisk, None, end),
+            Fault::QdiskSlow => {
+                self.qdisk_slow = true;
+                self.queue.push(end, Due::Mend(Mend::SlowQdisk));
+            }
+            Fault::QdiskWipe => {
+                self.wipe_qdisk();
+                self.queue.push(end, Due::Mend(Mend::FormatQdisk));
+            }
+            Fault::QdiskReformat => self.mend(Mend::FormatQdisk),
+            Fault::QdiskRot => {
+                let copy = self.rng.below(2) as usize;
+                self.rot_slot(node, copy);
+            }
+            Fault::DataHang => self.hang_data(disk, Some(node), end),
+            Fault::DataHangAll => self.hang_data(disk, None, end),
+            Fault::DataErrors => self.errors(Device::Data(disk), Some(node), end),
+            Fault::DataErrorsAll => self.errors(Device::Data(disk), None, end),
+            Fault::TargetReset => self.power_cycle(disk),
+            Fault::ForeignKey => {
+                self.foreign_key(disk, true);
+                self.queue.push(end, Due::Mend(Mend::ForeignKey(disk)));
+            }
+            Fault::ReservationReleased => self.disks[disk].target.release(),
+            Fault::Attention => self.disks[disk].target.attention(node, 0x2a, 0x09),
+            Fault::ScoreDrop => {
+                self.set_score(node, 0);
+                self.queue.push(end, Due::Mend(Mend::Score(node)));
+            }
+            Fault::ClockJump => self.machines[node].clock.jump(self.now, length),
+        }
+    }
+
+    fn partition(&mut self, end: Micros) {
+        let nodes = self.machines.len();
+        let side: Vec<bool> = (0..nodes).map(|_| self.rng.coin()).collect();
+        for from in 0..nodes {
+            for to in 0..nodes {
+                if side[from] != side[to] {
+                    self.cut_until(from, to, end);
+                }
+            }
+        }
+    }
+
+    fn cut_until(&mut self, from: usize, to: usize, end: Micros) {
+        self.net.cut[from][to] += 1;
+        self.queue.push(end, Due::Mend(Mend::Cut(from, to)));
+    }
+
+    fn errors(&mut self, device: Device, node: Option<usize>, end: Micros) {
+        let rate = self.rng.pick(&[100_000, 500_000, 1_000_000]);
+        self.set_errors(device, node, rate);
+        self.queue.push(end, Due::Mend(Mend::Errors(device, node)));
+    }
+
+    fn set_errors(&mut self, device: Device, node: Option<usize>, rate: u32) {
+        for path in 0..self.machines.len() {
+            if node.is_none_or(|only| only == path) {
+                self.path(device, path).errors = rate;
+            }
+        }
+    }
+
+    fn set_score(&mut self, node: usize, score: u16) {
+        self.machines[node].score = score;
+        let boot = self.machines[node].boot;
+        self.give(node, boot, Input::Score(score));
+    }
+
+    /// A fault ends.
+    pub(super) fn mend(&mut self, mend: Mend) {
+        match mend {
+            Mend::Cut(from, to) => self.net.cut[from][to] = self.net.cut[from][to].saturating_sub(1),
+            Mend::Lossy(node) => self.net.loss[node] = 0,
+            Mend::Errors(device, node) => self.set_errors(device, node, 0),
+            Mend::SlowQdisk => self.qdisk_slow = false,
+            Mend::FormatQdisk => {
+                let uuid = u128::from(self.rng.bits()) << 64 | 1;
+                self.format_qdisk(uuid, false);
+            }
+            Mend::ForeignKey(disk) => self.foreign_key(disk, false),
+            Mend::Score(node) => self.set_score(node, 1),
+        }
+    }
+
+    /// All faults end now: from here on everything works and everyone is told to be up.
+    pub fn heal(&mut self) {
+        self.tell(|| "*** all is healed".to_string());
+        self.faults_on = false;
+        self.options.loss = 0;
+        self.options.replay = 0;
+        self.options.duplicate = 0;
+        self.options.disk_spike = 0;
+        self.options.delay_max = self.options.delay_max.min(10 * MS);
+        self.options.disk_latency_max = self.options.disk_latency_max.min(20 * MS);
+        self.net.base_loss = 0;
+        self.qdisk_slow = false;
+        self.net.loss.iter_mut().for_each(|loss| *loss = 0);
+        self.net.cut.iter_mut().flatten().for_each(|cut| *cut = 0);
+        if self.options.qdisk && self.qdisk.header.is_err() {
+            self.mend(Mend::FormatQdisk);
+        }
+        for disk in 0..self.disks.len() {
+            self.foreign_key(disk, false);
+        }
+        for node in 0..self.machines.len() {
+            self.qdisk_paths[node] = Default::default();
+            for disk in &mut self.disks {
+                disk.paths[node] = Default::default();
+            }
+        }
+        for node in 0..self.machines.len() {
+            self.machines[node].stays_off = false;
+            self.set_score(node, 1);
+            match self.machines[node].power {
+                Power::Off => {
+                    let (at, boot) = (self.now + self.rng.between(0, S), self.machines[node].boot);
+                    self.queue.push(at, Due::Boot { node, boot });
+                }
+                Power::Paused { .. } => self.resume_machine(node),
+                Power::On => {}
+            }
+        }
+    }
+
+    /// L1: every node is a member of one released view that all of them know, with its gate open.
+    pub fn converged(&self) -> bool {
+        let all: NodeSet = (0..self.machines.len()).map(node_id).collect();
+        self.machines.iter().all(|machine| machine.power == Power::On) && self.all_in(all)
+    }
+
+    /// For the report: what every node says of itself.
+    pub(super) fn why_not_converged(&self) -> String {
+        let mut text = "after all was healed, not everyone came back:".to_string();
+        for node in 0..self.machines.len() {
+            let line = match self.status(node) {
+                None => "off".to_string(),
+                Some(status) => {
+                    let view = status.view.map(|(view, phase)| format!("{} {phase:?} {}", view.id, view.members));
+                    format!(
+                        "{:?}, view {}, waits for {:?}, {:?}, gate {}",
+                        status.stage,
+                        view.unwrap_or("-".to_string()),
+                        status.waiting_for,
+                        status.standing,
+                        if self.machines[node].gate_open { "open" } else { "shut" }
+                    )
+                }
+            };
+            text.push_str(&format!("\n    n{}: {line}", node + 1));
+        }
+        text
+    }
+}

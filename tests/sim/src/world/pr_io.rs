@@ -1,0 +1,234 @@
+//! Commands to the data disks. A command may land long after its issuer gave up on it, was paused or died.
+
+use quorate::base::PrKey;
+use quorate::cluster::event::Op;
+use quorate::scsi::{PrCommand, PrError, PrOutcome, PrReply};
+
+use super::machine::Input;
+use super::{CLUSTER, Device, Due, FOREIGN, World, node_id};
+use crate::check::LifeId;
+use crate::queue::{MS, Micros};
+use crate::target::Effects;
+
+/// A command in flight.
+#[derive(Debug)]
+pub(super) struct PrFlight {
+    node: usize,
+    boot: u32,
+    life: LifeId,
+    disk: usize,
+    op: Op,
+    command: PrCommand,
+    /// What the target said, once it was there.
+    outcome: Option<PrOutcome>,
+    /// When the target said it.
+    landed: Micros,
+    /// The initiator knows an outcome already.
+    answered: bool,
+    /// A directed test keeps it on its way.
+    held: bool,
+}
+
+impl World {
+    pub(super) fn pr_issue(&mut self, node: usize, disk: u8, op: Op, in_time: bool, command: PrCommand) {
+        let (boot, life) = (self.machines[node].boot, self.machines[node].life());
+        if !in_time {
+            return self.enqueue(node, boot, Input::PrDone(disk, op, Box::new(Err(PrError::Stale))));
+        }
+        self.tell(|| format!("n{}: disk {disk} <- {command:?}", node + 1));
+        if self.machines[node].pr_busy[usize::from(disk)] {
+            self.checker.fail("contract", self.now, format!("n{}: two commands in flight to disk {disk}", node + 1));
+        }
+        self.machines[node].pr_busy[usize::from(disk)] = true;
+        if let PrCommand::Register { key, .. } = command {
+            self.checker.register_sent(self.now, life, disk, key);
+            self.counters.registers += 1;
+        }
+        let ticket = self.ticket();
+        let held = self.holds_command(node, &command);
+        let disk = usize::from(disk);
+        let flight = PrFlight { node, boot, life, disk, op, command, outcome: None, landed: 0, answered: false, held };
+        self.pr_flights.insert(ticket, flight);
+        let latency = self.disk_latency();
+        self.queue.push(self.now + latency, Due::PrLand(ticket));
+        // SG_IO's own timeout; a held command is one whose issuer keeps waiting.
+        if !held {
+            let patience = u64::from(self.settings.timing.io_timeout_ms) * MS;
+            self.queue.push(self.now + patience, Due::PrTimeout(ticket));
+        }
+    }
+
+    /// Lets held commands of a node go on.
+    pub(super) fn let_commands_go(&mut self, node: usize) {
+        let mut tickets = Vec::new();
+        for (ticket, flight) in &mut self.pr_flights {
+            if flight.node == node && flight.held {
+                flight.held = false;
+                tickets.push(*ticket);
+            }
+        }
+        for ticket in tickets {
+            self.queue.push(self.now, Due::PrLand(ticket));
+        }
+    }
+
+    pub(super) fn pr_land(&mut self, ticket: u64) {
+        let Some(flight) = self.pr_flights.get(&ticket) else { return };
+        if flight.held || flight.outcome.is_some() {
+            return;
+        }
+        let (node, disk, life, command) = (flight.node, flight.disk, flight.life, flight.command);
+        let path = &self.disks[disk].paths[node];
+        if path.hung_until > self.now {
+            let until = path.hung_until;
+            return self.queue.push(until, Due::PrLand(ticket));
+        }
+        let errors = path.errors;
+        let failed = self.rng.chance(errors);
+        let reaches = !failed || self.rng.coin();
+        let mut outcome = if reaches { self.carry_out(node, disk, life, &command) } else { Err(PrError::Transport) };
+        if failed {
+            outcome = Err(PrError::Transport);
+        }
+        let flight = self.pr_flights.get_mut(&ticket).expect("just seen");
+        flight.outcome = Some(outcome);
+        flight.landed = self.now;
+        let back = self.now + self.disk_latency();
+        self.queue.push(back, Due::PrReturn(ticket));
+    }
+
+    /// The target does its work, and the checkers see what changed.
+    fn carry_out(&mut self, node: usize, disk: usize, life: LifeId, command: &PrCommand) -> PrOutcome {
+        let mut effects = Effects::default();
+        let outcome = self.disks[disk].target.execute(node, command, &mut effects);
+        let index = disk as u8;
+        if let Some((_, key)) = effects.registered {
+            self.tell(|| format!("   disk {disk}: key {key} registered"));
+            self.checker.register_landed(self.now, index, key);
+        }
+        for (nexus, key) in &effects.removed {
+            self.tell(|| format!("   disk {disk}: key {key} of nexus {} preempted by n{}", nexus + 1, node + 1));
+            self.checker.preempted(self.now, life, index, *key);
+            self.counters.keys_removed += 1;
+        }
+        for nexus in effects.aborted {
+            self.abort_writes(nexus, disk);
+        }
+        if self.disks[disk].target.held().is_some() {
+            self.disks[disk].unguarded = false;
+        }
+        match &outcome {
+            Ok(PrReply::Keys { keys, .. }) => self.checker.keys_read(self.now, life, index, keys.to_vec()),
+            Ok(PrReply::Reservation { held, .. }) => self.checker.reservation_read(self.now, life, index, *held),
+            _ => {}
+        }
+        outcome
+    }
+
+    pub(super) fn pr_return(&mut self, ticket: u64) {
+        let Some(flight) = self.pr_flights.get(&ticket) else { return };
+        let hung = self.disks[flight.disk].paths[flight.node].hung_until;
+        if hung > self.now && !flight.answered {
+            return self.queue.push(hung, Due::PrReturn(ticket));
+        }
+        let flight = self.pr_flights.remove(&ticket).expect("just seen");
+        if !flight.answered {
+            let outcome = flight.outcome.clone().unwrap_or(Err(PrError::Transport));
+            self.pr_answer(&flight, outcome);
+        }
+    }
+
+    /// The initiator gives up. The command may be aborted on its way, or land later all the same.
+    pub(super) fn pr_timeout(&mut self, ticket: u64) {
+        let Some(flight) = self.pr_flights.get_mut(&ticket) else { return };
+        if flight.answered {
+            return;
+        }
+        flight.answered = true;
+        let abortable = flight.outcome.is_none();
+        let (node, boot, disk, op) = (flight.node, flight.boot, flight.disk, flight.op);
+        let command = flight.command;
+        if abortable && self.rng.coin() {
+            self.pr_flights.remove(&ticket);
+        }
+        let life = self.machines[node].life();
+        let copy =
+            PrFlight { node, boot, life, disk, op, command, outcome: None, landed: 0, answered: true, held: false };
+        self.pr_answer(&copy, Err(PrError::Transport));
+    }
+
+    fn pr_answer(&mut self, flight: &PrFlight, outcome: PrOutcome) {
+        let machine = &mut self.machines[flight.node];
+        if machine.boot != flight.boot || machine.node.is_none() {
+            return;
+        }
+        machine.pr_busy[flight.disk] = false;
+        if let PrCommand::Register { .. } = flight.command {
+            let unknown = outcome.as_ref().is_err_and(|error| error.outcome_unknown());
+            self.checker.register_returned(flight.life, flight.disk as u8, outcome.is_ok(), unknown);
+        }
+        if let Err(error) = &outcome {
+            self.tell(|| format!("n{}: disk {} -> {error:?} for {:?}", flight.node + 1, flight.disk, flight.command));
+        }
+        self.enqueue(flight.node, flight.boot, Input::PrDone(flight.disk as u8, flight.op, Box::new(outcome)));
+        self.pump(flight.node);
+    }
+
+    /// A new login: the target drops what an earlier session of this node left behind.
+    pub(super) fn nexus_lost(&mut self, node: usize) {
+        self.pr_flights.retain(|_, flight| flight.node != node);
+        self.drop_qdisk_flights(node);
+        self.drop_writes(node);
+        for disk in &mut self.disks {
+            disk.target.attention(node, 0x29, 0x07);
+        }
+    }
+
+    /// A target loses power.
+    pub(super) fn power_cycle(&mut self, disk: usize) {
+        let lost = self.disks[disk].target.power_cycle(FOREIGN + 1);
+        self.tell(|| format!("   disk {disk}: power cycle, registrations {}", if lost { "lost" } else { "kept" }));
+        if lost {
+            self.disks[disk].unguarded = true;
+            self.checker.registrations_lost(disk as u8);
+        }
+        for node in 0..self.machines.len() {
+            self.abort_writes(node, disk);
+        }
+    }
+
+    /// Keys of lives before the run: some nodes', and perhaps the reservation.
+    pub(super) fn leave_stale_keys(&mut self) {
+        for disk in 0..self.disks.len() {
+            for node in 0..self.machines.len() {
+                if self.rng.coin() {
+                    let key = PrKey::new(CLUSTER, node_id(node), quorate::base::Incarnation(3));
+                    let target = &mut self.disks[disk].target;
+                    target.foreign_register(node, key);
+                    while target.take_attention(node).is_some() {}
+                    let _ = target.execute(node, &PrCommand::Reserve { key }, &mut Effects::default());
+                }
+            }
+        }
+    }
+
+    /// A foreign initiator comes or goes.
+    pub(super) fn foreign_key(&mut self, disk: usize, there: bool) {
+        let target = &mut self.disks[disk].target;
+        if there {
+            target.foreign_register(FOREIGN, PrKey(0x0000_0009_1234_0001));
+        } else {
+            target.unregister(FOREIGN);
+        }
+        self.tell(|| format!("   disk {disk}: foreign key {}", if there { "registered" } else { "gone" }));
+    }
+
+    /// Hangs one path, or all, of a data disk.
+    pub(super) fn hang_data(&mut self, disk: usize, node: Option<usize>, until: Micros) {
+        for path in 0..self.machines.len() {
+            if node.is_none_or(|only| only == path) {
+                self.hang(Device::Data(disk), path, until);
+            }
+        }
+    }
+}
