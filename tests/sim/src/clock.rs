@@ -36,7 +36,8 @@ impl Clock {
 
     /// The clock did not run since `since`.
     pub fn forget(&mut self, since: Micros, now: Micros) {
-        self.base_local = self.local(since);
+        // It may have jumped during the pause.
+        self.base_local = self.local(since.max(self.base_world));
         self.base_world = now;
     }
 

@@ -20,49 +20,38 @@ pub(super) struct Flight {
     pub message: Rc<Message>,
 }
 
-/// What a receiver keeps of a sender: whom to address, and which numbers it has heard.
+/// What a receiver keeps of a sender: its last life, and which of its numbers were heard. As in `wire::gate`.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Session {
     incarnation: Incarnation,
     nonce: Nonce,
-    windows: [Window; 2],
-}
-
-/// Numbers heard from one life of the sender.
-#[derive(Debug, Clone, Copy, Default)]
-struct Window {
-    nonce: Nonce,
-    highest: u64,
-    bits: u64,
-}
-
-impl Window {
-    /// Is this number new, and not too old to tell?
-    fn admit(&mut self, number: u64) -> bool {
-        if number > self.highest {
-            let shift = number - self.highest;
-            self.bits = if shift >= 64 { 0 } else { self.bits << shift };
-            self.bits |= 1;
-            self.highest = number;
-            return true;
-        }
-        let age = self.highest - number;
-        if age >= 64 || self.bits & (1 << age) != 0 {
-            return false;
-        }
-        self.bits |= 1 << age;
-        true
-    }
+    newest: u64,
+    /// Bit i: `newest - i` was heard.
+    heard: u64,
 }
 
 impl Session {
-    /// One window per life; the two last lives are remembered, frames of older ones count as replays.
-    fn admit(&mut self, nonce: Nonce, number: u64) -> bool {
-        if let Some(window) = self.windows.iter_mut().find(|window| window.nonce == nonce) {
-            return window.admit(number);
+    /// Lives of a node only grow: an older one is late, a newer one replaces the session; within one life, another nonce
+    /// or a number heard before is a replay.
+    fn admit(&mut self, flight: &Flight) -> bool {
+        let (life, nonce, number) = (flight.incarnation, flight.nonce, flight.number);
+        if self.nonce == Nonce(0) || life > self.incarnation {
+            *self = Session { incarnation: life, nonce, newest: number, heard: 1 };
+            return true;
         }
-        self.windows = [Window { nonce, highest: number, bits: 1 }, self.windows[0]];
-        true
+        if life < self.incarnation || nonce != self.nonce {
+            return false;
+        }
+        if number > self.newest {
+            let shift = number - self.newest;
+            self.heard = if shift >= 64 { 1 } else { self.heard << shift | 1 };
+            self.newest = number;
+            return true;
+        }
+        let age = self.newest - number;
+        let new = age < 64 && self.heard & (1 << age) == 0;
+        self.heard |= if new { 1 << age } else { 0 };
+        new
     }
 }
 
@@ -135,16 +124,12 @@ impl World {
         if machine.node.is_none() || self.net.cut[flight.from.index()][to] > 0 {
             return;
         }
-        let session = &mut machine.sessions[flight.from.index()];
-        if !session.admit(flight.nonce, flight.number) {
-            return;
-        }
-        if flight.incarnation > session.incarnation || session.nonce == Nonce(0) {
-            session.incarnation = flight.incarnation;
-            session.nonce = flight.nonce;
-        }
+        // What was not sent to this very life is refused before it can change the session, unless it is a heartbeat.
         let heartbeat = matches!(*flight.message, Message::Heartbeat(_));
         if flight.to_nonce != machine.nonce && !heartbeat {
+            return;
+        }
+        if !machine.sessions[flight.from.index()].admit(flight) {
             return;
         }
         let boot = machine.boot;
