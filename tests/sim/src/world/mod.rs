@@ -10,7 +10,7 @@
 //! | `nemesis` | injects faults and heals them |
 //! | `control` | the handles of directed tests |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use quorate::base::limits::NODES_MAX;
@@ -143,7 +143,11 @@ pub struct World {
     /// What was counted.
     pub counters: Counters,
     log: Vec<String>,
+    told: VecDeque<String>,
 }
+
+/// Lines of the trace that are not told again.
+const STORY_MEMORY: usize = 40;
 
 /// The foreign initiator's nexus on every target.
 const FOREIGN: usize = NODES_MAX;
@@ -184,6 +188,7 @@ impl World {
             checker: Checker::new(settings.clone(), options.lying_qdisk),
             counters: Counters::default(),
             log: Vec::new(),
+            told: VecDeque::new(),
             settings,
             rng,
             options,
@@ -284,8 +289,16 @@ impl World {
 
     fn tell(&mut self, line: impl FnOnce() -> String) {
         if self.options.trace {
-            let line = format!("{:>12.3} {}", self.now as f64 / 1000.0, line());
-            self.log.push(line);
+            let line = line();
+            // Nodes repeat themselves; a story does not.
+            if self.told.contains(&line) {
+                return;
+            }
+            self.log.push(format!("{:>12.3} {line}", self.now as f64 / 1000.0));
+            self.told.push_back(line);
+            if self.told.len() > STORY_MEMORY {
+                self.told.pop_front();
+            }
         }
     }
 

@@ -142,6 +142,8 @@ impl World {
         let now = self.now;
         let checker = &mut self.checker;
         match message {
+            // Before it has chosen a life it says nothing that counts.
+            Message::Heartbeat(_) if life.1 == Incarnation::NONE => {}
             Message::Heartbeat(heartbeat) => {
                 checker.names_committed(now, life, heartbeat.committed);
                 checker.acknowledged(life, heartbeat.stopped);

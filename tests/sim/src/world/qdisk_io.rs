@@ -43,7 +43,7 @@ impl World {
         self.tell(|| {
             let accepted =
                 slot.accepted.map(|p| format!(" accepted {} {:?}", p.view.id, slot.phase)).unwrap_or_default();
-            format!("n{}: writes slot {} promised {}{accepted}", node + 1, slot.sequence, slot.promised)
+            format!("n{}: writes slot: promised {}{accepted}", node + 1, slot.promised)
         });
         self.qdisk_issue(node, op, in_time, Work::Slot(Box::new(slot)));
     }
