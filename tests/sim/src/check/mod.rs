@@ -45,7 +45,7 @@ pub type LifeId = (NodeId, Incarnation);
 pub struct Life {
     /// The machine's boot in which it was chosen.
     pub boot: u32,
-    /// Chosen again in another boot: harmless until it counts for something.
+    /// An earlier boot chose the same number, and registered under it.
     pub reused: bool,
     /// When and under which view its gate opened.
     pub gate: Option<(Micros, ViewId)>,
@@ -94,12 +94,13 @@ impl Checker {
         }
     }
 
-    /// A life was chosen in this boot of the machine.
+    /// A life was chosen in this boot of the machine. The number of a life that nobody can have heard of may come again.
     pub fn started(&mut self, life: LifeId, boot: u32) {
         let entry = self.lives.entry(life).or_insert_with(|| Life { boot, ..Life::default() });
         if entry.boot != boot {
-            entry.boot = boot;
-            entry.reused = true;
+            let counted = entry.gate.is_some() || entry.registers.iter().any(|state| state.sent > 0);
+            *entry = Life { boot, reused: counted || entry.reused, ..Life::default() };
+            self.said_committed.remove(&life);
         }
     }
 
