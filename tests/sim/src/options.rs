@@ -237,7 +237,8 @@ impl Options {
             disk_spike: rng.pick(&[0, 0, 1_000, 10_000]),
             pause_between_actions: rng.pick(&[0, 0, 20, 200, 1_000]),
             drift_ppm: rng.pick(&[0, 100, 5_000]),
-            no_wall_clock: rng.below(4) == 0,
+            // Without a qdisk the core refuses to start without a clock.
+            no_wall_clock: rng.below(4) == 0 && qdisk,
             app_every: rng.pick(&[100 * MS, 300 * MS, 1000 * MS]),
             ..Options::calm(nodes, qdisk)
         };

@@ -33,7 +33,8 @@ impl Checker {
     /// with this life in it has overtaken?
     fn condemned(&self, life: LifeId, surely: bool) -> bool {
         self.views.values().any(|known| {
-            let counts = if surely { known.committed.is_some() } else { !known.withdrawn };
+            let known_withdrawn = known.withdrawn && self.told_withdrawn.contains(&(life, known.view.id));
+            let counts = if surely { known.committed.is_some() } else { !known_withdrawn };
             counts
                 && known.view.condemns(life.0, life.1)
                 && !self.views.values().any(|other| {

@@ -8,7 +8,7 @@
 //! | `writes` | I4: what the data disks accept |
 //! | `deaths` | I8: why machines reset themselves |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quorate::base::limits::DATA_DISKS_MAX;
 use quorate::base::{Incarnation, NodeId, PrKey, ViewId};
@@ -75,6 +75,8 @@ pub struct Checker {
     pub(crate) released: Vec<(Micros, ViewId)>,
     pub(crate) proofs: BTreeMap<(LifeId, u8), Proof>,
     pub(crate) said_committed: BTreeMap<LifeId, ViewId>,
+    /// Views that a life was told, by frame or slot, to be withdrawn.
+    pub(crate) told_withdrawn: BTreeSet<(LifeId, ViewId)>,
     pub(crate) slot_marks: Vec<views::SlotMark>,
 }
 
@@ -90,6 +92,7 @@ impl Checker {
             released: Vec::new(),
             proofs: BTreeMap::new(),
             said_committed: BTreeMap::new(),
+            told_withdrawn: BTreeSet::new(),
             slot_marks: vec![views::SlotMark::default(); 64],
         }
     }

@@ -89,6 +89,11 @@ impl Checker {
         }
     }
 
+    /// A node learns that a view was withdrawn: from now on it is no reason to die.
+    pub fn told_withdrawn(&mut self, life: LifeId, id: ViewId) {
+        self.told_withdrawn.insert((life, id));
+    }
+
     /// Votes that truly stand behind a view: what nodes said and what the qdisk holds.
     fn votes(&self, known: &Known) -> u32 {
         let nodes: u32 = known.accepted.iter().map(|node| u32::from(self.settings.votes[node.index()])).sum();
@@ -199,6 +204,11 @@ impl Checker {
 
     /// A node's read of the qdisk, begun when its own block held `own`, brought these slots.
     pub fn qdisk_read(&mut self, life: LifeId, own: Option<&Slot>, slots: &[SlotRead]) {
+        for slot in slots.iter().filter_map(SlotRead::valid) {
+            if let (Some(proposal), Phase::Withdrawn) = (&slot.accepted, slot.phase) {
+                self.told_withdrawn(life, proposal.view.id);
+            }
+        }
         let Some(own) = own else { return };
         let Some(proposal) = &own.accepted else { return };
         let term = proposal.view.id.term;

@@ -112,7 +112,8 @@ struct Path {
 struct DataDisk {
     target: Target,
     paths: Vec<Path>,
-    /// The target lost its state and has no new reservation yet: the stated exception of I4.
+    /// The target lost its state, or an operator released the reservation, and there is no new one yet: the stated
+    /// exception of I4.
     unguarded: bool,
 }
 

@@ -65,7 +65,7 @@ impl World {
                 self.foreign_key(disk, true);
                 self.queue.push(end, Due::Mend(Mend::ForeignKey(disk)));
             }
-            Fault::ReservationReleased => self.disks[disk].target.release(),
+            Fault::ReservationReleased => self.release_reservation(disk),
             Fault::Attention => self.disks[disk].target.attention(node, 0x2a, 0x09),
             Fault::ScoreDrop => {
                 self.set_score(node, 0);
@@ -145,6 +145,7 @@ impl World {
         if self.options.qdisk && self.qdisk.header.is_err() {
             self.mend(Mend::FormatQdisk);
         }
+        self.operator_adopts();
         for disk in 0..self.disks.len() {
             self.foreign_key(disk, false);
         }
@@ -165,6 +166,17 @@ impl World {
                 Power::Paused { .. } => self.resume_machine(node),
                 Power::On => {}
             }
+        }
+    }
+
+    /// Where all nodes together have no quorum without the qdisk (some have no votes), a new qdisk needs the operator's word.
+    fn operator_adopts(&mut self) {
+        let nodes: u32 = self.settings.votes.iter().map(|&votes| u32::from(votes)).sum();
+        let qdisk = self.settings.qdisk.map_or(0, |qdisk| u32::from(qdisk.votes));
+        if nodes < (nodes + qdisk) / 2 + 1
+            && let Ok(header) = &mut self.qdisk.header
+        {
+            header.adopted = true;
         }
     }
 

@@ -132,7 +132,14 @@ impl World {
         if !machine.sessions[flight.from.index()].admit(flight) {
             return;
         }
-        let boot = machine.boot;
+        let (boot, life) = (machine.boot, machine.life());
+        match *flight.message {
+            Message::Withdrawn { id } => self.checker.told_withdrawn(life, id),
+            Message::Promise { accepted: Some(proposal), phase: Phase::Withdrawn, .. } => {
+                self.checker.told_withdrawn(life, proposal.view.id);
+            }
+            _ => {}
+        }
         self.give(to, boot, Input::Frame(flight.clone()));
     }
 

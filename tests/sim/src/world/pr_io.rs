@@ -197,6 +197,12 @@ impl World {
         }
     }
 
+    /// An operator releases the reservation. Until somebody reserves again, the disk takes everyone's writes.
+    pub(super) fn release_reservation(&mut self, disk: usize) {
+        self.disks[disk].target.release();
+        self.disks[disk].unguarded = true;
+    }
+
     /// Keys of lives before the run: some nodes', and perhaps the reservation.
     pub(super) fn leave_stale_keys(&mut self) {
         for disk in 0..self.disks.len() {
