@@ -246,7 +246,9 @@ impl Options {
             options.votes.clear();
         }
         for fault in Fault::ALL {
-            if rng.below(5) < 2 && (qdisk || !fault.needs_qdisk()) {
+            // Without a clock, the qdisk is all that remembers how many lives there were.
+            let memory_lost = options.no_wall_clock && matches!(fault, Fault::QdiskWipe | Fault::QdiskReformat);
+            if rng.below(5) < 2 && (qdisk || !fault.needs_qdisk()) && !memory_lost {
                 options.faults.push(fault);
             }
         }

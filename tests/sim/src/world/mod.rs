@@ -279,7 +279,9 @@ impl World {
             Due::Resume { node, pause } => self.resume_if(node, pause),
             Due::Boot { node, boot } => self.boot(node, boot),
             Due::Nemesis => self.strike(),
-            Due::Mend(mend) => self.mend(mend),
+            // After the end of all faults there is nothing left to mend, and nothing may be formatted once more.
+            Due::Mend(mend) if self.faults_on => self.mend(mend),
+            Due::Mend(_) => {}
         }
     }
 
