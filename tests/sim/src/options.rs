@@ -246,8 +246,11 @@ impl Options {
             options.votes.clear();
         }
         for fault in Fault::ALL {
-            // Without a clock, the qdisk is all that remembers how many lives there were.
-            let memory_lost = options.no_wall_clock && matches!(fault, Fault::QdiskWipe | Fault::QdiskReformat);
+            // Without a clock, the qdisk is all that remembers how many lives there were; and where a node without votes
+            // makes Q as large as all votes, only the operator can replace a damaged qdisk.
+            let needs_memory = options.no_wall_clock || options.votes.contains(&0);
+            let memory_lost =
+                needs_memory && matches!(fault, Fault::QdiskWipe | Fault::QdiskReformat | Fault::QdiskRot);
             if rng.below(5) < 2 && (qdisk || !fault.needs_qdisk()) && !memory_lost {
                 options.faults.push(fault);
             }

@@ -38,7 +38,7 @@ impl Checker {
             counts
                 && known.view.condemns(life.0, life.1)
                 && !self.views.values().any(|other| {
-                    other.committed.is_some() && other.view.id > known.view.id && other.view.has_member(life.0, life.1)
+                    other.committed.is_some() && other.is_after(known) && other.view.has_member(life.0, life.1)
                 })
         })
     }

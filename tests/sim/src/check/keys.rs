@@ -99,7 +99,7 @@ impl Checker {
                 format!("node {} preempted {key} on disk {disk}, which no committed view of it condemns", issuer.0);
             return self.fail("C3", now, text);
         };
-        let newer = self.released().find(|known| known.view.id > by.view.id && known.view.has_member(owner.0, owner.1));
+        let newer = self.released().find(|known| known.is_after(by) && known.view.has_member(owner.0, owner.1));
         if let Some(newer) = newer {
             let text = format!(
                 "node {} under view {} preempted {key} on disk {disk}, the key of a member of the newer released view {}",

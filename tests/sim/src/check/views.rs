@@ -11,6 +11,9 @@ use crate::queue::Micros;
 pub struct Known {
     /// The view.
     pub view: View,
+    /// When it was first heard of. After an amnesia of all who knew, a later history may count from lower numbers; so the
+    /// checkers tell newer from older by this, and not by the view's name.
+    pub seen: Micros,
     /// Nodes that said they accepted it.
     pub accepted: NodeSet,
     /// Its proposer's block with it reached the qdisk.
@@ -40,11 +43,19 @@ impl Default for SlotMark {
     }
 }
 
+impl Known {
+    /// Does this view come after the other one?
+    pub fn is_after(&self, other: &Known) -> bool {
+        (self.seen, self.view.id) > (other.seen, other.view.id)
+    }
+}
+
 impl Checker {
     /// Somebody mentions a view.
     pub fn view_seen(&mut self, now: Micros, view: &View) {
         let known = self.views.entry(view.id).or_insert_with(|| Known {
             view: *view,
+            seen: now,
             accepted: view.coordinator().map_or(NodeSet::EMPTY, NodeSet::of),
             on_qdisk: false,
             qdisk_agrees: false,

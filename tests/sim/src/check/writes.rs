@@ -22,7 +22,8 @@ impl Checker {
         let (node, incarnation) = write.life;
         for position in (0..self.released.len()).rev() {
             let (released, id) = self.released[position];
-            let view = self.views[&id].view;
+            let known = &self.views[&id];
+            let view = known.view;
             if view.condemns(node, incarnation) && released < now && !self.readmitted(position, write.life) {
                 let text = format!(
                     "disk {disk} took a write of {node} (life {incarnation}), issued at {} us, {} us after the release of view {id}, \
@@ -33,7 +34,7 @@ impl Checker {
                 return self.fail("I4", now, text);
             }
             if let Some(under) = write.under
-                && under < id
+                && self.views.get(&under).is_some_and(|under| known.is_after(under))
                 && released < write.issued
             {
                 let text = format!(
@@ -49,9 +50,10 @@ impl Checker {
     /// A superseded view may still say "released" after a newer one did; everyone ignores it. So its word does not
     /// count against members of that newer view.
     fn readmitted(&self, position: usize, life: LifeId) -> bool {
-        let (_, id) = self.released[position];
-        self.released[..position]
-            .iter()
-            .any(|(_, other)| *other > id && self.views[other].view.has_member(life.0, life.1))
+        let late = &self.views[&self.released[position].1];
+        self.released[..position].iter().any(|(_, other)| {
+            let other = &self.views[other];
+            other.is_after(late) && other.view.has_member(life.0, life.1)
+        })
     }
 }
