@@ -19,6 +19,7 @@ enum Watch {
     Pause(Box<dyn Fn(&Action) -> bool>),
     Hold(Box<dyn Fn(&PrCommand) -> bool>),
     HoldSlots,
+    LoseAnswer(Box<dyn Fn(&PrCommand) -> bool>),
 }
 
 impl World {
@@ -37,9 +38,19 @@ impl World {
         self.hooks.push(Hook { node: node.index(), what: Watch::HoldSlots });
     }
 
+    /// The target carries out the next command of the node that matches, and the answer is lost: a transport error.
+    pub fn lose_answer(&mut self, node: NodeId, matches: impl Fn(&PrCommand) -> bool + 'static) {
+        self.hooks.push(Hook { node: node.index(), what: Watch::LoseAnswer(Box::new(matches)) });
+    }
+
+    /// Is a command of the node held on its way?
+    pub fn holds_some(&self, node: NodeId) -> bool {
+        self.pr_flights.values().any(|flight| flight.is_held_for(node.index()))
+    }
+
     /// What was held goes on, and nothing more is held.
     pub fn let_go(&mut self, node: NodeId) {
-        self.hooks.retain(|hook| hook.node != node.index() || matches!(hook.what, Watch::Pause(_)));
+        self.hooks.retain(|hook| hook.node != node.index() || !matches!(hook.what, Watch::Hold(_) | Watch::HoldSlots));
         self.let_commands_go(node.index());
         self.let_slots_go(node.index());
     }
@@ -102,6 +113,11 @@ impl World {
     /// The node's path to a data disk hangs until then (0: works again).
     pub fn hang_disk(&mut self, node: NodeId, disk: usize, until: Micros) {
         self.disks[disk].paths[node.index()].hung_until = until;
+    }
+
+    /// The story so far, if a trace was asked for.
+    pub fn story(&self) -> &[String] {
+        &self.log
     }
 
     /// Runs until the condition holds. False if it does not within `limit`, or something is violated.
@@ -168,6 +184,14 @@ impl World {
         self.hooks
             .iter()
             .any(|hook| hook.node == node && matches!(&hook.what, Watch::Hold(matches) if matches(command)))
+    }
+
+    pub(super) fn loses_answer(&mut self, node: usize, command: &PrCommand) -> bool {
+        let position = self
+            .hooks
+            .iter()
+            .position(|hook| hook.node == node && matches!(&hook.what, Watch::LoseAnswer(matches) if matches(command)));
+        position.map(|position| self.hooks.remove(position)).is_some()
     }
 
     pub(super) fn holds_slot_writes(&self, node: usize) -> bool {

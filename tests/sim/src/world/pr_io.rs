@@ -29,6 +29,12 @@ pub(super) struct PrFlight {
     held: bool,
 }
 
+impl PrFlight {
+    pub(super) fn is_held_for(&self, node: usize) -> bool {
+        self.held && self.node == node
+    }
+}
+
 impl World {
     pub(super) fn pr_issue(&mut self, node: usize, disk: u8, op: Op, in_time: bool, command: PrCommand) {
         let (boot, life) = (self.machines[node].boot, self.machines[node].life());
@@ -87,7 +93,7 @@ impl World {
         let failed = self.rng.chance(errors);
         let reaches = !failed || self.rng.coin();
         let mut outcome = if reaches { self.carry_out(node, disk, life, &command) } else { Err(PrError::Transport) };
-        if failed {
+        if failed || self.loses_answer(node, &command) {
             outcome = Err(PrError::Transport);
         }
         let flight = self.pr_flights.get_mut(&ticket).expect("just seen");
