@@ -24,12 +24,14 @@ fn preempts(action: &Action) -> bool {
     matches!(action, Action::Pr { command: PrCommand::PreemptAbort { own, victim }, .. } if own != victim)
 }
 
-/// The node is about to tell anyone, on the wire or on the qdisk, that its view is released.
-fn releases(action: &Action) -> bool {
-    match action {
-        Action::Send { message: Message::Commit { phase, .. }, .. } => *phase == Phase::Released,
-        Action::QdiskWrite { slot, .. } => slot.accepted.is_some() && slot.phase == Phase::Released,
-        Action::OpenGate { .. } => true,
+/// The node is about to tell anyone, on the wire or on the qdisk, that a view it leads is released.
+fn releases(leader: NodeId) -> impl Fn(&Action) -> bool {
+    let own = move |view: &View| view.coordinator() == Some(leader);
+    move |action| match action {
+        Action::Send { message: Message::Commit { view, phase }, .. } => *phase == Phase::Released && own(view),
+        Action::QdiskWrite { slot, .. } => {
+            slot.phase == Phase::Released && slot.accepted.is_some_and(|proposal| own(&proposal.view))
+        }
         _ => false,
     }
 }
@@ -92,7 +94,7 @@ fn a1_a_superseded_coordinator_answers_no_joiner() {
     // Up to here all three are members of a released view, and the joiner's key is still on its way.
     world.pause(old, false);
     world.cut(&[new], &[joiner], true);
-    world.pause_before(new, releases);
+    world.pause_before(new, releases(new));
     reach(&mut world, "the successor has proven, and is stopped before it says so", |world| world.is_paused(new));
     world.let_go(joiner);
     world.run_to(world.now() + 300 * MS);
@@ -137,7 +139,7 @@ fn b1_a_late_coordinator_does_not_preempt_its_successor() {
     world.hold(node(1), register);
     reach(&mut world, "1 committed, its REGISTER on its way", |world| world.holds_some(node(1)));
     world.pause(node(1), false);
-    world.pause_before(node(2), releases);
+    world.pause_before(node(2), releases(node(2)));
     world.power_on(node(2), 0);
     reach(&mut world, "2 has proven", |world| world.is_paused(node(2)));
     world.let_go(node(1));
