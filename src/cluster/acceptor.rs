@@ -56,7 +56,7 @@ impl Node {
         if !self.is_senders_term(from, id.term) {
             return;
         }
-        if id.term < self.promised {
+        if id.term < self.promised || (id.term > self.promised && self.follows_another_than(from)) {
             let message = Message::Refuse { term: id.term, promised: self.promised };
             return push(actions, Action::Send { to: NodeSet::of(from), message });
         }
@@ -159,19 +159,37 @@ impl Node {
 
     /// A proposer says that it gave its proposal up before it was committed.
     pub(super) fn withdrawn_by(&mut self, from: NodeId, id: ViewId) {
-        let ours = self.accepted.is_some_and(|held| held.view.id == id);
-        if ours && self.phase == Phase::Accepted && self.is_senders_term(from, id.term) {
-            self.phase = Phase::Withdrawn;
-            self.touch_slot();
+        if self.is_senders_term(from, id.term) {
+            self.note_withdrawn(id);
         }
     }
 
-    /// Gives the own outstanding proposal up: marked in memory, told to the others, and on the next write of the slot.
-    pub(super) fn withdraw(&mut self, id: ViewId, actions: &mut Actions) {
+    /// Its proposer gave this proposal up, whoever tells: it never counts again, and nothing is built on it.
+    pub(super) fn note_withdrawn(&mut self, id: ViewId) {
         if self.accepted.is_some_and(|held| held.view.id == id) && self.phase == Phase::Accepted {
             self.phase = Phase::Withdrawn;
             self.touch_slot();
         }
+        if self.shut_out.is_some_and(|seen| seen.id == id) {
+            self.shut_out = None;
+        }
+        if self.withdrawn.iter().any(|known| *known == id) {
+            return;
+        }
+        if self.withdrawn.is_full() {
+            self.withdrawn.pop_front();
+        }
+        // Cannot fail: room was just made.
+        let _ = self.withdrawn.push_back(id);
+        if let Lead::Preparing(preparing) = &mut self.lead {
+            preparing.void |= preparing.base.is_some_and(|base| base.id == id);
+        }
+        self.again = true;
+    }
+
+    /// Gives the own outstanding proposal up: marked in memory, told to the others, and on the next write of the slot.
+    pub(super) fn withdraw(&mut self, id: ViewId, actions: &mut Actions) {
+        self.note_withdrawn(id);
         self.trace(Trace::Withdrawn(id));
         let to = self.peers.alive();
         push(actions, Action::Send { to, message: Message::Withdrawn { id } });
@@ -180,11 +198,7 @@ impl Node {
     /// What a proposal is worth as a base: itself, or what it was built on if it was withdrawn.
     pub(super) fn effective(&self, proposal: &Proposal, phase: Phase) -> Option<View> {
         let id = proposal.view.id;
-        let withdrawn = phase == Phase::Withdrawn
-            || (self.phase == Phase::Withdrawn && self.accepted.is_some_and(|held| held.view.id == id))
-            || self.settings.nodes.iter().filter_map(|node| self.peers.of(node).slot.as_ref()).any(|slot| {
-                slot.phase == Phase::Withdrawn && slot.accepted.as_ref().is_some_and(|held| held.view.id == id)
-            });
+        let withdrawn = phase == Phase::Withdrawn || self.withdrawn.iter().any(|known| *known == id);
         if withdrawn { proposal.base } else { Some(proposal.view) }
     }
 
@@ -212,6 +226,9 @@ impl Node {
         self.qdisk.previous = slot.incarnation;
         self.counter_seen = self.counter_seen.max(slot.promised.counter);
         self.promised = self.promised.max(slot.promised);
+        if let Some(old) = slot.accepted.filter(|_| slot.phase == Phase::Withdrawn) {
+            self.note_withdrawn(old.view.id);
+        }
         if let Some(old) = &slot.accepted
             && self.accepted.is_none_or(|held| held.view.id < old.view.id)
         {

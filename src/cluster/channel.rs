@@ -6,7 +6,7 @@ use super::node::{Node, push};
 use super::qdisk::{Cycle, InFlight, OwnSlot};
 use super::status::TargetRefusal;
 use super::trace::Trace;
-use crate::base::{Incarnation, PrKey, Term};
+use crate::base::{Incarnation, Phase, PrKey, Term};
 use crate::config::Demand;
 use crate::disk::{DiskError, Eviction, HeaderFacts, Image, SlotRead};
 use crate::scsi::{PrCommand, PrError, PrOutcome, PrReply, TYPE_WERO};
@@ -145,13 +145,18 @@ impl Node {
         }
         let mut promised = Term::ZERO;
         let mut unreadable = false;
-        for node in self.settings.nodes.iter().filter(|node| *node != self.boot.node) {
+        let mut others = self.settings.nodes;
+        others.remove(self.boot.node);
+        for node in others.iter() {
             let read = &image.slots[node.index()];
             self.peers.slot_seen(node, read, self.now_ms);
             unreadable |= matches!(read, SlotRead::Unreadable);
             if let Some(slot) = read.valid() {
                 promised = promised.max(slot.promised);
                 self.counter_seen = self.counter_seen.max(slot.promised.counter);
+                if let Some(held) = slot.accepted.as_ref().filter(|_| slot.phase == Phase::Withdrawn) {
+                    self.note_withdrawn(held.view.id);
+                }
             }
         }
         if let Some(version) = version {
@@ -401,6 +406,12 @@ impl Node {
             disk.registration = if there { Registration::Good(op) } else { Registration::No };
             disk.lost_state = false;
         }
+        // Nobody's key, though members said that theirs is there: the target forgot them, and must be told so before this
+        // node's own first key hides it.
+        if self.disks[index].keys.is_empty() && self.some_member_registered() {
+            self.disks[index].lost_state = true;
+        }
+        let disk = &self.disks[index];
         let expected = match disk.registration {
             Registration::Done => true,
             Registration::Good(registered) => registered < op,
@@ -417,6 +428,15 @@ impl Node {
             return;
         }
         self.self_fence(SelfFence::KeyGone { disk: index as u8 }, actions);
+    }
+
+    fn some_member_registered(&self) -> bool {
+        self.committed.is_some_and(|view| {
+            view.members.iter().filter(|node| *node != self.me()).any(|node| {
+                let peer = self.peers.of(node);
+                view.has_member(node, peer.incarnation) && peer.registered_op.is_some()
+            })
+        })
     }
 
     fn reservation_read(&mut self, index: usize) {

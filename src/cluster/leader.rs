@@ -40,14 +40,12 @@ pub struct Preparing {
     pub marker: Op,
     /// Who promised.
     pub ballot: Ballot,
-    /// Who was asked.
-    pub asked: NodeSet,
-    /// Who said no because it follows somebody else.
-    pub refused: NodeSet,
     /// In which life each node promised.
     pub lives: [Incarnation; NODES_MAX],
     /// The highest view that counts, of all that promises showed.
     pub base: Option<View>,
+    /// That view turned out to be withdrawn after it had been chosen.
+    pub void: bool,
 }
 
 /// Phase 2 and after.
@@ -133,7 +131,8 @@ impl Node {
         self.qdisk_usable() && readable && self.qdisk_adopted() && self.score_ok()
     }
 
-    /// The coordinator of the committed view, if it is this node and leads, or is heard and says it has quorum.
+    /// The coordinator of the committed view, if it is this node and leads, or is heard and says it has quorum. Hearing it
+    /// one way is enough: if it does not hear us, it is the one who decides what becomes of that.
     pub(super) fn living_coordinator(&self) -> Option<NodeId> {
         let view = self.committed?;
         let coordinator = view.coordinator()?;
@@ -144,7 +143,8 @@ impl Node {
         let peer = self.peers.of(coordinator);
         let standing = peer.heartbeat.map_or(Standing::empty(), |heartbeat| heartbeat.standing);
         let same_life = view.has_member(coordinator, peer.incarnation);
-        (peer.alive && same_life && standing.contains(Standing::QUORATE) && !standing.contains(Standing::CANNOT_FENCE))
+        let heard = peer.alive || peer.frame_ms.is_some_and(|at| self.now_ms - at <= self.suspect_ms());
+        (heard && same_life && standing.contains(Standing::QUORATE) && !standing.contains(Standing::CANNOT_FENCE))
             .then_some(coordinator)
     }
 
@@ -162,9 +162,7 @@ impl Node {
     /// Only the coordinator's side of a split may count the qdisk: the others hear no coordinator.
     fn qdisk_counts_through(&self, view: &View) -> bool {
         match view.coordinator() {
-            Some(coordinator) if coordinator == self.me() => {
-                matches!(self.lead, Lead::Leading(_)) && self.may_claim_qdisk()
-            }
+            Some(coordinator) if coordinator == self.me() => !matches!(self.lead, Lead::Idle) && self.may_claim_qdisk(),
             Some(coordinator) => {
                 let peer = self.peers.of(coordinator);
                 let wanted = Standing::QUORATE | Standing::QDISK_OK;
@@ -225,7 +223,12 @@ impl Node {
         }
         let since_ms = *self.leaderless_since_ms.get_or_insert(self.now_ms);
         let Some(rank) = self.rank() else { return };
-        let turn_ms = since_ms + rank * self.suspect_ms();
+        // A coordinator that is still heard, but does not say that it has quorum, gets a full suspect time to say so.
+        let heard = self.committed.and_then(|view| view.coordinator()).is_some_and(|coordinator| {
+            coordinator != self.me()
+                && self.peers.of(coordinator).frame_ms.is_some_and(|at| self.now_ms - at <= self.suspect_ms())
+        });
+        let turn_ms = since_ms + (rank + u64::from(heard)) * self.suspect_ms();
         if self.now_ms < turn_ms.max(self.backoff_until_ms).max(self.cannot_fence_until_ms) {
             return;
         }
@@ -393,10 +396,9 @@ impl Node {
             version,
             marker,
             ballot: Ballot::default(),
-            asked,
-            refused: NodeSet::EMPTY,
             lives: [Incarnation::NONE; NODES_MAX],
             base: None,
+            void: false,
         });
         self.answer(Answer { to: self.me(), version, what: Asked::Promise(term) });
     }
@@ -410,6 +412,9 @@ impl Node {
         phase: Phase,
         standing: Standing,
     ) {
+        if let Some(proposal) = accepted.filter(|_| phase == Phase::Withdrawn) {
+            self.note_withdrawn(proposal.view.id);
+        }
         let shown = accepted.and_then(|proposal| self.effective(proposal, phase));
         let incarnation = self.life_of(from);
         if let Some(proposal) = accepted {
@@ -430,7 +435,7 @@ impl Node {
     }
 
     /// Somebody promised a higher term, or follows a living coordinator.
-    pub(super) fn refused(&mut self, from: NodeId, term: Term, promised: Term, actions: &mut Actions) {
+    pub(super) fn refused(&mut self, term: Term, promised: Term, actions: &mut Actions) {
         self.counter_seen = self.counter_seen.max(promised.counter);
         let mine = match &self.lead {
             Lead::Idle => return,
@@ -440,13 +445,8 @@ impl Node {
         if mine != term {
             return;
         }
-        if promised > term {
-            return self.step_down(actions);
-        }
-        if let Lead::Preparing(preparing) = &mut self.lead {
-            preparing.refused.insert(from);
-            self.again = true;
-        }
+        // Also a node that follows a living coordinator says no. To go on without it would be to evict it for that.
+        self.step_down(actions);
     }
 
     fn look_at_promises(&mut self, preparing: Preparing, actions: &mut Actions) {
@@ -455,10 +455,14 @@ impl Node {
             self.lead = Lead::Preparing(preparing);
             return self.step_down(actions);
         }
+        if preparing.void {
+            // What came to light since makes the base void, and what lay below it was not kept: ask again.
+            return self.prepare_now(actions);
+        }
         let mut ballot = preparing.ballot;
         ballot.qdisk = self.may_claim_qdisk() && self.qdisk.confirms(preparing.version, preparing.term);
-        let answered = ballot.warm.union(ballot.cold).union(preparing.refused);
-        let all_answered = preparing.asked.intersection(self.peers.alive()).is_subset(answered);
+        let answered = ballot.warm.union(ballot.cold);
+        let all_answered = self.peers.alive().is_subset(answered);
         let qdisk_answered = ballot.qdisk || !self.may_claim_qdisk();
         let keys_read = self.disks.iter().all(|disk| disk.keys_op > preparing.marker && disk.usable());
         let first = preparing.base.is_none();
@@ -742,7 +746,7 @@ impl Node {
         let (missing, message) = match &self.lead {
             Lead::Idle => (NodeSet::EMPTY, None),
             Lead::Preparing(preparing) => {
-                let answered = preparing.ballot.warm.union(preparing.ballot.cold).union(preparing.refused);
+                let answered = preparing.ballot.warm.union(preparing.ballot.cold);
                 (alive.without(answered), Some(Message::Prepare { term: preparing.term }))
             }
             Lead::Leading(leading) => match &leading.outstanding {

@@ -20,6 +20,8 @@ pub struct Peer {
     pub known: Incarnation,
     /// Its last heartbeat.
     pub heartbeat: Option<Heartbeat>,
+    /// When the last frame of this life came, whether or not it hears this node.
+    pub frame_ms: Option<u64>,
     /// When the newest own heartbeat that it echoed was sent.
     pub echoed_ms: Option<u64>,
     /// Its slot as last read.
@@ -53,6 +55,7 @@ impl Peer {
         nonce: Nonce(0),
         known: Incarnation::NONE,
         heartbeat: None,
+        frame_ms: None,
         echoed_ms: None,
         slot: None,
         slot_unreadable: false,

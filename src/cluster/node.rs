@@ -5,7 +5,7 @@
 //! `channel` the traffic to the disks. A step takes its event in, then looks at everything that may have to be done,
 //! until nothing changes any more.
 
-use heapless::Vec;
+use heapless::{Deque, Vec};
 
 use super::acceptor::Answer;
 use super::data::DataDisk;
@@ -24,6 +24,9 @@ use crate::wire::{Heartbeat, Message};
 /// Looks per step. Each look that changes something asks for another; a step that needs more than this has a loop in it.
 const LOOKS_MAX: u32 = 64;
 
+/// Withdrawn proposals remembered. Forgetting one only means that a later view may be built on it needlessly.
+const WITHDRAWN_REMEMBERED: usize = 8;
+
 /// One node of the cluster. Clone it, compare it, hash it, step it: there is nothing else to it.
 #[derive(Debug, Clone)]
 pub struct Node {
@@ -35,6 +38,8 @@ pub struct Node {
     pub(super) random: u64,
     /// This life; 0 while it is being chosen.
     pub(super) incarnation: Incarnation,
+    /// While it is being chosen: a member of the cluster said which lives of this node it knows.
+    pub(super) past_told: bool,
     pub(super) score: u16,
     pub(super) op: Op,
     pub(super) again: bool,
@@ -52,6 +57,8 @@ pub struct Node {
     /// Rises with every change of what the own slot has to say; a write is known by the version it carried.
     pub(super) version: u64,
     pub(super) answers: Vec<Answer, NODES_MAX>,
+    /// Proposals whose proposer said that it gave them up, newest last; not every acceptor may have heard of it.
+    pub(super) withdrawn: Deque<ViewId, WITHDRAWN_REMEMBERED>,
 
     pub(super) committed: Option<View>,
     pub(super) committed_phase: Phase,
@@ -86,6 +93,7 @@ impl Node {
             started_ms: now_ms,
             random,
             incarnation: Incarnation::NONE,
+            past_told: false,
             score: u16::MAX,
             op: 0,
             again: false,
@@ -99,6 +107,7 @@ impl Node {
             phase: Phase::Accepted,
             version: 1,
             answers: Vec::new(),
+            withdrawn: Deque::new(),
             committed: None,
             committed_phase: Phase::Committed,
             admitted: None,
@@ -187,7 +196,9 @@ impl Node {
         if self.settings.qdisk.is_some() && self.qdisk.in_flight.is_none() {
             deadline = deadline.min(self.qdisk.next_ms);
         }
-        for disk in self.disks.iter().filter(|disk| disk.in_flight.is_none()) {
+        // While the incarnation is being chosen a disk has nothing more to do once its keys are read.
+        let starting = self.incarnation == Incarnation::NONE;
+        for disk in self.disks.iter().filter(|disk| disk.in_flight.is_none() && !(starting && disk.keys_op > 0)) {
             deadline = deadline.min(disk.audit_ms.max(disk.not_before_ms));
             if disk.drain_until_ms > self.now_ms {
                 deadline = deadline.min(disk.drain_until_ms);
@@ -322,6 +333,7 @@ impl Node {
             Session::Twin => return self.trace(Trace::TwinNode(from)),
             Session::New | Session::Same => {}
         }
+        self.peers.of_mut(from).frame_ms = Some(self.now_ms);
         if let Message::Heartbeat(heartbeat) = message {
             return self.heartbeat(from, heartbeat, addressed, actions);
         }
@@ -334,7 +346,7 @@ impl Node {
             Message::Promise { term, accepted, phase, standing } => {
                 self.promise(from, term, accepted.as_ref(), phase, standing);
             }
-            Message::Refuse { term, promised } => self.refused(from, term, promised, actions),
+            Message::Refuse { term, promised } => self.refused(term, promised, actions),
             Message::Accept { round, proposal } => self.accept(from, round, &proposal, actions),
             Message::Accepted { round, id, standing } => self.accepted_by(from, round, id, standing),
             Message::Commit { view, phase } => self.learn(&view, phase, actions),
@@ -355,6 +367,7 @@ impl Node {
             // While this life is being chosen, what peers know of earlier ones is what a heartbeat is for.
             let known = &mut self.peers.of_mut(self.boot.node).known;
             *known = (*known).max(heartbeat.known_incarnation);
+            self.past_told |= heartbeat.standing.contains(Standing::WARM);
             return;
         }
         if heartbeat.known_incarnation > self.incarnation {
@@ -420,11 +433,11 @@ impl Node {
         self.trace(Trace::Started(self.incarnation));
     }
 
-    /// A machine without a clock depends on what the qdisk remembers of its lives: the keys of an evicted one are gone.
+    /// A machine without a clock depends on what the qdisk, or a member of the cluster, remembers of its lives: the keys of
+    /// an evicted one are gone.
     pub(super) fn own_past_is_known(&self) -> bool {
-        self.settings.qdisk.is_some()
-            && self.qdisk.own != OwnSlot::Unread
-            && self.disks.iter().all(|disk| disk.keys_op > 0)
+        let own_slot = self.settings.qdisk.is_some() && self.qdisk.own == OwnSlot::Carried;
+        (own_slot || self.past_told) && self.disks.iter().all(|disk| disk.keys_op > 0)
     }
 
     fn send_heartbeats(&mut self, actions: &mut Actions) {
@@ -447,9 +460,10 @@ impl Node {
         };
         for node in self.settings.nodes.iter().filter(|node| *node != self.boot.node) {
             let peer = self.peers.of(node);
+            let in_view = self.committed.map_or(Incarnation::NONE, |view| view.incarnations.of(node));
             let message = Message::Heartbeat(Heartbeat {
                 echo: peer.heartbeat.map_or(0, |last| last.number),
-                known_incarnation: peer.known,
+                known_incarnation: peer.known.max(in_view),
                 ..common
             });
             push(actions, Action::Send { to: NodeSet::of(node), message });
