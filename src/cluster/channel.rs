@@ -327,6 +327,7 @@ impl Node {
                 Some(PrCommand::Register { key, aptpl })
             }
             Registration::No | Registration::Done | Registration::Sent | Registration::Ordered(_) => None,
+            Registration::Good(_) if disk.lost_state => None,
             Registration::Good(op) if disk.keys_op < op => Some(PrCommand::ReadKeys),
             Registration::Good(_) if disk.reservation_op < disk.keys_op => Some(PrCommand::ReadReservation),
             Registration::Good(_) => Some(PrCommand::Reserve { key }),
@@ -377,6 +378,7 @@ impl Node {
             (PrCommand::Register { .. }, _) => {
                 disk.registration = Registration::Good(op);
                 disk.lost_state = false;
+                disk.lost_since_ms = None;
             }
             (PrCommand::Reserve { .. }, _) => {
                 disk.reservation_op = 0;
@@ -405,6 +407,7 @@ impl Node {
             // Only where the key is really gone is there anything to register again.
             disk.registration = if there { Registration::Good(op) } else { Registration::No };
             disk.lost_state = false;
+            disk.lost_since_ms = None;
         }
         // Nobody's key, though members said that theirs is there: the target forgot them, and must be told so before this
         // node's own first key hides it.
@@ -422,9 +425,12 @@ impl Node {
         }
         // A fence leaves the key of whoever fenced. A target that forgot everything leaves none at all, and takes
         // the keys of all nodes alike: resetting all of them would help nobody.
-        if disk.keys.is_empty() && disk.registration == Registration::Done {
+        if disk.keys.is_empty() {
+            if disk.lost_since_ms.is_none() {
+                self.disks[index].lost_since_ms = Some(self.now_ms);
+                self.trace(Trace::ReservationLost { disk: index as u8 });
+            }
             self.disks[index].lost_state = true;
-            self.trace(Trace::ReservationLost { disk: index as u8 });
             return;
         }
         self.self_fence(SelfFence::KeyGone { disk: index as u8 }, actions);
@@ -503,9 +509,14 @@ impl Node {
                 self.judge_persistence(index);
                 return;
             }
-            // Another one won: that is as good.
+            // Another one won, which is as good; or the own key is gone, which only READ KEYS can tell.
             (PrCommand::Reserve { .. }, PrError::ReservationConflict) => {
-                self.disks[index].reservation_op = 0;
+                let disk = &mut self.disks[index];
+                disk.reservation_op = 0;
+                disk.keys_wanted_after = op;
+                if matches!(disk.registration, Registration::Good(_)) {
+                    disk.registration = Registration::Good(op);
+                }
                 return;
             }
             (PrCommand::ReadKeys, PrError::IllegalRequest { .. }) if self.disks[index].refused.is_none() => {

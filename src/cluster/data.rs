@@ -73,6 +73,8 @@ pub struct DataDisk {
     pub drain_until_ms: u64,
     /// The target forgot every registration: a committed view must order a new one.
     pub lost_state: bool,
+    /// Since when the own registration has been missing for that reason.
+    pub lost_since_ms: Option<u64>,
 }
 
 impl DataDisk {
@@ -97,6 +99,7 @@ impl DataDisk {
             error: None,
             drain_until_ms: 0,
             lost_state: false,
+            lost_since_ms: None,
         }
     }
 

@@ -406,9 +406,15 @@ impl Node {
     }
 
     /// Who is, or stays, under the order to register again in the next view.
-    pub(super) fn reregister_order(&self, base: Option<View>, members: NodeSet, victims: NodeSet) -> NodeSet {
+    pub(super) fn reregister_order(
+        &self,
+        base: Option<View>,
+        members: NodeSet,
+        victims: NodeSet,
+        may_order: bool,
+    ) -> NodeSet {
         let Some(base) = base else { return NodeSet::EMPTY };
-        let order = self.lost_state_members(&base);
+        let order = if may_order { self.lost_state_members(&base) } else { NodeSet::EMPTY };
         let open: NodeSet = base
             .reregister
             .iter()

@@ -1,11 +1,11 @@
 //! How a view comes about: who proposes, when, and with whom.
 
 use super::acceptor::{Answer, Asked};
-use super::event::{Action, Actions, Op};
+use super::event::{Action, Actions, Op, Settings};
 use super::fencing::{JoinRound, Plan};
 use super::node::{Node, push};
 use super::trace::Trace;
-use super::votes::{Ballot, is_quorum, votes_of};
+use super::votes::{Ballot, is_quorum, quorum, votes_of};
 use crate::base::limits::NODES_MAX;
 use crate::base::{Incarnation, NodeId, NodeSet, Phase, Proposal, Term, View, ViewId};
 use crate::disk::Standing;
@@ -173,7 +173,7 @@ impl Node {
     }
 
     pub(super) fn leads_or_follows_a_quorum(&self) -> bool {
-        self.present_votes().0 >= super::votes::quorum(&self.settings) && self.shut_out.is_none()
+        self.present_votes().0 >= quorum(&self.settings) && self.shut_out.is_none()
     }
 
     /// The look: propose, count, commit, or plan the next view.
@@ -194,7 +194,7 @@ impl Node {
         }
         self.was_quorate = quorate;
         let (have, _) = self.present_votes();
-        let need = super::votes::quorum(&self.settings);
+        let need = quorum(&self.settings);
         self.trace(if quorate { Trace::Quorate } else { Trace::Inquorate { have, need } });
         self.touch_slot();
     }
@@ -546,7 +546,7 @@ impl Node {
             }
         }
         let victims = victims.without(members);
-        let reregister = self.reregister_order(base, members, victims);
+        let reregister = self.reregister_order(base, members, victims, remembers(&self.settings, ballot));
         let holds_qdisk = ballot.qdisk;
         let mut epoch = base.map_or(0, |base| base.id.epoch).max(leading.epoch) + 1;
         if !holds_qdisk {
@@ -636,6 +636,9 @@ impl Node {
             && self.qdisk.confirms(outstanding.version, leading.term);
         let needs_qdisk = view.holds_qdisk && !ballot.qdisk;
         let first = outstanding.proposal.base.is_none();
+        let ordered_before = outstanding.proposal.base.map_or(NodeSet::EMPTY, |base| base.reregister);
+        let orders = !view.reregister.is_subset(ordered_before);
+        let needs_qdisk = needs_qdisk || (orders && !remembers(&self.settings, ballot));
         if !needs_qdisk && is_quorum(&self.settings, ballot, first) {
             leading.outstanding = None;
             leading.failures = 0;
@@ -686,7 +689,10 @@ impl Node {
         let claim = !view.holds_qdisk && self.may_claim_qdisk();
         let adopt = released && self.qdisk_usable() && !self.qdisk_adopted() && self.warm_majority();
         let drop_qdisk = view.holds_qdisk && !released && !self.qdisk_usable();
-        let order = self.lost_state_members(&view).without(view.reregister);
+        let mut order = self.lost_state_members(&view).without(view.reregister);
+        if !self.may_claim_qdisk() && !self.warm_votes_suffice() {
+            order = NodeSet::EMPTY;
+        }
         let reported = released && !view.reregister.is_empty() && self.all_reported(&view);
         let change = !lost.is_empty()
             || !joiners.is_empty()
@@ -731,6 +737,15 @@ impl Node {
         self.propose(leading, keep.union(joiners), ballot, actions);
     }
 
+    /// Would the nodes in sight that remember be a quorum by themselves?
+    fn warm_votes_suffice(&self) -> bool {
+        let mut ballot = Ballot::default();
+        for node in self.hears().iter() {
+            ballot.add(node, if node == self.me() { self.warm() } else { self.is_warm_peer(node) });
+        }
+        remembers(&self.settings, ballot)
+    }
+
     /// Enough votes of nodes that remember, without the qdisk: only they may adopt another one.
     fn warm_majority(&self) -> bool {
         let mut ballot = Ballot::default();
@@ -766,6 +781,12 @@ impl Node {
         self.repeat_checks(actions);
         self.repeat_report(actions);
     }
+}
+
+/// Was this quorum reached by those who cannot have forgotten an eviction: the qdisk, or warm nodes alone? Only then may
+/// it order members to register again.
+fn remembers(settings: &Settings, ballot: Ballot) -> bool {
+    ballot.qdisk || votes_of(settings, ballot.warm) >= quorum(settings)
 }
 
 fn higher(one: Option<View>, other: Option<View>) -> Option<View> {

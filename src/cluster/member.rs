@@ -1,6 +1,6 @@
 //! What this node is under the committed view: member or shut out, registered, its gate open or not.
 
-use super::data::Registration;
+use super::data::{DataDisk, Registration};
 use super::event::{Action, Actions, SelfFence};
 use super::leader::Lead;
 use super::node::{Node, push};
@@ -86,7 +86,8 @@ impl Node {
         if view.reregister.contains(self.me()) && !ordered_before {
             self.reregistered_under = view.id;
             let op = self.op;
-            for disk in self.disks.iter_mut().filter(|disk| disk.registration == Registration::Done) {
+            let was_on = |disk: &&mut DataDisk| matches!(disk.registration, Registration::Done | Registration::Good(_));
+            for disk in self.disks.iter_mut().filter(was_on) {
                 disk.registration = Registration::Ordered(op);
                 disk.keys_wanted_after = disk.keys_wanted_after.max(op);
             }
@@ -116,6 +117,13 @@ impl Node {
             // Whatever the lost slot promised is below this view, which was committed without the qdisk.
             self.qdisk.own = OwnSlot::Carried;
             self.qdisk.wanted = true;
+        }
+        // A target that forgot every key may also have forgotten that ours was preempted. Only nodes that remember can
+        // order a new registration; where they are too few, the key stays gone.
+        let patience_ms = u64::from(self.settings.timing.fence_timeout_ms);
+        let late = |disk: &DataDisk| disk.lost_since_ms.is_some_and(|since| self.now_ms - since > patience_ms);
+        if let Some(index) = self.disks.iter().position(late) {
+            return self.self_fence(SelfFence::KeyGone { disk: index as u8 }, actions);
         }
         let Some(seen) = self.shut_out else { return };
         let wait_ms = 2 * self.disk_interval_ms();
