@@ -126,6 +126,11 @@ pub struct View {
     /// Members told to register again after a target lost its state, until they reported. As victims, such nodes are
     /// not proven fenced by a missing key: their REGISTER may still be on its way.
     pub reregister: NodeSet,
+    /// The data disks they are to register on again; bit d is data disk d.
+    pub lost_disks: u8,
+    /// Members that were already in when a view was committed by votes that may have forgotten evictions. They may have
+    /// been evicted without anyone knowing, so a key of theirs that is gone stays gone.
+    pub forgotten: NodeSet,
     /// The highest life of each node that was ever admitted or condemned.
     pub incarnations: Incarnations,
     /// Was the qdisk in the quorum that this view asks for?

@@ -295,6 +295,9 @@ impl Display for Say<'_, Trace> {
             Trace::Proven(view) => write!(f, "Proved keys and reservation of view {view} on every data disk."),
             Trace::Registered => f.write_str("Registered its key on every data disk."),
             Trace::Reserved { disk: index } => write!(f, "Made the reservation on {}.", disk(index)),
+            Trace::OrderedToRegister { disk: index } => {
+                write!(f, "Registering again on {}, which forgot every key: ordered by the view", disk(index))
+            }
             Trace::ReservationLost { disk: index } => {
                 write!(f, "ALARM: {} had lost its reservation; makes it again.", disk(index))
             }

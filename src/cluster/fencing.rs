@@ -63,8 +63,8 @@ pub struct Plan {
     pub fencing: bool,
     /// Per disk: keys must be read by a command numbered above this.
     pub markers: [Op; DATA_DISKS_MAX],
-    /// Nodes one of whose keys was seen and preempted for this view.
-    pub preempted: NodeSet,
+    /// Per disk: nodes one of whose keys was seen and preempted for this view.
+    pub preempted: [NodeSet; DATA_DISKS_MAX],
     /// Every disk was proven at least once.
     pub was_proven: bool,
     /// Between proof and release.
@@ -80,7 +80,7 @@ impl Plan {
             before_fencing: Check::Idle,
             fencing: false,
             markers: [0; DATA_DISKS_MAX],
-            preempted: NodeSet::EMPTY,
+            preempted: [NodeSet::EMPTY; DATA_DISKS_MAX],
             was_proven: false,
             before_release: Check::Idle,
         }
@@ -197,9 +197,14 @@ impl Node {
             }
             return false;
         }
-        // A REGISTER ordered after a target lost its state may still be on its way: its absence proves nothing.
-        let doubtful = view.victims.intersection(view.reregister).without(self.plan().preempted);
-        if doubtful.iter().any(|node| self.peers.of(node).incarnation <= view.incarnations.of(node)) {
+        // A REGISTER ordered after a target lost its state may still be on its way: its absence proves nothing. Once its
+        // key was seen on every such disk and preempted there, there is none left to come.
+        let preempted = self.plan().preempted;
+        let pending = |node| {
+            (0..self.disks.len()).any(|disk| view.lost_disks & 1 << disk != 0 && !preempted[disk].contains(node))
+        };
+        let mut doubtful = view.victims.intersection(view.reregister).iter().filter(|node| pending(*node));
+        if doubtful.any(|node| self.peers.of(node).incarnation <= view.incarnations.of(node)) {
             return false;
         }
         if !self.plan().was_proven {
@@ -274,7 +279,7 @@ impl Node {
         if let Lead::Leading(leading) = &mut self.lead {
             leading.plan.markers[index] = leading.plan.markers[index].max(op);
             if good && let Some((node, _)) = owner {
-                leading.plan.preempted.insert(node);
+                leading.plan.preempted[index].insert(node);
             }
         }
         if good {
@@ -397,6 +402,7 @@ impl Node {
             return NodeSet::EMPTY;
         }
         view.members
+            .without(view.forgotten)
             .iter()
             .filter(|node| {
                 *node == self.me()
@@ -405,16 +411,22 @@ impl Node {
             .collect()
     }
 
+    /// The data disks that forgot every key.
+    pub(super) fn lost_disks(&self) -> u8 {
+        let lost = self.disks.iter().enumerate().filter(|(_, disk)| disk.lost_state);
+        lost.fold(0, |bits, (index, _)| bits | 1 << index)
+    }
+
     /// Who is, or stays, under the order to register again in the next view.
     pub(super) fn reregister_order(
         &self,
         base: Option<View>,
         members: NodeSet,
         victims: NodeSet,
-        may_order: bool,
+        forgotten: NodeSet,
     ) -> NodeSet {
         let Some(base) = base else { return NodeSet::EMPTY };
-        let order = if may_order { self.lost_state_members(&base) } else { NodeSet::EMPTY };
+        let order = self.lost_state_members(&base).without(forgotten);
         let open: NodeSet = base
             .reregister
             .iter()

@@ -546,7 +546,17 @@ impl Node {
             }
         }
         let victims = victims.without(members);
-        let reregister = self.reregister_order(base, members, victims, remembers(&self.settings, ballot));
+        let mut forgotten = base.map_or(NodeSet::EMPTY, |base| base.forgotten).intersection(members);
+        if may_have_forgotten(&self.settings, ballot) {
+            // Whoever was in before may have been evicted by a view that this quorum does not remember.
+            forgotten = members.intersection(ballot.warm);
+        }
+        let reregister = self.reregister_order(base, members, victims, forgotten);
+        let lost_disks = match base {
+            Some(base) if !base.reregister.intersection(reregister).is_empty() => base.lost_disks | self.lost_disks(),
+            Some(_) if !reregister.is_empty() => self.lost_disks(),
+            Some(_) | None => 0,
+        };
         let holds_qdisk = ballot.qdisk;
         let mut epoch = base.map_or(0, |base| base.id.epoch).max(leading.epoch) + 1;
         if !holds_qdisk {
@@ -563,6 +573,8 @@ impl Node {
             members,
             victims,
             reregister,
+            lost_disks,
+            forgotten,
             incarnations,
             holds_qdisk,
             qdisk_uuid,
@@ -636,10 +648,10 @@ impl Node {
             && self.qdisk.confirms(outstanding.version, leading.term);
         let needs_qdisk = view.holds_qdisk && !ballot.qdisk;
         let first = outstanding.proposal.base.is_none();
-        let ordered_before = outstanding.proposal.base.map_or(NodeSet::EMPTY, |base| base.reregister);
-        let orders = !view.reregister.is_subset(ordered_before);
-        let needs_qdisk = needs_qdisk || (orders && !remembers(&self.settings, ballot));
-        if !needs_qdisk && is_quorum(&self.settings, ballot, first) {
+        // Fewer nodes that remember said yes than were asked: then the view would have had to say so.
+        let unmarked = !view.members.intersection(ballot.warm).is_subset(view.forgotten);
+        let forgetful = unmarked && may_have_forgotten(&self.settings, ballot);
+        if !needs_qdisk && !forgetful && is_quorum(&self.settings, ballot, first) {
             leading.outstanding = None;
             leading.failures = 0;
             leading.base = Some(view);
@@ -689,19 +701,12 @@ impl Node {
         let claim = !view.holds_qdisk && self.may_claim_qdisk();
         let adopt = released && self.qdisk_usable() && !self.qdisk_adopted() && self.warm_majority();
         let drop_qdisk = view.holds_qdisk && !released && !self.qdisk_usable();
-        let mut order = self.lost_state_members(&view).without(view.reregister);
-        if !self.may_claim_qdisk() && !self.warm_votes_suffice() {
-            order = NodeSet::EMPTY;
-        }
+        let order = self.lost_state_members(&view);
+        let order =
+            !order.is_subset(view.reregister) || (!order.is_empty() && self.lost_disks() & !view.lost_disks != 0);
         let reported = released && !view.reregister.is_empty() && self.all_reported(&view);
-        let change = !lost.is_empty()
-            || !joiners.is_empty()
-            || condemn
-            || claim
-            || adopt
-            || drop_qdisk
-            || !order.is_empty()
-            || reported;
+        let change =
+            !lost.is_empty() || !joiners.is_empty() || condemn || claim || adopt || drop_qdisk || order || reported;
         if !change {
             self.split_since_ms = None;
             return;
@@ -735,15 +740,6 @@ impl Node {
             self.trace(Trace::Evicting(node, view.incarnations.of(node)));
         }
         self.propose(leading, keep.union(joiners), ballot, actions);
-    }
-
-    /// Would the nodes in sight that remember be a quorum by themselves?
-    fn warm_votes_suffice(&self) -> bool {
-        let mut ballot = Ballot::default();
-        for node in self.hears().iter() {
-            ballot.add(node, if node == self.me() { self.warm() } else { self.is_warm_peer(node) });
-        }
-        remembers(&self.settings, ballot)
     }
 
     /// Enough votes of nodes that remember, without the qdisk: only they may adopt another one.
@@ -783,10 +779,9 @@ impl Node {
     }
 }
 
-/// Was this quorum reached by those who cannot have forgotten an eviction: the qdisk, or warm nodes alone? Only then may
-/// it order members to register again.
-fn remembers(settings: &Settings, ballot: Ballot) -> bool {
-    ballot.qdisk || votes_of(settings, ballot.warm) >= quorum(settings)
+/// Does this quorum need votes of nodes that may have forgotten an eviction?
+fn may_have_forgotten(settings: &Settings, ballot: Ballot) -> bool {
+    !ballot.qdisk && votes_of(settings, ballot.warm) < quorum(settings)
 }
 
 fn higher(one: Option<View>, other: Option<View>) -> Option<View> {

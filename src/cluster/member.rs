@@ -51,7 +51,10 @@ impl Node {
         if self.accepted.is_some_and(|held| held.view.id == view.id) {
             self.phase = self.phase.max(phase);
         }
-        let ordered_before = self.committed.is_some_and(|known| known.reregister.contains(self.me()));
+        let ordered_before = match &self.committed {
+            Some(known) if known.reregister.contains(self.me()) => known.lost_disks,
+            Some(_) | None => 0,
+        };
         self.committed = Some(*view);
         self.committed_phase = phase;
         self.shut_out = None;
@@ -79,17 +82,19 @@ impl Node {
         self.trace(Trace::Released(view.id, view.members));
     }
 
-    fn become_member(&mut self, view: &View, ordered_before: bool, actions: &mut Actions) {
+    fn become_member(&mut self, view: &View, ordered_before: u8, actions: &mut Actions) {
         if self.admitted.is_none() {
             self.admitted = Some(view.id);
         }
-        if view.reregister.contains(self.me()) && !ordered_before {
-            self.reregistered_under = view.id;
+        if view.reregister.contains(self.me()) {
+            let newly_lost = view.lost_disks & !ordered_before;
             let op = self.op;
-            let was_on = |disk: &&mut DataDisk| matches!(disk.registration, Registration::Done | Registration::Good(_));
-            for disk in self.disks.iter_mut().filter(was_on) {
-                disk.registration = Registration::Ordered(op);
-                disk.keys_wanted_after = disk.keys_wanted_after.max(op);
+            for (index, disk) in self.disks.iter_mut().enumerate().filter(|(index, _)| newly_lost & 1 << index != 0) {
+                if matches!(disk.registration, Registration::Done | Registration::Good(_)) {
+                    disk.registration = Registration::Ordered(op);
+                    disk.keys_wanted_after = disk.keys_wanted_after.max(op);
+                    self.traces.record(self.now_ms, Trace::OrderedToRegister { disk: index as u8 });
+                }
             }
         }
         // Everything older is stopped here before the coordinator hears of it.

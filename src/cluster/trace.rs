@@ -48,6 +48,11 @@ pub enum Trace {
         /// Disk index.
         disk: u8,
     },
+    /// A target forgot the own key, and a view orders to register there again.
+    OrderedToRegister {
+        /// Disk index.
+        disk: u8,
+    },
     /// The gate opened.
     GateOpened(ViewId),
     /// Votes are there.

@@ -36,14 +36,14 @@ struct SlotBytes {
     hears: U64,
     view: ViewBytes,
     base: ViewBytes,
-    reserved: [u8; 288],
+    reserved: [u8; 272],
     crc: U32,
 }
 
 const _: () = assert!(size_of::<SlotBytes>() == RECORD_BYTES);
 const _: () = assert!(core::mem::offset_of!(SlotBytes, sequence) == 40);
 const _: () = assert!(core::mem::offset_of!(SlotBytes, view) == 76);
-const _: () = assert!(core::mem::offset_of!(SlotBytes, base) == 404);
+const _: () = assert!(core::mem::offset_of!(SlotBytes, base) == 412);
 const _: () = assert!(core::mem::offset_of!(SlotBytes, crc) == CRC_OFFSET);
 
 /// Whose slot is expected: cluster and node.

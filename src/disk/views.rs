@@ -59,7 +59,7 @@ impl ViewIdBytes {
     }
 }
 
-/// A view: 328 bytes.
+/// A view: 336 bytes.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct ViewBytes {
@@ -67,14 +67,16 @@ pub(super) struct ViewBytes {
     members: U64,
     victims: U64,
     reregister: U64,
+    forgotten: U64,
     qdisk_uuid: U128,
     config_version: U32,
     holds_qdisk: u8,
-    reserved: [u8; 3],
+    lost_disks: u8,
+    reserved: [u8; 2],
     incarnations: [U32; NODES_MAX],
 }
 
-const _: () = assert!(size_of::<ViewBytes>() == 328);
+const _: () = assert!(size_of::<ViewBytes>() == 336);
 
 impl ViewBytes {
     pub(super) fn put(&mut self, view: &View) {
@@ -82,10 +84,12 @@ impl ViewBytes {
         self.members = view.members.0.into();
         self.victims = view.victims.0.into();
         self.reregister = view.reregister.0.into();
+        self.forgotten = view.forgotten.0.into();
         self.qdisk_uuid = view.qdisk_uuid.into();
         self.config_version = view.config_version.into();
         self.holds_qdisk = view.holds_qdisk.into();
-        self.reserved = [0; 3];
+        self.lost_disks = view.lost_disks;
+        self.reserved = [0; 2];
         for (bytes, incarnation) in self.incarnations.iter_mut().zip(&view.incarnations.0) {
             *bytes = incarnation.0.into();
         }
@@ -102,6 +106,8 @@ impl ViewBytes {
             members: NodeSet(self.members.get()),
             victims: NodeSet(self.victims.get()),
             reregister: NodeSet(self.reregister.get()),
+            lost_disks: self.lost_disks,
+            forgotten: NodeSet(self.forgotten.get()),
             incarnations,
             holds_qdisk: match self.holds_qdisk {
                 0 => false,

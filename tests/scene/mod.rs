@@ -58,6 +58,8 @@ pub fn released() -> Status {
         members: set(&[1, 2, 3, 4, 5]),
         victims: NodeSet::EMPTY,
         reregister: NodeSet::EMPTY,
+        lost_disks: 0,
+        forgotten: NodeSet::EMPTY,
         incarnations,
         holds_qdisk: true,
         qdisk_uuid: 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef,
