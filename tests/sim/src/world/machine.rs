@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use quorate::base::{Incarnation, Nonce, Phase};
+use quorate::base::{Incarnation, Nonce, Phase, View};
 use quorate::cluster::event::{Op, SelfFence};
 use quorate::cluster::status::Status;
 use quorate::cluster::trace::Trace;
@@ -69,6 +69,8 @@ pub(super) struct Machine {
     pub sessions: Vec<Session>,
     pub sent: u64,
     pub pauses: u64,
+    /// It runs without interruption since then.
+    pub well_since: Micros,
     /// Commands that the driver has in flight: qdisk, then one per data disk.
     pub qdisk_busy: bool,
     pub pr_busy: [bool; 4],
@@ -99,6 +101,7 @@ impl Machine {
             sessions: vec![Session::default(); nodes],
             sent: 0,
             pauses: 0,
+            well_since: 0,
             qdisk_busy: false,
             pr_busy: [false; 4],
             stays_off: false,
@@ -134,6 +137,7 @@ impl World {
         let mut machine = Machine::new(node, self.machines.len());
         machine.boot = boot + 1;
         machine.pauses = old.pauses;
+        machine.well_since = self.now;
         machine.score = old.score;
         machine.clock = Clock::new(self.now, uptime, rate);
         machine.power = Power::On;
@@ -194,6 +198,7 @@ impl World {
         let machine = &mut self.machines[node];
         let Power::Paused { since, clock_runs, .. } = machine.power else { return };
         machine.power = Power::On;
+        machine.well_since = self.now;
         if !clock_runs {
             machine.clock.forget(since, self.now);
         }
@@ -329,9 +334,29 @@ impl World {
         let Some(Status { view: Some((view, phase)), .. }) = self.status(node) else { return };
         if phase >= Phase::Committed {
             self.checker.committed(self.now, &view);
+            if view.id.term.node == Some(life.0) && phase == Phase::Committed {
+                self.spares_the_healthy(&view);
+            }
         }
         if phase == Phase::Released && view.id.term.node == Some(life.0) && view.id.term.incarnation == life.1 {
             self.checker.released_by(self.now, life, &view);
+        }
+    }
+
+    /// I8, beyond its letter: once all faults are over, nobody who is well and was in may be put out.
+    fn spares_the_healthy(&mut self, view: &View) {
+        if self.faults_on {
+            return;
+        }
+        for node in 0..self.machines.len() {
+            let machine = &self.machines[node];
+            let calm_since = machine.well_since.max(self.calm_since);
+            let life = machine.life();
+            let well = machine.power == Power::On && machine.gate_open && calm_since + 5 * S < self.now;
+            if well && view.condemns(life.0, life.1) {
+                let text = format!("view {} evicts {}, which has been well for at least 5 s", view.id, life.0);
+                self.checker.fail("I8", self.now, text);
+            }
         }
     }
 

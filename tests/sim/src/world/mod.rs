@@ -135,6 +135,8 @@ pub struct World {
     writes: BTreeMap<u64, app::WriteFlight>,
     ticket: u64,
     faults_on: bool,
+    /// No fault since then.
+    calm_since: Micros,
     /// Lent to a step.
     actions: Option<Box<Actions>>,
     image: Box<Image>,
@@ -183,6 +185,7 @@ impl World {
             writes: BTreeMap::new(),
             ticket: 0,
             faults_on: options.faults_for > 0,
+            calm_since: 0,
             actions: Some(Box::new(Actions::new())),
             image: empty_image(),
             hooks: Vec::new(),
@@ -245,10 +248,21 @@ impl World {
     /// Ends the run and tells of it.
     pub fn finish(mut self) -> Report {
         self.counters.simulated_us = self.now;
+        self.check_budget();
         self.counters.views_committed =
             self.checker.views.values().filter(|known| known.committed.is_some()).count() as u64;
         self.counters.views_released = self.checker.released.len() as u64;
         Report { options: self.options, violation: self.checker.violation, counters: self.counters, trace: self.log }
+    }
+
+    /// A node steps for frames, disks and deadlines. Far more steps than these give reason to are a deadline in the past.
+    fn check_budget(&mut self) {
+        let nodes = self.machines.len() as u64;
+        let allowed = (100 + 20 * nodes) * nodes * (self.now / S + 1);
+        if self.counters.steps > allowed {
+            let text = format!("{} core steps in {} s, {allowed} allowed", self.counters.steps, self.now / S);
+            self.checker.fail("busy", self.now, text);
+        }
     }
 
     /// Runs until this time or the first violation.

@@ -132,6 +132,7 @@ impl World {
     pub fn heal(&mut self) {
         self.tell(|| "*** all is healed".to_string());
         self.faults_on = false;
+        self.calm_since = self.now;
         self.options.loss = 0;
         self.options.replay = 0;
         self.options.duplicate = 0;
