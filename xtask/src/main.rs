@@ -15,6 +15,7 @@ mod process;
 mod qemu;
 mod qmp;
 mod selftest;
+mod sim;
 mod switch;
 mod target;
 mod toolbox;
@@ -37,6 +38,7 @@ struct Xtask {
 enum Command {
     Build(build::Build),
     Image(image::Image),
+    Sim(sim::Sim),
     Vm(vm::Vm),
 }
 
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
     let done = match argh::from_env::<Xtask>().command {
         Command::Build(build) => build.run(),
         Command::Image(image) => image.run(),
+        Command::Sim(sim) => sim.run(),
         Command::Vm(vm) => vm.run(),
     };
     match done {
