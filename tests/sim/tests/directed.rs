@@ -3,6 +3,7 @@
 
 use quorate::base::{NodeId, NodeSet, Phase, View};
 use quorate::cluster::Action;
+use quorate::disk::Standing;
 use quorate::scsi::PrCommand;
 use quorate::wire::Message;
 use quorate_sim::queue::{MS, S};
@@ -50,6 +51,13 @@ fn reach(world: &mut World, what: &str, condition: impl Fn(&World) -> bool) {
         world.story().iter().for_each(|line| println!("{line}"));
         panic!("not reached: {what}; violation: {:?}", world.checker.violation);
     }
+}
+
+/// Runs until the node is about to do this, and lets it.
+fn stop(world: &mut World, node: NodeId, before: impl Fn(&Action) -> bool + 'static) {
+    world.pause_before(node, before);
+    reach(world, "about to act", |world| world.is_paused(node));
+    world.resume(node);
 }
 
 fn holds(world: &World) {
@@ -183,8 +191,11 @@ fn c1_a_key_that_is_gone_already_is_no_defeat() {
     let leader = led_by(&world, node(1)).unwrap().coordinator().unwrap();
     let victim = if leader == node(1) { node(2) } else { node(1) };
     let key = world.key_of(leader);
-    world.lose_answer(leader, |command| matches!(command, PrCommand::PreemptAbort { own, victim } if own != victim));
+    world.pause_before(leader, preempts);
     world.power_off(victim);
+    reach(&mut world, "about to preempt", |world| world.is_paused(leader));
+    world.take_key(victim, 0);
+    world.resume(leader);
     reach(&mut world, "the survivor released alone", |world| world.all_in(NodeSet::of(leader)));
     assert_eq!(world.keys(0), [key], "and it is still the same life");
     ends_well(world);
@@ -196,7 +207,12 @@ fn c1_a_key_that_is_gone_already_is_no_defeat() {
 fn c3_a_key_that_no_view_condemns_is_left_alone() {
     let mut world = world(2, &[1]);
     world.cut(&[node(1)], &[node(2)], true);
-    reach(&mut world, "1 registered", |world| world.keys(0).contains(&world.key_of(node(1))));
+    reach(&mut world, "1 registered", |world| {
+        world.status_of(node(1)).is_some_and(|status| status.standing.contains(Standing::REGISTERED))
+    });
+    // Its fresh check is a write of the own slot and a read of all. It is stopped right after that.
+    stop(&mut world, node(1), |action| matches!(action, Action::QdiskWrite { .. }));
+    stop(&mut world, node(1), |action| matches!(action, Action::QdiskRead { .. }));
     world.pause_before(node(1), |action| matches!(action, Action::Pr { command: PrCommand::ReadKeys, .. }));
     reach(&mut world, "1 stopped before it reads the keys", |world| world.is_paused(node(1)));
     world.pause_before(node(2), preempts);

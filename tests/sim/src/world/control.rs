@@ -23,7 +23,7 @@ enum Watch {
 }
 
 impl World {
-    /// Pauses the node, its clock running, just before the next action that matches. Once.
+    /// Pauses the node, its clock standing so that it cannot notice, just before the next action that matches. Once.
     pub fn pause_before(&mut self, node: NodeId, matches: impl Fn(&Action) -> bool + 'static) {
         self.hooks.push(Hook { node: node.index(), what: Watch::Pause(Box::new(matches)) });
     }
@@ -165,6 +165,11 @@ impl World {
             let same = *first.get_or_insert(view.id) == view.id;
             same && view.members == members && self.gate_open(node)
         })
+    }
+
+    /// The key of a node goes from a data disk, as if somebody else had removed it.
+    pub fn take_key(&mut self, node: NodeId, disk: usize) {
+        self.disks[disk].target.unregister(node.index());
     }
 
     /// Power-cycles a data disk's target.

@@ -363,7 +363,7 @@ impl World {
     fn act(&mut self, node: usize, todo: Todo) {
         if self.stopped_by_hook(node, &todo.action) {
             self.machines[node].todo.push_front(todo);
-            return self.pause_for(node, None, true);
+            return self.pause_for(node, None, false);
         }
         if self.faults_on && self.rng.chance(self.options.pause_between_actions) {
             let checked = todo.checked || (self.rng.coin() && self.in_time(node, &todo.action));
