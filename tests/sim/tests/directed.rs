@@ -101,11 +101,16 @@ fn a1_a_superseded_coordinator_answers_no_joiner() {
     });
     // Up to here all three are members of a released view, and the joiner's key is still on its way.
     world.pause(old, false);
+    world.pause(joiner, false);
+    // The joiner must not hear of the successor before it reports: neither by wire nor by qdisk.
     world.cut(&[new], &[joiner], true);
+    world.hang_qdisk(joiner, world.now() + 20 * S);
     world.pause_before(new, releases(new));
     reach(&mut world, "the successor has proven, and is stopped before it says so", |world| world.is_paused(new));
     world.let_go(joiner);
-    world.run_to(world.now() + 300 * MS);
+    world.run_to(world.now() + 50 * MS);
+    world.resume(joiner);
+    world.run_to(world.now() + 50 * MS);
     world.resume(old);
     world.run_to(world.now() + 700 * MS);
     assert!(!world.gate_open(joiner), "the gate of an evicted joiner is open");
@@ -155,6 +160,8 @@ fn b1_a_late_coordinator_does_not_preempt_its_successor() {
     assert!(world.keys(0).contains(&world.key_of(node(1))), "the late key is there");
     world.resume(node(2));
     reach(&mut world, "2 released", |world| world.gate_open(node(2)));
+    // What it would see on the qdisk comes late; only the check makes it wait for that.
+    world.hang_qdisk(node(1), world.now() + 2 * S);
     world.resume(node(1));
     world.run_to(world.now() + 5 * S);
     holds(&world);
@@ -210,8 +217,7 @@ fn c3_a_key_that_no_view_condemns_is_left_alone() {
     reach(&mut world, "1 registered", |world| {
         world.status_of(node(1)).is_some_and(|status| status.standing.contains(Standing::REGISTERED))
     });
-    // Its fresh check is a write of the own slot and a read of all. It is stopped right after that.
-    stop(&mut world, node(1), |action| matches!(action, Action::QdiskWrite { .. }));
+    // Its fresh check is a write of the own slot, under way already, and a read of all. It is stopped right after that.
     stop(&mut world, node(1), |action| matches!(action, Action::QdiskRead { .. }));
     world.pause_before(node(1), |action| matches!(action, Action::Pr { command: PrCommand::ReadKeys, .. }));
     reach(&mut world, "1 stopped before it reads the keys", |world| world.is_paused(node(1)));

@@ -127,7 +127,7 @@ impl World {
             if condition(self) {
                 return true;
             }
-            self.run_to((self.now + MS).min(end));
+            self.run_to((self.now + MS / 20).min(end));
         }
         self.checker.violation.is_none() && condition(self)
     }
