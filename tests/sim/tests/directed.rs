@@ -47,7 +47,7 @@ fn world(nodes: u8, on: &[u8]) -> World {
 
 /// Runs until the condition holds, or tells the story so far.
 fn reach(world: &mut World, what: &str, condition: impl Fn(&World) -> bool) {
-    if !world.run_until(30 * S, condition) {
+    if !world.run_until_exactly(30 * S, condition) {
         world.story().iter().for_each(|line| println!("{line}"));
         panic!("not reached: {what}; violation: {:?}", world.checker.violation);
     }

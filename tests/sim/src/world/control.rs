@@ -122,12 +122,21 @@ impl World {
 
     /// Runs until the condition holds. False if it does not within `limit`, or something is violated.
     pub fn run_until(&mut self, limit: Micros, condition: impl Fn(&World) -> bool) -> bool {
+        self.run_in_steps(MS, limit, condition)
+    }
+
+    /// As `run_until`, looking often enough to step in between two actions.
+    pub fn run_until_exactly(&mut self, limit: Micros, condition: impl Fn(&World) -> bool) -> bool {
+        self.run_in_steps(MS / 20, limit, condition)
+    }
+
+    fn run_in_steps(&mut self, step: Micros, limit: Micros, condition: impl Fn(&World) -> bool) -> bool {
         let end = self.now + limit;
         while self.checker.violation.is_none() && self.now < end {
             if condition(self) {
                 return true;
             }
-            self.run_to((self.now + MS / 20).min(end));
+            self.run_to((self.now + step).min(end));
         }
         self.checker.violation.is_none() && condition(self)
     }

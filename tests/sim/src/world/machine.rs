@@ -345,14 +345,11 @@ impl World {
 
     /// I8, beyond its letter: once all faults are over, nobody who is well and was in may be put out.
     fn spares_the_healthy(&mut self, view: &View) {
-        if self.faults_on {
-            return;
-        }
         for node in 0..self.machines.len() {
             let machine = &self.machines[node];
             let calm_since = machine.well_since.max(self.calm_since);
             let life = machine.life();
-            let well = machine.power == Power::On && machine.gate_open && calm_since + 5 * S < self.now;
+            let well = machine.power == Power::On && machine.gate_open && calm_since.saturating_add(5 * S) < self.now;
             if well && view.condemns(life.0, life.1) {
                 let text = format!("view {} evicts {}, which has been well for at least 5 s", view.id, life.0);
                 self.checker.fail("I8", self.now, text);

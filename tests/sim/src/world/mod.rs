@@ -135,7 +135,7 @@ pub struct World {
     writes: BTreeMap<u64, app::WriteFlight>,
     ticket: u64,
     faults_on: bool,
-    /// No fault since then.
+    /// No fault since then; never, before all is healed.
     calm_since: Micros,
     /// Lent to a step.
     actions: Option<Box<Actions>>,
@@ -185,7 +185,7 @@ impl World {
             writes: BTreeMap::new(),
             ticket: 0,
             faults_on: options.faults_for > 0,
-            calm_since: 0,
+            calm_since: Micros::MAX,
             actions: Some(Box::new(Actions::new())),
             image: empty_image(),
             hooks: Vec::new(),
