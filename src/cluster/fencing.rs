@@ -144,6 +144,7 @@ impl Node {
             return;
         }
         self.learn(&view, Phase::Released, actions);
+        self.next_heartbeat_ms = self.now_ms;
         let to = self.peers.alive();
         push(actions, Action::Send { to, message: Message::Commit { view, phase: Phase::Released } });
         self.open_own_gate(&view, actions);
@@ -164,6 +165,17 @@ impl Node {
     fn plan_mut(&mut self) -> &mut Plan {
         let Lead::Leading(leading) = &mut self.lead else { unreachable!("only a leader has a plan") };
         &mut leading.plan
+    }
+
+    /// A member says that it stopped everything older than this view.
+    pub(super) fn acknowledged(&mut self, from: NodeId, id: ViewId) {
+        let peer = self.peers.of_mut(from);
+        peer.stopped = peer.stopped.max(id);
+        if let Lead::Leading(leading) = &self.lead
+            && leading.plan.id == id
+        {
+            self.peers.answered(from, leading.plan.since_ms);
+        }
     }
 
     /// Members that have not said that they stopped everything older.

@@ -424,6 +424,7 @@ impl Node {
         if preparing.term != term {
             return;
         }
+        self.peers.answered(from, preparing.since_ms);
         preparing.ballot.add(from, standing.contains(Standing::WARM));
         preparing.lives[from.index()] = incarnation;
         preparing.base = higher(preparing.base, shown);
@@ -620,6 +621,7 @@ impl Node {
             && outstanding.round == round
             && outstanding.proposal.view.id == id
         {
+            self.peers.answered(from, outstanding.since_ms);
             outstanding.ballot.add(from, warm);
             self.again = true;
         }
@@ -660,6 +662,8 @@ impl Node {
             self.evictions_due = if view.holds_qdisk { view.victims } else { NodeSet::EMPTY };
             self.lead = Lead::Leading(leading);
             self.learn(&view, Phase::Committed, actions);
+            // The members count the qdisk's votes only through a coordinator that says it has quorum: tell them now.
+            self.next_heartbeat_ms = self.now_ms;
             let to = self.peers.alive();
             push(actions, Action::Send { to, message: Message::Commit { view, phase: Phase::Committed } });
             return;

@@ -155,6 +155,14 @@ impl Peers {
         }
     }
 
+    /// An answer to what was sent at `sent_ms` says what an echo of a heartbeat sent then would say.
+    pub fn answered(&mut self, node: NodeId, sent_ms: u64) {
+        let peer = self.of_mut(node);
+        if let Some(before) = peer.echoed_ms {
+            peer.echoed_ms = Some(before.max(sent_ms));
+        }
+    }
+
     /// The time at which the peer becomes suspect if nothing is heard.
     pub fn suspect_at_ms(&self, node: NodeId, settings: &Settings) -> Option<u64> {
         self.of(node).echoed_ms.map(|sent| sent + suspect_ms(settings))

@@ -348,10 +348,7 @@ impl Node {
             Message::Accept { round, proposal } => self.accept(from, round, &proposal, actions),
             Message::Accepted { round, id, standing } => self.accepted_by(from, round, id, standing),
             Message::Commit { view, phase } => self.learn(&view, phase, actions),
-            Message::Ack { id } => {
-                let peer = self.peers.of_mut(from);
-                peer.stopped = peer.stopped.max(id);
-            }
+            Message::Ack { id } => self.acknowledged(from, id),
             Message::Registered { id, nonce } => self.report(from, id, nonce),
             Message::JoinAnswer { id, nonce } => self.join_answer(id, nonce, actions),
             Message::Withdrawn { id } => self.withdrawn_by(from, id),
