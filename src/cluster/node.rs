@@ -38,8 +38,6 @@ pub struct Node {
     pub(super) random: u64,
     /// This life; 0 while it is being chosen.
     pub(super) incarnation: Incarnation,
-    /// While it is being chosen: a member of the cluster said which lives of this node it knows.
-    pub(super) past_told: bool,
     pub(super) score: u16,
     pub(super) op: Op,
     pub(super) again: bool,
@@ -92,7 +90,6 @@ impl Node {
             started_ms: now_ms,
             random,
             incarnation: Incarnation::NONE,
-            past_told: false,
             score: u16::MAX,
             op: 0,
             again: false,
@@ -362,7 +359,6 @@ impl Node {
             // While this life is being chosen, what peers know of earlier ones is what a heartbeat is for.
             let known = &mut self.peers.of_mut(self.boot.node).known;
             *known = (*known).max(heartbeat.known_incarnation);
-            self.past_told |= heartbeat.standing.contains(Standing::WARM);
             return;
         }
         if heartbeat.known_incarnation > self.incarnation {
@@ -428,11 +424,12 @@ impl Node {
         self.trace(Trace::Started(self.incarnation));
     }
 
-    /// A machine without a clock depends on what the qdisk, or a member of the cluster, remembers of its lives: the keys of
-    /// an evicted one are gone.
+    /// A machine without a clock depends on what the qdisk remembers of its lives: the keys of an evicted one are gone, and
+    /// a heartbeat that tells of them may be an old one, as nothing in it can be addressed to this life yet.
     pub(super) fn own_past_is_known(&self) -> bool {
-        let own_slot = self.settings.qdisk.is_some() && self.qdisk.own == OwnSlot::Carried;
-        (own_slot || self.past_told) && self.disks.iter().all(|disk| disk.keys_op > 0)
+        self.settings.qdisk.is_some()
+            && self.qdisk.own == OwnSlot::Carried
+            && self.disks.iter().all(|disk| disk.keys_op > 0)
     }
 
     fn send_heartbeats(&mut self, actions: &mut Actions) {

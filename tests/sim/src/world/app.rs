@@ -16,6 +16,8 @@ pub(super) struct WriteFlight {
     write: Write,
     /// It is inside the unit: the reservation check is behind it.
     inside: bool,
+    /// It got in while the target had forgotten its reservation: the stated exception of I4.
+    unguarded: bool,
 }
 
 impl World {
@@ -41,7 +43,7 @@ impl World {
             let disk = self.rng.below(self.disks.len() as u64) as usize;
             let write = Write { life, issued: self.now, under };
             let ticket = self.ticket();
-            self.writes.insert(ticket, WriteFlight { node, disk, write, inside: false });
+            self.writes.insert(ticket, WriteFlight { node, disk, write, inside: false, unguarded: false });
             let arrives = self.now + self.disk_latency();
             self.queue.push(arrives, Due::WriteLand(ticket));
         }
@@ -70,7 +72,10 @@ impl World {
             self.counters.writes_refused += 1;
             return;
         }
-        self.writes.get_mut(&ticket).expect("just seen").inside = true;
+        let unguarded = self.disks[disk].unguarded;
+        let flight = self.writes.get_mut(&ticket).expect("just seen");
+        flight.inside = true;
+        flight.unguarded = unguarded;
         // Less than the drain time, also in the worst case.
         let spike = self.rng.chance(self.options.disk_spike);
         let work = if spike { self.rng.between(MS, 2_500 * MS) } else { self.rng.between(10, MS) };
@@ -81,7 +86,7 @@ impl World {
         let Some(flight) = self.writes.remove(&ticket) else { return };
         self.counters.writes_taken += 1;
         // The stated exception: after a target lost its state, until somebody holds a reservation again.
-        if !self.disks[flight.disk].unguarded {
+        if !flight.unguarded {
             self.checker.write_accepted(self.now, flight.disk as u8, &flight.write);
         }
     }
@@ -89,6 +94,10 @@ impl World {
     /// PREEMPT AND ABORT, or a power cycle: what is inside the unit never gets to the medium.
     pub(super) fn abort_writes(&mut self, node: usize, disk: usize) {
         self.writes.retain(|_, flight| !(flight.inside && flight.node == node && flight.disk == disk));
+    }
+
+    pub(super) fn lose_queue(&mut self, disk: usize) {
+        self.writes.retain(|_, flight| !(flight.inside && flight.disk == disk));
     }
 
     pub(super) fn drop_writes(&mut self, node: usize) {

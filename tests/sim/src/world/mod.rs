@@ -236,7 +236,8 @@ impl World {
         while self.checker.violation.is_none() && !self.converged() && self.now < bound {
             self.run_to(self.now + 250 * MS);
         }
-        let back = self.converged();
+        // A machine without a clock whose slot cannot be read says so and waits for its operator.
+        let back = self.converged() || self.waits_for_operator();
         if !back && self.checker.violation.is_none() {
             let text = self.why_not_converged();
             self.checker.fail("L1", self.now, text);

@@ -187,6 +187,13 @@ impl World {
         self.machines.iter().all(|machine| machine.power == Power::On) && self.all_in(all)
     }
 
+    /// Does a node say that only its operator can help?
+    pub(super) fn waits_for_operator(&self) -> bool {
+        (0..self.machines.len())
+            .filter_map(|node| self.status(node))
+            .any(|status| status.waiting_for == quorate::cluster::status::Waiting::Clock)
+    }
+
     /// For the report: what every node says of itself.
     pub(super) fn why_not_converged(&self) -> String {
         let mut text = "after all was healed, not everyone came back:".to_string();

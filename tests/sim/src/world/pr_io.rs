@@ -123,11 +123,6 @@ impl World {
         if self.disks[disk].target.held().is_some() {
             self.disks[disk].unguarded = false;
         }
-        match &outcome {
-            Ok(PrReply::Keys { keys, .. }) => self.checker.keys_read(self.now, life, index, keys.to_vec()),
-            Ok(PrReply::Reservation { held, .. }) => self.checker.reservation_read(self.now, life, index, *held),
-            _ => {}
-        }
         outcome
     }
 
@@ -173,6 +168,16 @@ impl World {
             let unknown = outcome.as_ref().is_err_and(|error| error.outcome_unknown());
             self.checker.register_returned(flight.life, flight.disk as u8, outcome.is_ok(), unknown);
         }
+        // A proof is what the coordinator got to know, dated when the target looked.
+        match &outcome {
+            Ok(PrReply::Keys { keys, .. }) => {
+                self.checker.keys_read(flight.landed, flight.life, flight.disk as u8, keys.to_vec());
+            }
+            Ok(PrReply::Reservation { held, .. }) => {
+                self.checker.reservation_read(flight.landed, flight.life, flight.disk as u8, *held);
+            }
+            _ => {}
+        }
         if let Err(error) = &outcome {
             self.tell(|| format!("n{}: disk {} -> {error:?} for {:?}", flight.node + 1, flight.disk, flight.command));
         }
@@ -192,6 +197,8 @@ impl World {
 
     /// A target loses power.
     pub(super) fn power_cycle(&mut self, disk: usize) {
+        // What stood in its queue is gone with the power.
+        self.lose_queue(disk);
         let lost = self.disks[disk].target.power_cycle(FOREIGN + 1);
         self.tell(|| format!("   disk {disk}: power cycle, registrations {}", if lost { "lost" } else { "kept" }));
         if lost {
