@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         |command| {
             let error = init::daemon(&command);
             eprintln!("quorate agent: {error}");
-            ExitCode::from(error.exit_code() as u8)
+            error.exit().into()
         },
         |command| match payload::run(&command) {
             Ok(()) => Exit::Ok.into(),

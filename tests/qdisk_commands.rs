@@ -9,7 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use quorate::base::NodeSet;
+use quorate::base::limits::BLOB_BYTES_MAX;
+use quorate::cli::Exit;
 use quorate::cli::qdisk::{FormatCommand, FormatError, QdiskCommand, Wanted, format, list, render, render_json};
+use quorate::config::blob;
+use quorate::config::schema::Document;
 use quorate::disk::{DiskError, Header, HeaderFault, Image, Signature, SlotRead, Unit};
 use quorate::drv::block::{Access, AlignedBuf, BlockError, BlockFile};
 use quorate::drv::qdisk::Qdisk;
@@ -151,7 +155,7 @@ fn every_known_signature_is_refused_and_force_is_the_way_out() {
         let error = format(&wanted, |_| panic!("refused before anybody is asked")).unwrap_err();
         assert!(matches!(&error, FormatError::Occupied(_, found) if found == &[signature]), "{signature}: {error:?}");
         assert!(error.to_string().contains(&signature.to_string()) && error.to_string().contains("--force"));
-        assert_eq!(error.exit_code(), 3);
+        assert_eq!(error.exit(), Exit::Device);
         assert!(fs::read(&disk.0).unwrap() == before, "a refusal writes nothing");
         wanted.force = true;
         format(&wanted, |question| question.contains(&signature.to_string())).unwrap();
@@ -201,7 +205,7 @@ fn a_living_quorum_disk_names_its_nodes() {
         assert!(named && text.contains("node 2 (incarnation 1795000002"), "{text}");
         assert!(matches!(adopt, FormatError::LivingAdopt(..)), "{adopt}");
         assert!(question.contains("IN USE by nodes 2"), "{question}");
-        assert_eq!(declined.unwrap_err().exit_code(), 4);
+        assert_eq!(declined.unwrap_err().exit(), Exit::No);
         forced.unwrap();
     });
     // The same disk with its header wiped is still no free disk; silent, it may be adopted by force.
@@ -225,11 +229,11 @@ fn what_cannot_be_a_quorum_disk_is_refused() {
     assert!(format(&fits.wanted(512), |_| true).is_ok());
     let odd = format(&Disk::new("odd", DISK_BYTES).wanted(520), |_| true).unwrap_err();
     assert!(matches!(odd, FormatError::Unfit(_, BlockError::Sector(520))), "{odd}");
-    for (path, code) in [("/dev/null", 3), ("/", 3), ("/nonexistent/disk", 1)] {
+    for path in ["/dev/null", "/", "/nonexistent/disk"] {
         let wanted = Wanted { device: path.into(), ..fits.wanted(512) };
         let error = format(&wanted, |_| true).unwrap_err();
         assert!(error.to_string().starts_with(path), "{error}");
-        assert_eq!(error.exit_code(), code, "{error}");
+        assert_eq!(error.exit(), Exit::Device, "{error}");
     }
     let absent = BlockFile::open("/nonexistent/disk".as_ref(), Access::Read).unwrap_err();
     assert_eq!(DiskError::from(absent), DiskError::Absent);
@@ -263,7 +267,7 @@ fn options_come_from_the_command_line_or_the_configuration() {
     assert!(parse(&["list", "/dev/x", "--json"]).is_ok());
     let command = FormatCommand { device: Some("/dev/x".into()), ..FormatCommand::default() };
     let error = Wanted::from_command(&command).unwrap_err();
-    assert_eq!((error.to_string().as_str(), error.exit_code()), ("--label is missing (or --config)", 2));
+    assert_eq!((error.to_string().as_str(), error.exit()), ("--label is missing (or --config)", Exit::Usage));
     let command = FormatCommand {
         label: Some("two words".into()),
         cluster: Some("alpha".into()),
@@ -277,6 +281,32 @@ fn options_come_from_the_command_line_or_the_configuration() {
     let wanted = Wanted::from_command(&FormatCommand { label: Some("one".into()), ..command }).unwrap();
     assert_eq!((wanted.header.disk_interval_ms, wanted.header.votes, wanted.header.adopted), (500, 1, false));
     assert_ne!(wanted.header.uuid, 0);
+}
+
+#[test]
+fn a_configuration_blob_names_everything_and_options_overrule_it() {
+    let text = fs::read_to_string("configs/five-node.toml").unwrap();
+    let cluster = toml::from_str::<Document>(&text).unwrap().check().unwrap();
+    let mut buffer = [0; BLOB_BYTES_MAX];
+    let config = Disk::new("config", 0);
+    fs::write(&config.0, blob::encode(&cluster, &mut buffer).unwrap()).unwrap();
+    let command = || FormatCommand { config: Some(config.0.clone()), ..FormatCommand::default() };
+    let wanted = Wanted::from_command(&command()).unwrap();
+    let Header { cluster: id, cluster_name, label, votes, disk_interval_ms, .. } = wanted.header;
+    assert_eq!((id.0, cluster_name.as_str(), label.as_str(), votes), (25554, "my-cluster", "myqdisk", 4));
+    assert_eq!((disk_interval_ms, wanted.device), (500, "/dev/sdb".into()));
+    let other = FormatCommand { device: Some("/dev/x".into()), label: Some("other".into()), ..command() };
+    let wanted = Wanted::from_command(&other).unwrap();
+    assert_eq!((wanted.header.label.as_str(), wanted.device), ("other", "/dev/x".into()));
+    let lun = FormatCommand { device: Some("lun:987654".into()), ..other };
+    let error = Wanted::from_command(&lun).unwrap_err();
+    assert_eq!((error.exit(), error.to_string()), (Exit::Device, "lun:987654: no SCSI disk has this LUN".into()));
+    config.put(20, b"rot");
+    let error = Wanted::from_command(&command()).unwrap_err();
+    assert!(error.to_string().contains("damaged"), "{error}");
+    assert_eq!(error.exit(), Exit::Config);
+    let absent = FormatCommand { config: Some("/nonexistent/config".into()), ..FormatCommand::default() };
+    assert_eq!(Wanted::from_command(&absent).unwrap_err().exit(), Exit::Config);
 }
 
 #[test]

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use super::consoles::Consoles;
 use super::gate::{self, StaleBoot};
 use super::run::{Agent, Setup};
-use super::{exit, lines, memory};
+use super::{lines, memory};
 use crate::base::NodeId;
+use crate::cli::Exit;
 use crate::cli::command::{AgentCommand, SelfFenceWay};
 use crate::cli::socket;
 use crate::config::{Cluster, blob};
@@ -78,11 +79,14 @@ impl fmt::Display for CannotStart {
 
 impl CannotStart {
     /// Exit code of a plain daemon.
-    pub fn exit_code(&self) -> i32 {
+    pub fn exit(&self) -> Exit {
         match self {
-            CannotStart::Runtime(_) => exit::RUNTIME,
-            CannotStart::Stale(_) => exit::STALE_BOOT,
-            _ => exit::CONFIG,
+            CannotStart::Socket(_) => Exit::Usage,
+            CannotStart::Runtime(_) => Exit::Start,
+            CannotStart::Stale(_) => Exit::StaleBoot,
+            CannotStart::Read(..) | CannotStart::Blob(..) | CannotStart::WhoAmI(_) | CannotStart::NoSuchNode(_) => {
+                Exit::Config
+            }
         }
     }
 }
@@ -92,7 +96,7 @@ pub fn daemon(options: &AgentCommand) -> CannotStart {
     memory::watch();
     lines::install();
     let exits = options.emulate.is_some() || options.self_fence == SelfFenceWay::Exit;
-    let way = if exits { reset::Way::Exit(exit::SELF_FENCE) } else { reset::Way::Reset };
+    let way = if exits { reset::Way::Exit(Exit::SelfFence.into()) } else { reset::Way::Reset };
     let started = prepare(way).and_then(|()| {
         let cluster = read_config(&options.config)?;
         let node = which_node(&cluster, options.node)?;
@@ -286,7 +290,7 @@ fn check_boot(emulate: bool) -> Result<u128, CannotStart> {
     })?;
     match gate::check_boot(boot_id) {
         Ok(()) => Ok(boot_id),
-        Err(stale) => reset::self_fence_with(exit::STALE_BOOT, format_args!("{}", CannotStart::Stale(stale))),
+        Err(stale) => reset::self_fence_with(Exit::StaleBoot.into(), format_args!("{}", CannotStart::Stale(stale))),
     }
 }
 

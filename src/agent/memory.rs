@@ -3,6 +3,7 @@
 //! Before the seal an allocation that finds no room ends the process with a message: nothing was decided yet. After it
 //! there is nobody to hand the failure to, so the machine is reset like on any other bug of ours.
 
+use crate::cli::Exit;
 use crate::drv::arena::{CHUNK_BYTES, Usage};
 use crate::drv::reset;
 use crate::drv::sys::Arena;
@@ -47,5 +48,5 @@ fn exhausted(bytes: usize, usage: Usage) {
         ),
     );
     let _ = rustix::io::write(rustix::stdio::stderr(), text.as_bytes());
-    std::process::exit(super::exit::RUNTIME);
+    std::process::exit(Exit::Start.into());
 }

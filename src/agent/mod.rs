@@ -17,15 +17,3 @@ pub mod peers;
 pub mod run;
 pub mod server;
 pub mod worker;
-
-/// Exit codes that only an agent has, beside those of `cli::Exit`.
-pub mod exit {
-    /// Something failed while starting: a socket, a thread, no memory. `cli::Exit::No`.
-    pub const RUNTIME: i32 = 1;
-    /// The configuration is missing, damaged or refused, or does not say which node this is. `cli::Exit::Config`.
-    pub const CONFIG: i32 = 5;
-    /// This boot has had its gate open before: only a reset makes a new life (with `--self-fence exit`).
-    pub const STALE_BOOT: i32 = 85;
-    /// Self-fence with `--self-fence exit`: the process stands for a machine that resets.
-    pub const SELF_FENCE: i32 = 86;
-}

@@ -9,7 +9,8 @@ use super::socket;
 use crate::base::NodeId;
 
 /// Membership, quorum disk and SCSI-3 fencing for a few VMs on shared disks. Exit codes: 0 done (status: quorate), 1 not
-/// quorate or refused, 2 bad command line, 3 no agent, 4 not allowed, 5 bad configuration, 6 device, 7 no answer in time.
+/// quorate or not done, 2 bad command line, 3 no agent, 4 not allowed, 5 bad configuration, 6 device, 7 no answer in time,
+/// 8 agent cannot start, 85 gate was open in this boot, 86 self-fence.
 #[derive(FromArgs, Debug)]
 pub struct Arguments {
     /// what to do

@@ -53,7 +53,7 @@ pub fn main(
         Command::Keys(command) => command.run().into(),
         Command::Reservation(command) => command.run().into(),
         Command::Events(command) => command.run().into(),
-        Command::Qdisk(command) => command.run(),
+        Command::Qdisk(command) => command.run().into(),
         Command::Version(_) => {
             println!("quorate {}", env!("CARGO_PKG_VERSION"));
             Exit::Ok.into()

@@ -1,7 +1,7 @@
 //! `quorate qdisk format` and `quorate qdisk list`: what mkqdisk -c and -L were.
 //!
-//! Exit codes: 0 done; 1 a disk could not be read or written; 2 wrong or missing options; 3 refused, because something
-//! is on the disk or it is too small; 4 the operator said no, or could not be asked; 5 no quorum disk found (list).
+//! They end with the codes of `cli::Exit`: 1 the operator said no, or there is no quorum disk to list; 2 options; 5 the
+//! configuration; 6 the disk cannot be read or written, is too small, or something is on it.
 
 mod format;
 mod list;
@@ -9,10 +9,10 @@ mod survey;
 
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use argh::FromArgs;
 
+use super::Exit;
 use super::command::QdiskStatusCommand;
 
 pub use format::{FormatError, Formatted, Wanted, format};
@@ -40,16 +40,16 @@ enum What {
 #[argh(
     subcommand,
     name = "format",
-    error_code(1, "the disk could not be read or written"),
+    error_code(1, "the operator said no, or could not be asked"),
     error_code(2, "wrong or missing options"),
-    error_code(3, "refused: something is on the disk, or it is too small"),
-    error_code(4, "the operator said no, or could not be asked")
+    error_code(5, "the configuration is missing, damaged or refused"),
+    error_code(6, "the disk cannot be read or written, is too small, or something is on it")
 )]
 pub struct FormatCommand {
     /// configuration blob, as built into the image
     #[argh(option)]
     pub config: Option<PathBuf>,
-    /// block device or file
+    /// block device or file, or lun:N
     #[argh(option)]
     pub device: Option<PathBuf>,
     /// label, up to 64 printable characters without blanks
@@ -83,8 +83,8 @@ pub struct FormatCommand {
 #[argh(
     subcommand,
     name = "list",
-    error_code(1, "a disk named on the command line could not be read"),
-    error_code(5, "no quorum disk found")
+    error_code(1, "no quorum disk found"),
+    error_code(6, "a disk named on the command line is none, or could not be read")
 )]
 pub struct ListCommand {
     /// devices or files; all of /proc/partitions if none is named
@@ -105,34 +105,34 @@ fn number(text: &str) -> Result<u16, String> {
 
 impl QdiskCommand {
     /// Runs it on the standard streams.
-    pub fn run(self) -> ExitCode {
+    pub fn run(self) -> Exit {
         match self.what {
             What::Format(command) => command.run(),
             What::List(command) => command.run(),
-            What::Status(command) => command.run().into(),
+            What::Status(command) => command.run(),
         }
     }
 }
 
 impl FormatCommand {
-    fn run(self) -> ExitCode {
+    fn run(self) -> Exit {
         let yes = self.yes;
         let done = Wanted::from_command(&self).and_then(|wanted| format(&wanted, |question| yes || ask(question)));
         match done {
             Ok(formatted) => {
                 println!("{formatted}");
-                ExitCode::SUCCESS
+                Exit::Ok
             }
             Err(error) => {
                 eprintln!("quorate qdisk format: {error}");
-                ExitCode::from(error.exit_code())
+                error.exit()
             }
         }
     }
 }
 
 impl ListCommand {
-    fn run(self) -> ExitCode {
+    fn run(self) -> Exit {
         let named = !self.devices.is_empty();
         let devices = if named { self.devices } else { candidates() };
         let (found, failed) = list(&devices);
@@ -144,12 +144,12 @@ impl ListCommand {
             eprintln!("quorate qdisk list: {}: {why}", path.display());
         }
         match (named && !failed.is_empty(), found.is_empty()) {
-            (true, _) => ExitCode::from(1),
+            (true, _) => Exit::Device,
             (false, true) => {
                 eprintln!("quorate qdisk list: no quorum disk found; `quorate qdisk format` makes one");
-                ExitCode::from(5)
+                Exit::No
             }
-            (false, false) => ExitCode::SUCCESS,
+            (false, false) => Exit::Ok,
         }
     }
 }

@@ -18,6 +18,7 @@ mod selftest;
 mod sim;
 mod switch;
 mod target;
+mod test;
 mod toolbox;
 mod vm;
 mod wait;
@@ -39,6 +40,7 @@ enum Command {
     Build(build::Build),
     Image(image::Image),
     Sim(sim::Sim),
+    Test(test::Test),
     Vm(vm::Vm),
 }
 
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Command::Build(build) => build.run(),
         Command::Image(image) => image.run(),
         Command::Sim(sim) => sim.run(),
+        Command::Test(test) => test.run(),
         Command::Vm(vm) => vm.run(),
     };
     match done {

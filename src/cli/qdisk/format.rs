@@ -4,15 +4,17 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::super::Exit;
 use super::FormatCommand;
 use super::survey::{Survey, changed, expect_itself, read_area};
 use crate::base::NodeSet;
-use crate::config::Cluster;
+use crate::config::{Cluster, blob};
 use crate::disk::layout::RECORD_BYTES;
 use crate::disk::record::{self, first_record};
 use crate::disk::signature::{PROBE_BYTES, at_end, at_start};
 use crate::disk::{Header, Image, Signature, SlotRead, Unit, decode_image, header, slot};
 use crate::drv::block::{Access, AlignedBuf, BlockError, BlockFile};
+use crate::drv::boot::resolve_device;
 
 /// A living node writes once an interval; three of them pass before a silent disk counts as silent.
 const INTERVALS_WATCHED: u32 = 3;
@@ -59,6 +61,10 @@ impl fmt::Display for Formatted {
 pub enum FormatError {
     /// An option is missing or wrong.
     Usage(String),
+    /// The file named by `--config` is not there, or is no configuration.
+    Config(PathBuf, String),
+    /// No disk, or more than one, has this name.
+    Absent(PathBuf, String),
     /// The disk cannot be opened, read or written.
     Disk(PathBuf, BlockError),
     /// It can never be a quorum disk.
@@ -77,15 +83,18 @@ pub enum FormatError {
 
 impl FormatError {
     /// See the module `cli::qdisk`.
-    pub fn exit_code(&self) -> u8 {
+    pub fn exit(&self) -> Exit {
         match self {
-            FormatError::Disk(..) | FormatError::Verify(..) => 1,
-            FormatError::Usage(_) => 2,
-            FormatError::Unfit(..)
+            FormatError::Declined => Exit::No,
+            FormatError::Usage(_) => Exit::Usage,
+            FormatError::Config(..) => Exit::Config,
+            FormatError::Absent(..)
+            | FormatError::Disk(..)
+            | FormatError::Verify(..)
+            | FormatError::Unfit(..)
             | FormatError::Occupied(..)
             | FormatError::Living(..)
-            | FormatError::LivingAdopt(..) => 3,
-            FormatError::Declined => 4,
+            | FormatError::LivingAdopt(..) => Exit::Device,
         }
     }
 }
@@ -94,6 +103,7 @@ impl fmt::Display for FormatError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FormatError::Usage(what) => f.write_str(what),
+            FormatError::Config(path, why) | FormatError::Absent(path, why) => write!(f, "{}: {why}", path.display()),
             FormatError::Disk(path, error) | FormatError::Unfit(path, error) => {
                 write!(f, "{}: {error}", path.display())
             }
@@ -136,6 +146,7 @@ impl Wanted {
             (None, Some(qdisk)) => PathBuf::from(qdisk.device.as_str()),
             (None, None) => return Err(missing("--device")),
         };
+        let device = resolve(device)?;
         let label = command.label.as_deref().or(qdisk.map(|qdisk| qdisk.label.as_str()));
         let label = label.ok_or_else(|| missing("--label"))?;
         let name = command.cluster.as_deref().or(config.as_ref().map(|config| config.name.as_str()));
@@ -325,10 +336,20 @@ fn verify(wanted: &Wanted, file: &BlockFile, unit: Unit) -> Result<(), FormatErr
     if odd.is_empty() { Ok(()) } else { Err(fail(format!("records of nodes {odd} are not empty"))) }
 }
 
+/// `lun:N`, as configurations may name a disk, becomes the disk's path.
+fn resolve(device: PathBuf) -> Result<PathBuf, FormatError> {
+    let Some(name) = device.to_str() else { return Ok(device) };
+    match resolve_device(name) {
+        Ok(Some(path)) => Ok(path),
+        Ok(None) => Err(FormatError::Absent(device, "no SCSI disk has this LUN".into())),
+        Err(error) => Err(FormatError::Absent(device, error.to_string())),
+    }
+}
+
 fn load(path: &Path) -> Result<Cluster, FormatError> {
-    let fail = |why: String| FormatError::Usage(format!("configuration {}: {why}", path.display()));
-    let blob = std::fs::read(path).map_err(|error| fail(error.to_string()))?;
-    postcard::from_bytes(&blob).map_err(|_| fail("is not a configuration blob of this release".into()))
+    let fail = |why: String| FormatError::Config(path.into(), why);
+    let bytes = std::fs::read(path).map_err(|error| fail(error.to_string()))?;
+    blob::decode(&bytes).map_err(|error| fail(error.to_string()))
 }
 
 fn new_uuid() -> Result<u128, FormatError> {
