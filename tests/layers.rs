@@ -12,7 +12,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("config", &["base"]),
     ("cluster", &["base", "wire", "disk", "scsi", "config"]),
     ("drv", &["base", "disk", "scsi"]),
-    ("cli", &["base", "wire", "disk", "scsi", "config", "cluster", "drv"]),
+    ("cli", &["base", "disk", "scsi", "config", "cluster", "drv"]),
     ("agent", &["base", "wire", "disk", "scsi", "config", "cluster", "drv", "cli"]),
 ];
 

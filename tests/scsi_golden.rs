@@ -1,6 +1,7 @@
 //! Every command and answer against bytes laid down in tests/golden/scsi.txt, and every parser against noise.
 
 mod scsi_table;
+mod table;
 
 use quorate::base::PrKey;
 use quorate::base::limits::KEYS_MAX;
@@ -71,7 +72,7 @@ fn answer(input: &str) -> String {
 
 #[test]
 fn bytes_are_as_laid_down() {
-    scsi_table::run("tests/golden/scsi.txt", answer);
+    table::run("tests/golden/scsi.txt", answer);
 }
 
 /// READ KEYS' answer with so many keys, as a target with room for `room` bytes sends it.

@@ -1,6 +1,7 @@
 //! The target model against its specification, tests/scsi_target.txt.
 
 mod scsi_table;
+mod table;
 
 use quorate::base::PrKey;
 use quorate::base::limits::KEYS_MAX;
@@ -74,7 +75,7 @@ fn answer(target: &mut Target, input: &str) -> String {
 #[test]
 fn rules_are_as_laid_down() {
     let mut target = Target::default();
-    scsi_table::run("tests/scsi_target.txt", |input| answer(&mut target, input));
+    table::run("tests/scsi_target.txt", |input| answer(&mut target, input));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Counting votes: pure functions, specified by the table in tests/votes.txt.
+//! Counting votes: pure functions, specified by the table in tests/tables/votes.txt.
 
 use super::event::Settings;
 use crate::base::{NodeId, NodeSet};
