@@ -1,5 +1,5 @@
 //! The core alone, on a cable, a disk and a target made of nothing: what a few nodes do, told as their own traces. Each case
-//! of tables/node.txt is a script and what came of it; `REWRITE=1 cargo test` writes the outcome anew.
+//! of tables/node.txt is a script and what came of it, in seconds; `REWRITE=1 cargo test` writes the outcome anew.
 
 use std::collections::VecDeque;
 use std::fmt::Write;
@@ -99,8 +99,9 @@ impl World {
     }
 
     fn tell(&mut self, what: std::fmt::Arguments<'_>) {
-        let ms = self.now_ms - 1_000;
-        let _ = writeln!(self.story, "{ms:>6} {what}");
+        // Tenths of a second: a millisecond more or less is no other story.
+        let tenths = (self.now_ms - 1_000) / 100;
+        let _ = writeln!(self.story, "{:>3}.{} {what}", tenths / 10, tenths % 10);
     }
 
     fn millisecond(&mut self) {

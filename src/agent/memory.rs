@@ -8,10 +8,9 @@ use crate::drv::arena::{CHUNK_BYTES, Usage};
 use crate::drv::reset;
 use crate::drv::sys::Arena;
 
-/// Chunks of the arena.
+/// Chunks of the arena: 1 MiB. Pages that are never touched cost no memory.
 pub const ARENA_CHUNKS: usize = 512;
-/// Size of the arena: 1 MiB. Pages that are never touched cost no memory.
-pub const ARENA_BYTES: usize = ARENA_CHUNKS * CHUNK_BYTES;
+const _: () = assert!(ARENA_CHUNKS * CHUNK_BYTES == 1 << 20);
 
 /// The heap of the `quorate` binary.
 pub static HEAP: Arena<ARENA_CHUNKS> = Arena::new();

@@ -27,7 +27,7 @@ const LOOKS_MAX: u32 = 64;
 /// Withdrawn proposals remembered. Forgetting one only means that a later view may be built on it needlessly.
 const WITHDRAWN_REMEMBERED: usize = 8;
 
-/// One node of the cluster. Clone it, compare it, hash it, step it: there is nothing else to it.
+/// One node of the cluster. Clone it, step it: there is nothing else to it.
 #[derive(Debug, Clone)]
 pub struct Node {
     pub(super) settings: Settings,

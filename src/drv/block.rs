@@ -172,7 +172,6 @@ impl From<BlockError> for DiskError {
 #[derive(Debug)]
 pub struct BlockFile {
     file: File,
-    device: bool,
     direct: bool,
     sector: u32,
     bytes: u64,
@@ -216,12 +215,7 @@ impl BlockFile {
             file_sector
         };
         let bytes = file.seek(SeekFrom::End(0)).map_err(|error| BlockError::os(Doing::Measure, 0, &error))?;
-        Ok(BlockFile { file, device, direct, sector, bytes })
-    }
-
-    /// Is it a block device, and not a file?
-    pub fn is_device(&self) -> bool {
-        self.device
+        Ok(BlockFile { file, direct, sector, bytes })
     }
 
     /// Past the page cache?

@@ -213,11 +213,6 @@ impl Gate {
         &self.drops
     }
 
-    /// Other peers are configured now. Sessions of those that stay are kept.
-    pub fn set_peers(&mut self, peers: NodeSet) {
-        self.peers = peers;
-    }
-
     fn check(&mut self, frame: &[u8]) -> Result<Opened, Refusal> {
         if frame.len() <= HEAD_BYTES + TAG_BYTES || frame.len() > FRAME_BYTES_MAX {
             return Err(Refusal::Length);

@@ -13,7 +13,7 @@ use crate::{build, debian, paths, process};
 /// What the stripped static binary may weigh.
 const BINARY_BYTES_MAX: u64 = 1_600 << 10;
 /// Seeds of a simulated cluster: a minute or two on two cores.
-const SEEDS: &str = "5000";
+const SEEDS: &str = "500";
 
 /// Run all tests in order, go on after a failure, close with a table. Installs the Debian packages that the VMs need.
 #[derive(FromArgs)]
