@@ -81,3 +81,21 @@ fn a_bad_configuration_is_told_before_anything_is_touched() {
     assert_eq!(code, Some(5));
     assert!(err.contains("not a configuration blob"), "{err}");
 }
+
+#[test]
+fn every_command_ends_with_a_code_of_the_one_table() {
+    let absent = "/nonexistent/quorate";
+    for (words, code) in [
+        (&["agent", "--emulate", absent, "--config", absent][..], 5),
+        (&["qdisk", "format", "--config", absent], 5),
+        (&["qdisk", "format", "--device", absent], 2),
+        (&["qdisk", "format", "--votes", "many"], 2),
+        (&["qdisk", "list", absent], 6),
+        (&["payload-writer", "--device", absent, "--node", "1", "--incarnation", "1"], 6),
+        (&["status", "--socket", absent], 3),
+        (&["version"], 0),
+    ] {
+        let (found, _, stderr) = quorate(words);
+        assert_eq!(found, Some(code), "{words:?}: {stderr}");
+    }
+}
