@@ -99,9 +99,9 @@ impl World {
     }
 
     fn tell(&mut self, what: std::fmt::Arguments<'_>) {
-        // Tenths of a second: a millisecond more or less is no other story.
-        let tenths = (self.now_ms - 1_000) / 100;
-        let _ = writeln!(self.story, "{:>3}.{} {what}", tenths / 10, tenths % 10);
+        // Whole seconds: a few milliseconds more or less are no other story.
+        let seconds = (self.now_ms - 1_000) / 1_000;
+        let _ = writeln!(self.story, "{seconds:>3} {what}");
     }
 
     fn millisecond(&mut self) {
@@ -200,6 +200,7 @@ fn words(trace: Trace) -> String {
         Trace::GateOpened(id) => format!("opens its gate in {id}"),
         Trace::SelfFence(why) => format!("resets itself: {}", format!("{why:?}").split('(').next().unwrap_or_default()),
         Trace::ShutOut(id) => format!("is shut out by {id}"),
+        Trace::Stalled { .. } => "stood still".into(),
         Trace::Withdrawn(id) => format!("withdraws {id}"),
         other => format!("{other:?}"),
     }
