@@ -347,6 +347,7 @@ fn memory_facts() -> Memory {
     let usage = memory::usage();
     Memory {
         arena: usage.bytes_total as u64,
+        used: usage.bytes_used as u64,
         high_water: usage.bytes_used_max as u64,
         resident: process::resident_bytes(),
     }

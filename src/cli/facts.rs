@@ -32,6 +32,8 @@ pub struct AgentFacts<'a> {
 pub struct Memory {
     /// Size of the fixed arena.
     pub arena: u64,
+    /// In use of it now.
+    pub used: u64,
     /// The most that was ever in use of it.
     pub high_water: u64,
     /// Resident set of the process; `None` where it cannot be read.

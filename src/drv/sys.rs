@@ -9,7 +9,7 @@ use std::io;
 use std::mem::{offset_of, size_of};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::null_mut;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::ioctl::{Getter, Updater, ioctl};
 
@@ -159,13 +159,17 @@ pub fn sg_io(file: BorrowedFd<'_>, cdb: &[u8], transfer: Transfer<'_>, timeout_m
     })
 }
 
+/// Is told how many bytes found no room, and how full the arena is.
+pub type Exhausted = fn(bytes: usize, usage: Usage);
+
 /// The process's whole heap: `CHUNKS` times `CHUNK_BYTES` in .bss. Made the global allocator in `main.rs`.
 #[repr(C, align(4096))]
 pub struct Arena<const CHUNKS: usize> {
     blocks: UnsafeCell<[[u8; CHUNK_BYTES]; CHUNKS]>,
     book: Mutex<Book<CHUNKS>>,
-    /// Called when nothing fits; expected not to return.
-    exhausted: OnceLock<fn(bytes: usize, usage: Usage)>,
+    /// Called when nothing fits; expected not to return. No `OnceLock`: its empty state is not zero, and a static that is
+    /// not all zeros lies in the binary with all its blocks.
+    exhausted: Mutex<Option<Exhausted>>,
 }
 
 // JUSTIFICATION: a global allocator is shared by all threads.
@@ -179,13 +183,13 @@ impl<const CHUNKS: usize> Arena<CHUNKS> {
         Arena {
             blocks: UnsafeCell::new([[0; CHUNK_BYTES]; CHUNKS]),
             book: Mutex::new(Book::new()),
-            exhausted: OnceLock::new(),
+            exhausted: Mutex::new(None),
         }
     }
 
     /// Sets who is told when a request finds no room. Without one the allocation fails as Rust's default has it.
-    pub fn on_exhausted(&self, tell: fn(usize, Usage)) {
-        let _ = self.exhausted.set(tell);
+    pub fn on_exhausted(&self, tell: Exhausted) {
+        *self.exhausted.lock().unwrap_or_else(PoisonError::into_inner) = Some(tell);
     }
 
     /// The steady state begins.
@@ -220,7 +224,8 @@ unsafe impl<const CHUNKS: usize> GlobalAlloc for Arena<CHUNKS> {
             // SAFETY: `take` returned an offset with `layout.size()` bytes behind it inside `blocks`.
             Some(offset) => unsafe { self.blocks.get().cast::<u8>().add(offset) },
             None => {
-                if let Some(tell) = self.exhausted.get() {
+                let tell = *self.exhausted.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(tell) = tell {
                     tell(layout.size(), self.usage());
                 }
                 std::ptr::null_mut()

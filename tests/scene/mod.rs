@@ -208,7 +208,7 @@ pub const DROPS: [Counter; 3] = [
 ];
 
 pub fn with<T>(status: &Status, cluster: &Cluster, run: impl FnOnce(&Snapshot<'_>) -> T) -> T {
-    let memory = Memory { arena: 1 << 20, high_water: 300_000, resident: Some(2_200_000) };
+    let memory = Memory { arena: 1 << 20, used: 290_000, high_water: 300_000, resident: Some(2_200_000) };
     let facts = AgentFacts {
         cluster,
         version: "0.1.0",

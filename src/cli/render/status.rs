@@ -96,6 +96,7 @@ pub(super) fn json(snapshot: &Snapshot<'_>, json: &mut Json<'_>) -> fmt::Result 
     json.number("cpu_ms", facts.cpu_ms)?;
     json.object("memory", |json| {
         json.number("arena", facts.memory.arena)?;
+        json.number("used", facts.memory.used)?;
         json.number("high_water", facts.memory.high_water)?;
         json.maybe_number("resident", facts.memory.resident)
     })?;
