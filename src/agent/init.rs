@@ -95,6 +95,9 @@ impl CannotStart {
 pub fn daemon(options: &AgentCommand) -> CannotStart {
     memory::watch();
     lines::install();
+    if options.die_with_parent {
+        process::die_with_parent();
+    }
     let exits = options.emulate.is_some() || options.self_fence == SelfFenceWay::Exit;
     let way = if exits { reset::Way::Exit(Exit::SelfFence.into()) } else { reset::Way::Reset };
     let started = prepare(way).and_then(|()| {

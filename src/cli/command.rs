@@ -68,6 +68,9 @@ pub struct AgentCommand {
     /// do not start the payload writer when the gate opens
     #[argh(switch)]
     pub no_payload: bool,
+    /// end with the process that started the agent (for test harnesses)
+    #[argh(switch)]
+    pub die_with_parent: bool,
 }
 
 /// What a self-fence does.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 
 use rustix::mm::{MlockAllFlags, mlockall};
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, set_parent_process_death_signal, waitpid};
 
 use super::sys;
 
@@ -55,6 +55,11 @@ pub fn oom_score(score: i32) -> Result<(), Refused> {
         why,
         means: "the out-of-memory killer may end this agent; run it as root",
     })
+}
+
+/// From now on the end of the parent is the end of this process: the kernel sees to it, whatever ended the parent.
+pub fn die_with_parent() {
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
 }
 
 /// Is this the first process of the machine?
