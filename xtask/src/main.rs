@@ -6,9 +6,11 @@ mod console;
 mod control;
 mod cpio;
 mod debian;
+mod demo;
 mod image;
 mod kernel;
 mod lab;
+mod loopback;
 mod node;
 mod paths;
 mod process;
@@ -38,6 +40,7 @@ struct Xtask {
 #[argh(subcommand)]
 enum Command {
     Build(build::Build),
+    Demo(demo::Demo),
     Image(image::Image),
     Sim(sim::Sim),
     Test(test::Test),
@@ -47,6 +50,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match argh::from_env::<Xtask>().command {
         Command::Build(build) => build.run(),
+        Command::Demo(demo) => demo.run(),
         Command::Image(image) => image.run(),
         Command::Sim(sim) => sim.run(),
         Command::Test(test) => test.run(),
