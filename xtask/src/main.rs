@@ -18,6 +18,7 @@ mod qemu;
 mod qmp;
 mod selftest;
 mod sim;
+mod size;
 mod switch;
 mod target;
 mod test;
@@ -43,6 +44,7 @@ enum Command {
     Demo(demo::Demo),
     Image(image::Image),
     Sim(sim::Sim),
+    Size(size::Size),
     Test(test::Test),
     Vm(vm::Vm),
 }
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Command::Demo(demo) => demo.run(),
         Command::Image(image) => image.run(),
         Command::Sim(sim) => sim.run(),
+        Command::Size(size) => size.run(),
         Command::Test(test) => test.run(),
         Command::Vm(vm) => vm.run(),
     };
