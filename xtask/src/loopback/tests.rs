@@ -45,15 +45,15 @@ fn run(cluster: &mut Cluster) -> anyhow::Result<()> {
     cluster.self_fenced(holder)?;
     assert_eq!(cluster.data.writes(holder)?, at_release, "the evicted life wrote after its eviction was released");
 
-    let used = memory_used(cluster, &survivors)?;
+    let used = memory_kept(cluster, &survivors)?;
     cluster.agent(holder).start()?;
     cluster.released(&ALL)?;
     assert!(cluster.status(holder)?.incarnation > life, "the same life came back");
     // A node that left and came back costs the others nothing that stays.
-    assert_eq!(memory_used(cluster, &survivors)?, used, "the arena of a survivor grew");
+    assert_eq!(memory_kept(cluster, &survivors)?, used, "the arena of a survivor grew");
     Ok(())
 }
 
-fn memory_used(cluster: &Cluster, ids: &[u8]) -> anyhow::Result<Vec<u64>> {
-    ids.iter().map(|&id| Ok(cluster.status(id)?.memory.used)).collect()
+fn memory_kept(cluster: &Cluster, ids: &[u8]) -> anyhow::Result<Vec<u64>> {
+    ids.iter().map(|&id| cluster.memory_kept(id)).collect()
 }

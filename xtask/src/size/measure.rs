@@ -34,6 +34,7 @@ pub fn idle(cluster: &mut Cluster, time: Duration) -> Result<Idle> {
     for &id in &ids {
         cluster.status(id)?;
     }
+    let kept = ids.iter().map(|&id| cluster.memory_kept(id)).collect::<Result<Vec<_>>>()?;
     let before = ids.iter().map(|&id| cluster.status(id)).collect::<Result<Vec<_>>>()?;
     std::thread::sleep(time);
     let after = ids.iter().map(|&id| cluster.status(id)).collect::<Result<Vec<_>>>()?;
@@ -45,9 +46,11 @@ pub fn idle(cluster: &mut Cluster, time: Duration) -> Result<Idle> {
         seen.resident_growth = seen.resident_growth.max(grown);
         seen.arena = after.memory.arena;
         seen.high_water = seen.high_water.max(after.memory.high_water);
-        seen.used_growth = seen.used_growth.max(after.memory.used.saturating_sub(before.memory.used));
         let (used_ms, idled_ms) = (after.cpu_ms - before.cpu_ms, after.uptime_ms - before.uptime_ms);
         seen.cpu_percent = seen.cpu_percent.max(used_ms as f64 * 100.0 / idled_ms as f64);
+    }
+    for (&id, kept) in ids.iter().zip(kept) {
+        seen.used_growth = seen.used_growth.max(cluster.memory_kept(id)?.saturating_sub(kept));
     }
     Ok(seen)
 }
