@@ -6,7 +6,8 @@ use anyhow::{Result, bail};
 use argh::FromArgs;
 use fs_err as fs;
 
-use crate::board::{self, Board, Format};
+use crate::board::{Board, Format};
+use crate::config::Config;
 use crate::cpio::Archive;
 use crate::kernel::Kernel;
 use crate::{build, paths};
@@ -32,7 +33,7 @@ impl Image {
     /// Runs the subcommand.
     pub fn run(self) -> Result<()> {
         let board = Board::load(&self.board)?;
-        let config = find_config(&self.config)?;
+        let config = Config::load(&self.config)?;
         let kernel = Kernel::fetch(&board.kernel.package)?;
         let out = match self.out {
             Some(out) => out,
@@ -60,29 +61,15 @@ fn default_out(board: &str, config: &str) -> PathBuf {
 }
 
 /// Writes the initramfs of `board` and `config` to `out`, building the binary first.
-pub fn initramfs(board: &Board, kernel: &Kernel, config: &Path, out: &Path) -> Result<()> {
+pub fn initramfs(board: &Board, kernel: &Kernel, config: &Config, out: &Path) -> Result<()> {
     if !board.image.formats.contains(&Format::Initramfs) {
         bail!("the board's image formats do not list `initramfs`");
     }
-    let config = config_blob(config)?;
+    let config = config.blob()?;
     let binary = build::binary()?;
     let mut archive = Archive::new()?;
     archive.file("init", 0o755, &fs::read(binary)?)?;
     archive.file("etc/quorate/config", 0o600, &config)?;
     archive.modules(kernel, &board.modules())?;
     archive.write(out, board.image.compression)
-}
-
-/// Where `configs/NAME.toml` is, or the file itself if `name` is a path; an error if it is not there.
-pub fn find_config(name: &str) -> Result<PathBuf> {
-    let path = board::named_file("configs", name);
-    if !path.is_file() {
-        bail!("no cluster configuration at {}; see configs/ for those there are", path.display());
-    }
-    Ok(path)
-}
-
-/// The configuration as the agent reads it from its image.
-fn config_blob(path: &Path) -> Result<Vec<u8>> {
-    Ok(fs::read(path)?)
 }

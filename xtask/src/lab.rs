@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::board::Board;
+use crate::config::Config;
 use crate::kernel::Kernel;
 use crate::node::{Guest, Node, attach_disks};
 use crate::paths::RunDir;
@@ -27,7 +28,7 @@ pub struct LabOptions {
     pub nodes: u8,
     pub board: String,
     /// The cluster configuration baked into the nodes' image; none boots toolboxes in place of agents.
-    pub config: Option<String>,
+    pub config: Option<Config>,
     /// Use KVM even where it does not look usable.
     pub kvm: bool,
 }
@@ -59,6 +60,9 @@ impl Lab {
     /// Call it, and [`Vm::boot`], from a thread that lives as long as the lab: the VMs die with the thread.
     pub fn start(options: &LabOptions) -> Result<Self> {
         let lab = Self::prepare(options)?;
+        if let Some(config) = &options.config {
+            eprintln!("{}", config.format_qdisk(lab.qdisk_file())?);
+        }
         lab.boot_nodes()?;
         Ok(lab)
     }
@@ -74,16 +78,12 @@ impl Lab {
         debian::ensure_for_vms(options.target)?;
         let board = Board::load(&options.board)?;
         let kernel = Kernel::fetch(&board.kernel.package)?;
-        let config = match &options.config {
-            Some(name) => Some(image::find_config(name)?),
-            None => None,
-        };
         let run = RunDir::create()?;
         let accelerator = Accelerator::choose(options.kvm);
         eprintln!("run directory: {} ({accelerator:?})", run.files().display());
         let tools = run.file("toolbox.cpio");
         toolbox::initramfs(&board, &kernel, &[], toolbox::NODE_SETUP, &tools)?;
-        let (guest, initrd) = match &config {
+        let (guest, initrd) = match &options.config {
             Some(config) => {
                 let initrd = run.file("node.cpio");
                 image::initramfs(&board, &kernel, config, &initrd)?;

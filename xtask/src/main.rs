@@ -1,7 +1,9 @@
 //! The project's own commands: `cargo xtask help`.
 
+mod agent;
 mod board;
 mod build;
+mod config;
 mod console;
 mod control;
 mod cpio;

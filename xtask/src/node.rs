@@ -2,16 +2,18 @@
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
+use crate::agent;
 use crate::qemu::Vm;
 use crate::target;
 use crate::toolbox;
 
-/// What the agent's console shell writes when it takes a command.
-pub const AGENT_PROMPT: &str = "quorate> ";
+/// What the agent's console says when it knows who it is; from there on it reads what is typed.
+const AGENT_AWAKE: &str = "quorate: this is node ";
 
 /// What runs in a node.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,11 +48,13 @@ impl Node {
 
     /// Waits until the node takes commands.
     pub fn wait_ready(&self, deadline: Duration) -> Result<()> {
-        let ready = match self.guest {
-            Guest::Agent => AGENT_PROMPT,
-            Guest::Toolbox => toolbox::READY,
-        };
-        self.vm.wait_console(ready, deadline).map(drop)
+        match self.guest {
+            Guest::Agent => {
+                self.vm.wait_console(AGENT_AWAKE, deadline)?;
+                self.report("status", deadline).map(drop)
+            }
+            Guest::Toolbox => self.vm.wait_console(toolbox::READY, deadline).map(drop),
+        }
     }
 
     /// Types a command on the console and returns its answer: the agent's, up to its prompt, or the shell's, which must
@@ -58,11 +62,12 @@ impl Node {
     pub fn command(&self, line: &str, deadline: Duration) -> Result<String> {
         match self.guest {
             Guest::Agent => {
-                let answer = self.vm.ask(line, AGENT_PROMPT, deadline)?;
-                let answer = answer.strip_suffix(AGENT_PROMPT).unwrap_or(&answer);
-                // The shell echoes what is typed.
-                let answer = answer.split_once(line).map_or(answer, |(_, answer)| answer);
-                Ok(answer.trim_matches('\n').to_owned())
+                // The agent speaks up between prompts, so a prompt is no end of an answer. A word that is no command is: it
+                // is refused by name, and after the answer to what was typed before it.
+                let mark = format!("end-of-answer-{}", self.marks.fetch_add(1, Ordering::Relaxed));
+                let end = format!("There is no command `{mark}`");
+                let said = self.vm.ask(&format!("{line}\n{mark}"), &end, deadline)?;
+                Ok(agent::answer(&said, line, &mark))
             }
             Guest::Toolbox => {
                 let (status, answer) = self.shell(line, deadline)?;
@@ -70,6 +75,21 @@ impl Node {
                     bail!("`{line}` failed with {status} in the guest:\n{answer}");
                 }
                 Ok(answer)
+            }
+        }
+    }
+
+    /// Asks the agent for one of its reports, as docs/status-json.md has them.
+    pub fn report(&self, noun: &str, deadline: Duration) -> Result<Value> {
+        let until = Instant::now() + deadline;
+        loop {
+            let said = self.command(&format!("{noun} json"), until.saturating_duration_since(Instant::now()))?;
+            if let Some(report) = agent::report(&said, noun) {
+                return Ok(report);
+            }
+            // Something else that writes to this console, the kernel or the payload, got into the line: ask again.
+            if Instant::now() >= until {
+                bail!("no report `{noun}` in:\n{said}");
             }
         }
     }

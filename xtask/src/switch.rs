@@ -35,9 +35,9 @@ pub fn socket_paths(run: &RunDir, node: u8) -> (PathBuf, PathBuf) {
     (run.socket(&format!("net{node}")), run.socket(&format!("port{node}")))
 }
 
-/// A node's MAC address: QEMU's prefix, then the node's number.
+/// A node's MAC address: as in configs/: QEMU's prefix, then the node's number.
 pub fn mac(node: u8) -> String {
-    format!("52:54:00:63:d2:{node:02x}")
+    format!("52:54:00:00:00:{node:02x}")
 }
 
 impl Switch {

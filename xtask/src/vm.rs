@@ -5,6 +5,7 @@ use std::time::Instant;
 use anyhow::Result;
 use argh::FromArgs;
 
+use crate::config::Config;
 use crate::lab::{BOOT_WITHIN, Lab, LabOptions};
 use crate::target::Kind;
 use crate::{control, selftest};
@@ -32,9 +33,12 @@ struct Up {
     /// lio, istgt (default) or tgt
     #[argh(option, default = "Kind::Istgt")]
     target: Kind,
-    /// a cluster of configs/, or the path of one; without it the nodes run busybox and sg_persist
-    #[argh(option)]
-    config: Option<String>,
+    /// a cluster of configs/ (default: five-node), or the path of one
+    #[argh(option, default = "String::from(\"five-node\")")]
+    config: String,
+    /// busybox and sg_persist in the nodes in place of the agent
+    #[argh(switch)]
+    toolbox: bool,
     /// how many nodes (default: 5)
     #[argh(option, default = "5")]
     nodes: u8,
@@ -83,11 +87,19 @@ impl Vm {
 
 impl Up {
     fn run(self) -> Result<()> {
+        let config = match self.toolbox {
+            true => None,
+            false => {
+                let (config, given_up) = Config::load(&self.config)?.first_nodes(self.nodes).suited_to(self.target);
+                given_up.iter().for_each(|what| eprintln!("set for this target: {what}"));
+                Some(config)
+            }
+        };
         let mut lab = Lab::start(&LabOptions {
             target: self.target,
             nodes: self.nodes,
             board: self.board,
-            config: self.config,
+            config,
             kvm: self.kvm,
         })?;
         let started = Instant::now();

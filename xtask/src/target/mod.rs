@@ -40,6 +40,11 @@ impl Kind {
         self != Self::Tgt
     }
 
+    /// Whether registrations survive a loss of power, and the target says so.
+    pub fn can_persist(self) -> bool {
+        self == Self::Lio
+    }
+
     fn first_lun(self) -> u8 {
         match self {
             Self::Lio | Self::Istgt => 0,

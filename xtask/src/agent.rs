@@ -1,0 +1,39 @@
+//! What an agent says on its console, and where an answer is in it.
+
+use serde_json::Value;
+
+/// The agent clears the line it stands in before it speaks up: what begins so was not asked for.
+const UNASKED: &str = "\u{1b}[K";
+
+/// The answer to `line` in what was said up to the refusal of `mark`.
+pub fn answer(said: &str, line: &str, mark: &str) -> String {
+    let echo = format!("> {line}\n");
+    let from = said.rfind(&echo).map_or(0, |at| at + echo.len());
+    let answer = &said[from..];
+    let kept = answer.lines().filter(|line| !line.contains(UNASKED) && !line.contains(mark));
+    kept.collect::<Vec<_>>().join("\n")
+}
+
+/// The report of this kind in an answer, if it is there in one piece.
+pub fn report(answer: &str, noun: &str) -> Option<Value> {
+    let objects = answer.lines().filter(|line| line.starts_with('{'));
+    objects.filter_map(|line| serde_json::from_str::<Value>(line).ok()).find(|report| report["kind"] == noun)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_found_between_what_nobody_asked_for() {
+        let said = "sta\u{1b}[K[ 1.0] quorate: Has quorum.\nmy-vm1> status\nNodes: 5\nmy-vm1> \u{1b}[K[ 1.1] quorate: x\nmy-vm1> m-1\n";
+        assert_eq!(answer(said, "status", "m-1"), "Nodes: 5");
+    }
+
+    #[test]
+    fn a_report_is_whole_or_it_is_none() {
+        let said = "{\"kind\":\"keys\",\n{\"kind\":\"view\"}\n{\"kind\":\"keys\",\"disks\":[]}";
+        assert_eq!(report(said, "keys").unwrap()["disks"], serde_json::json!([]));
+        assert_eq!(report(said, "status"), None);
+    }
+}
