@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use argh::FromArgs;
 use fs_err as fs;
 use quorate::base::limits::BLOB_BYTES_MAX;
@@ -18,6 +18,7 @@ use crate::target::Kind;
 pub struct Config {
     path: PathBuf,
     document: Document,
+    damaged: bool,
 }
 
 impl Config {
@@ -29,7 +30,7 @@ impl Config {
         }
         let text = fs::read_to_string(&path)?;
         let document = toml::from_str(&text).with_context(|| format!("{} is not a configuration", path.display()))?;
-        let config = Self { path, document };
+        let config = Self { path, document, damaged: false };
         config.cluster()?;
         Ok(config)
     }
@@ -45,12 +46,31 @@ impl Config {
         let mut buffer = vec![0; BLOB_BYTES_MAX];
         let bytes = blob::encode(&self.cluster()?, &mut buffer)
             .map_err(|error| anyhow::anyhow!("{}: {error}", self.path.display()))?;
-        Ok(bytes.to_vec())
+        let mut bytes = bytes.to_vec();
+        if self.damaged {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+        }
+        Ok(bytes)
     }
 
     /// Keeps the nodes up to this id.
     pub fn first_nodes(mut self, count: u8) -> Self {
         self.document.node.retain(|node| node.id <= i64::from(count));
+        self
+    }
+
+    /// Looks for the first data disk elsewhere.
+    pub fn with_data_device(mut self, device: &str) -> Self {
+        if let Some(disk) = self.document.data.first_mut() {
+            disk.device = device.into();
+        }
+        self
+    }
+
+    /// Makes a blob with one wrong bit.
+    pub fn damaged(mut self) -> Self {
+        self.damaged = true;
         self
     }
 
@@ -92,12 +112,6 @@ impl Config {
     }
 }
 
-/// The low half of a node's key: cluster id and node.
-pub fn key_low_half(cluster: &Cluster, node: u8) -> Result<u32> {
-    ensure!(node > 0, "node ids begin with 1");
-    Ok(u32::from(cluster.id.0) << 16 | u32::from(node))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +138,5 @@ mod tests {
     fn a_smaller_cluster_counts_its_own_votes() {
         let cluster = Config::load("five-node").unwrap().first_nodes(3).cluster().unwrap();
         assert_eq!((cluster.nodes.len(), cluster.qdisk.unwrap().votes), (3, 2));
-        assert_eq!(key_low_half(&Config::load("five-node").unwrap().cluster().unwrap(), 5).unwrap(), 0x63d2_0005);
     }
 }

@@ -18,6 +18,7 @@ mod paths;
 mod process;
 mod qemu;
 mod qmp;
+mod scenario;
 mod selftest;
 mod sim;
 mod size;

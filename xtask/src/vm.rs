@@ -7,6 +7,7 @@ use argh::FromArgs;
 
 use crate::config::Config;
 use crate::lab::{BOOT_WITHIN, Lab, LabOptions};
+use crate::scenario::{Run, Which};
 use crate::target::Kind;
 use crate::{control, selftest};
 
@@ -22,6 +23,7 @@ pub struct Vm {
 #[argh(subcommand)]
 enum Command {
     Up(Up),
+    Run(Scenario),
     Ctl(Ctl),
     Selftest(Selftest),
 }
@@ -30,8 +32,8 @@ enum Command {
 #[derive(FromArgs)]
 #[argh(subcommand, name = "up")]
 struct Up {
-    /// lio, istgt (default) or tgt
-    #[argh(option, default = "Kind::Istgt")]
+    /// lio (default), istgt or tgt
+    #[argh(option, default = "Kind::Lio")]
     target: Kind,
     /// a cluster of configs/ (default: five-node), or the path of one
     #[argh(option, default = "String::from(\"five-node\")")]
@@ -48,6 +50,30 @@ struct Up {
     /// use KVM although the host has neither kvm_intel nor kvm_amd
     #[argh(switch)]
     kvm: bool,
+}
+
+/// Run a scenario on real VMs, told as it happens; the exit code is 0 only if all of it held.
+///
+/// five: steps 1, 2 and 4 to 8 of the acceptance run. smoke: form, keys, pause, resume, rejoin with three nodes. input: bad
+/// disks and configurations.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "run")]
+struct Scenario {
+    /// five, smoke or input
+    #[argh(positional)]
+    which: Which,
+    /// lio (default), istgt or tgt
+    #[argh(option, default = "Kind::Lio")]
+    target: Kind,
+    /// a board of boards/, or the path of one
+    #[argh(option, default = "String::from(\"qemu-q35\")")]
+    board: String,
+    /// use KVM although the host has neither kvm_intel nor kvm_amd
+    #[argh(switch)]
+    kvm: bool,
+    /// leave the VMs running afterwards and take commands
+    #[argh(switch)]
+    keep: bool,
 }
 
 /// Tell the running cluster what to do: `ctl pause 5`; `ctl help` lists what there is.
@@ -79,6 +105,7 @@ impl Vm {
     pub fn run(self) -> Result<()> {
         match self.command {
             Command::Up(up) => up.run(),
+            Command::Run(Scenario { which, target, board, kvm, keep }) => Run { which, target, board, kvm, keep }.run(),
             Command::Ctl(ctl) => ctl.run(),
             Command::Selftest(test) => selftest::run(test.target, test.board, test.kvm),
         }

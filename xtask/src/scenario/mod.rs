@@ -1,0 +1,107 @@
+//! The acceptance run on real VMs, a lighter one for every day, and what the agent does with a target or a disk that is not
+//! as it should be.
+
+mod input;
+mod last_man;
+mod split;
+mod steps;
+mod story;
+mod watch;
+mod writes;
+
+use anyhow::{Result, bail};
+
+use crate::config::Config;
+use crate::lab::{Lab, LabOptions};
+use crate::target::Kind;
+use story::Story;
+use watch::Watch;
+
+/// Which run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Which {
+    /// Steps 1, 2 and 4 to 8 with five nodes.
+    Five,
+    /// Form, keys, pause, resume, rejoin with three nodes.
+    Smoke,
+    /// Targets and disks that are not as they should be.
+    Input,
+}
+
+impl std::str::FromStr for Which {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "five" => Ok(Self::Five),
+            "smoke" => Ok(Self::Smoke),
+            "input" => Ok(Self::Input),
+            _ => Err(format!("no scenario `{name}`; there are five, smoke and input")),
+        }
+    }
+}
+
+/// How to run it.
+pub struct Run {
+    pub which: Which,
+    pub target: Kind,
+    pub board: String,
+    pub kvm: bool,
+    /// Leave the VMs running afterwards and take commands.
+    pub keep: bool,
+}
+
+impl Run {
+    /// Runs the scenario; an error if anything did not hold.
+    pub fn run(self) -> Result<()> {
+        let mut story = Story::begin();
+        let done = match self.which {
+            Which::Five => self.cluster(&mut story, 5, steps::five),
+            Which::Smoke => self.cluster(&mut story, 3, steps::smoke),
+            Which::Input => input::run(&self, &mut story),
+        };
+        story.table();
+        match &done {
+            Ok(()) => println!("{}: everything held", self.target),
+            Err(_) => println!("{}: NOT everything held", self.target),
+        }
+        done
+    }
+
+    fn cluster(
+        &self,
+        story: &mut Story,
+        nodes: u8,
+        scenario: fn(&mut Story, &Watch<'_>, Kind) -> Result<()>,
+    ) -> Result<()> {
+        if self.target == Kind::Istgt {
+            story.step("istgt removes the registration it is told to", |story| input::istgt(self, story))?;
+        }
+        let asked = Config::load("five-node")?.first_nodes(nodes);
+        let (config, given_up) = asked.clone().suited_to(self.target);
+        if !given_up.is_empty() {
+            story.step("as configured, the target is refused", |story| input::refused(self, story, &asked))?;
+            given_up.iter().for_each(|what| println!("from here on with {what}"));
+        }
+        let cluster = config.cluster()?;
+        let mut lab = Lab::start(&self.options(nodes, Some(config)))?;
+        let done = lab.run(|lab| scenario(story, &Watch::new(lab, cluster), self.target));
+        println!("consoles and disks: {}", lab.files().display());
+        if self.keep {
+            if let Err(error) = &done {
+                println!("{error:#}");
+            }
+            crate::control::serve(&mut lab)?;
+        }
+        done
+    }
+
+    fn options(&self, nodes: u8, config: Option<Config>) -> LabOptions {
+        LabOptions { target: self.target, nodes, board: self.board.clone(), config, kvm: self.kvm }
+    }
+}
+
+/// An error that says what was expected of a target.
+fn unfit(what: &str) -> Result<()> {
+    bail!("{what}")
+}
