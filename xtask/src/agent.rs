@@ -7,10 +7,13 @@ const UNASKED: &str = "\u{1b}[K";
 
 /// The answer to `line` in what was said up to the refusal of `mark`.
 pub fn answer(said: &str, line: &str, mark: &str) -> String {
-    let echo = format!("> {line}\n");
-    let from = said.rfind(&echo).map_or(0, |at| at + echo.len());
-    let answer = &said[from..];
-    let kept = answer.lines().filter(|line| !line.contains(UNASKED) && !line.contains(mark));
+    // What is typed is shown again: behind a prompt, or first of all where the prompt was there before.
+    let prompt = format!("> {line}");
+    let is_echo = |shown: &str| shown == line || shown.ends_with(&prompt);
+    let lines: Vec<&str> = said.lines().collect();
+    let from = lines.iter().rposition(|shown| is_echo(shown)).map_or(0, |at| at + 1);
+    let answer = &lines[from..];
+    let kept = answer.iter().copied().filter(|line| !line.contains(UNASKED) && !line.contains(mark));
     kept.collect::<Vec<_>>().join("\n")
 }
 
@@ -28,6 +31,7 @@ mod tests {
     fn an_answer_is_found_between_what_nobody_asked_for() {
         let said = "sta\u{1b}[K[ 1.0] quorate: Has quorum.\nmy-vm1> status\nNodes: 5\nmy-vm1> \u{1b}[K[ 1.1] quorate: x\nmy-vm1> m-1\n";
         assert_eq!(answer(said, "status", "m-1"), "Nodes: 5");
+        assert_eq!(answer("status\nNodes: 5\nmy-vm1> m-1\n", "status", "m-1"), "Nodes: 5");
     }
 
     #[test]

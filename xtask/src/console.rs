@@ -1,36 +1,43 @@
-//! A VM's serial console: what it said is in a file, what it is told goes through a socket.
+//! A VM's serial console: what it says goes to a file, what it is told comes through a pipe with a name.
+//!
+//! Not a socket: when a client reads too slowly, QEMU logs what the client did not take and logs it again with the next
+//! try, so that characters appear twice. A file takes everything at once.
 
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use fs_err as fs;
 
 use crate::process;
 
-/// One console. QEMU itself keeps the file, so nothing is lost while nobody is connected, and across reboots.
+/// One console. Its file grows over all boots of the VM.
 pub struct Console {
-    socket: PathBuf,
+    input: PathBuf,
     log: PathBuf,
 }
 
-/// The line to the console, taken while a command runs: QEMU serves one client at a time, and between commands that may
-/// be a person with socat.
-pub struct Attached {
-    stream: UnixStream,
-}
-
 impl Console {
-    /// The console with this socket and this file.
-    pub fn new(socket: PathBuf, log: PathBuf) -> Self {
-        Self { socket, log }
+    /// The console with this pipe and this file.
+    pub fn new(input: PathBuf, log: PathBuf) -> Self {
+        Self { input, log }
     }
 
-    /// Where QEMU listens for a client.
-    pub fn socket(&self) -> &Path {
-        &self.socket
+    /// The ends for a VM that is being started: what it reads, where it writes.
+    pub fn open(&self) -> Result<(std::fs::File, std::fs::File)> {
+        if !self.input.exists() {
+            process::output(Command::new("mkfifo").arg(&self.input))?;
+        }
+        // Both ways: so it opens without a partner, and has no end while nobody types.
+        let input = fs::OpenOptions::new().read(true).write(true).open(&self.input)?;
+        let log = fs::OpenOptions::new().create(true).append(true).open(&self.log)?;
+        Ok((input.into_file(), log.into_file()))
+    }
+
+    /// Where lines are typed.
+    pub fn input(&self) -> &Path {
+        &self.input
     }
 
     /// Where everything the console said is kept.
@@ -60,23 +67,11 @@ impl Console {
         process::tail(&text(&said), lines)
     }
 
-    /// Connects and types one line. The line stays connected until the result is dropped: bytes that QEMU has not handed
-    /// to the guest yet are lost with the connection.
-    pub fn type_line(&self, line: &str) -> Result<Attached> {
-        let mut stream = UnixStream::connect(&self.socket)
-            .with_context(|| format!("no console at {}; is the VM off?", self.socket.display()))?;
-        // What comes back is in the file already, but has to be taken, or QEMU holds the guest's output back.
-        let mut back = stream.try_clone()?;
-        std::thread::spawn(move || std::io::copy(&mut back, &mut std::io::sink()));
-        stream.write_all(format!("{line}\n").as_bytes())?;
-        Ok(Attached { stream })
-    }
-}
-
-impl Drop for Attached {
-    fn drop(&mut self) {
-        // Ends the thread that reads; fails only if QEMU has gone.
-        let _ = self.stream.shutdown(Shutdown::Both);
+    /// Types one line.
+    pub fn type_line(&self, line: &str) -> Result<()> {
+        let mut input = fs::OpenOptions::new().read(true).write(true).open(&self.input)?;
+        input.write_all(format!("{line}\n").as_bytes())?;
+        Ok(())
     }
 }
 

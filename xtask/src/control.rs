@@ -146,10 +146,13 @@ fn places(lab: &Lab) -> String {
     let mut text = format!("Files of the run: {}\n", lab.files().display());
     text += &format!("Data disk: {}\n", lab.data_file().display());
     text += &format!("Quorum disk: {}\n", lab.qdisk_file().display());
-    text += "Consoles (one client at a time; leave with ctrl-o):\n";
+    text +=
+        "Consoles (`cargo xtask vm ctl ask N status` types for you; socat gives a terminal, leave it with ctrl-o):\n";
     for (id, node) in lab.nodes() {
-        let socket = node.console().socket().display().to_string();
-        text += &format!("  node {id}: socat -,rawer,escape=0x0f unix:{socket}\n");
+        let (log, input) = (node.console().log().display(), node.console().input().display());
+        text += &format!(
+            "  node {id}: socat -,rawer,escape=0x0f 'OPEN:{log},rdonly,seek-end,ignoreeof!!OPEN:{input},rdwr'\n"
+        );
     }
     text
 }

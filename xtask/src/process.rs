@@ -20,6 +20,12 @@ pub struct Process {
 impl Process {
     /// Starts `command` with its output in `log`, after printing the whole line.
     pub fn start(name: &str, command: &Command, log: &Path) -> Result<Self> {
+        let output = fs::File::create(log)?.into_file();
+        Self::start_with(name, command, log, Stdio::null(), output.into())
+    }
+
+    /// The same with a standard input and output of its own; only its errors are in `log`.
+    pub fn start_with(name: &str, command: &Command, log: &Path, input: Stdio, output: Stdio) -> Result<Self> {
         eprintln!("+ {}", line(command));
         let mut wrapped = Command::new("setpriv");
         wrapped.args(["--pdeathsig", "KILL", "--"]);
@@ -27,11 +33,11 @@ impl Process {
         for (key, value) in command.get_envs() {
             wrapped.env(key, value.unwrap_or(OsStr::new("")));
         }
-        let output = fs::File::create(log)?.into_file();
+        let errors = fs::OpenOptions::new().create(true).append(true).open(log)?.into_file();
         let child = wrapped
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
+            .stdin(input)
+            .stdout(output)
+            .stderr(errors)
             .spawn()
             .with_context(|| format!("{name} could not be started with setpriv (util-linux)"))?;
         Ok(Self { name: name.into(), child, log: log.into() })

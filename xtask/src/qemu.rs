@@ -70,7 +70,7 @@ impl Vm {
         run: &RunDir,
     ) -> Self {
         let monitor = run.socket(&format!("{name}.qmp"));
-        let console = Console::new(run.socket(&format!("{name}.console")), run.file(&format!("{name}.console")));
+        let console = Console::new(run.file(&format!("{name}.input")), run.file(&format!("{name}.console")));
         let mut vm = Self {
             name: name.into(),
             arguments: Vec::new(),
@@ -95,13 +95,8 @@ impl Vm {
         vm.add(&["-initrd", &initrd.display().to_string()]);
         vm.add(&["-append", &board.command_line(words)]);
         vm.add(&["-qmp", &format!("unix:{},server=on,wait=off", vm.monitor.display())]);
-        // QEMU keeps the log, connected or not; append, because a node is killed and booted again within a run.
-        let serial = format!(
-            "socket,id=console,path={},server=on,wait=off,logfile={},logappend=on",
-            vm.console.socket().display(),
-            vm.console.log().display()
-        );
-        vm.add(&["-chardev", &serial, "-serial", "chardev:console"]);
+        // signal: a byte 3 that is typed is the guest's.
+        vm.add(&["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);
         if let Some(watchdog) = &board.watchdog {
             vm.add(&["-device", &watchdog.device]);
             vm.add(&["-action", &format!("watchdog={}", watchdog.action)]);
@@ -136,7 +131,8 @@ impl Vm {
         *lock(&self.cursor) = self.console.length();
         let mut command = Command::new("qemu-system-x86_64");
         command.args(&self.arguments);
-        *process = Some(Process::start(&self.name, &command, &self.log)?);
+        let (input, output) = self.console.open()?;
+        *process = Some(Process::start_with(&self.name, &command, &self.log, input.into(), output.into())?);
         Ok(())
     }
 
@@ -228,8 +224,9 @@ impl Vm {
 
     /// Types a line on the console and returns what came up to `end`.
     pub fn ask(&self, line: &str, end: &str, deadline: Duration) -> Result<String> {
+        self.check_on()?;
         *lock(&self.cursor) = self.console.length();
-        let _attached = self.console.type_line(line)?;
+        self.console.type_line(line)?;
         self.wait_console(end, deadline).with_context(|| format!("{} was asked `{line}`", self.name))
     }
 

@@ -15,6 +15,9 @@ use crate::wait;
 /// Nodes that boot, on a busy host.
 pub const TOGETHER_WITHIN: Duration = Duration::from_secs(120);
 
+/// A node that takes longer is booting: what was typed then is lost, and it is asked again.
+const GLANCE_WITHIN: Duration = Duration::from_secs(3);
+
 /// A lab with what its configuration promises.
 pub struct Watch<'a> {
     pub lab: &'a Lab,
@@ -69,7 +72,11 @@ impl<'a> Watch<'a> {
 
     /// One node's status.
     pub fn status(&self, id: u8) -> Result<Status> {
-        Ok(serde_json::from_value(self.lab.node(id)?.report("status", ANSWER_WITHIN)?)?)
+        self.status_within(id, ANSWER_WITHIN)
+    }
+
+    fn status_within(&self, id: u8, within: Duration) -> Result<Status> {
+        Ok(serde_json::from_value(self.lab.node(id)?.report("status", within)?)?)
     }
 
     /// Members of the view a node is in, or `None` before its first.
@@ -88,8 +95,7 @@ impl<'a> Watch<'a> {
         let found = wait::until(&format!("nodes {ids:?} to be one released view"), TOGETHER_WITHIN, || {
             let mut views = Vec::new();
             for &id in ids {
-                // A node that is booting does not answer in time; what it says then is asked for again.
-                let Ok(status) = self.status(id) else {
+                let Ok(status) = self.status_within(id, GLANCE_WITHIN) else {
                     last = format!("node {id} does not answer");
                     return Ok(None);
                 };
