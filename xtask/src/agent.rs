@@ -17,6 +17,12 @@ pub fn answer(said: &str, line: &str, mark: &str) -> String {
     kept.collect::<Vec<_>>().join("\n")
 }
 
+/// What a console said, without what the harness typed and was answered.
+pub fn without_questions(said: &str) -> String {
+    let asked = |line: &&str| !line.starts_with('{') && !line.contains("end-of-answer-") && !line.ends_with(" json");
+    said.lines().filter(asked).collect::<Vec<_>>().join("\n")
+}
+
 /// The report of this kind in an answer, if it is there in one piece.
 pub fn report(answer: &str, noun: &str) -> Option<Value> {
     let objects = answer.lines().filter(|line| line.starts_with('{'));

@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::Result;
 use fs_err as fs;
 
-use crate::process;
+use crate::{agent, process};
 
 /// One console. Its file grows over all boots of the VM.
 pub struct Console {
@@ -64,7 +64,7 @@ impl Console {
     /// The last lines, for a person who wonders what went wrong.
     pub fn tail(&self, lines: usize) -> String {
         let said = self.since(0).unwrap_or_default();
-        process::tail(&text(&said), lines)
+        process::tail(&agent::without_questions(&text(&said)), lines)
     }
 
     /// Types one line.

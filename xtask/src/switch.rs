@@ -35,7 +35,7 @@ pub fn socket_paths(run: &RunDir, node: u8) -> (PathBuf, PathBuf) {
     (run.socket(&format!("net{node}")), run.socket(&format!("port{node}")))
 }
 
-/// A node's MAC address: as in configs/: QEMU's prefix, then the node's number.
+/// A node's MAC address, as configs/five-node.toml has it: QEMU's prefix, zeros, the node's number.
 pub fn mac(node: u8) -> String {
     format!("52:54:00:00:00:{node:02x}")
 }
@@ -151,7 +151,7 @@ mod tests {
         }
         let heard = |nic: usize| nics[nic - 1].recv(&mut [0; 64]).is_ok();
         let switch = Switch::start(&run, &[1, 2, 3]).unwrap();
-        let to = |node| [0x52, 0x54, 0x00, 0x63, 0xd2, node];
+        let to = |node| [0x52, 0x54, 0x00, 0x00, 0x00, node];
 
         send(&run, 1, &[0xff; 6]);
         assert_eq!([1, 2, 3].map(heard), [false, true, true], "a broadcast goes to all others");

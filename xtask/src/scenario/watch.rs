@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use quorate::config::Cluster;
+use quorate::config::{Cluster, Demand};
 use serde::Deserialize;
 
 use super::writes;
@@ -68,6 +68,15 @@ impl<'a> Watch<'a> {
     /// The votes of that many nodes with the quorum disk.
     pub fn votes(&self, nodes: usize) -> u32 {
         nodes as u32 + self.cluster.qdisk.as_ref().map_or(0, |qdisk| u32::from(qdisk.votes))
+    }
+
+    /// How long a fence waits for writes that the target cannot abort.
+    pub fn drain(&self) -> Duration {
+        match self.cluster.fencing.abort {
+            Demand::Required => Duration::ZERO,
+            // Given up only for a target that cannot.
+            Demand::Preferred => Duration::from_millis(self.cluster.fencing.drain_ms.into()),
+        }
     }
 
     /// One node's status.
