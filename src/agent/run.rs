@@ -62,6 +62,8 @@ pub struct Agent {
     server: Option<Server>,
     emulated: bool,
     started_ms: u64,
+    /// What the process had used up by then: PID 1 loads modules before.
+    started_cpu_ms: u64,
     /// Events below this number were told.
     events_told: u64,
     gate_line_ms: u64,
@@ -120,6 +122,7 @@ impl Agent {
             server: Some(server),
             emulated,
             started_ms: now_ms,
+            started_cpu_ms: process::cpu_ms(),
             events_told: 0,
             gate_line_ms: now_ms + GATE_LINE_MS,
             reap_ms: now_ms,
@@ -300,6 +303,7 @@ impl Agent {
         let events_due = self.node.traces().next_number() != self.events_told;
         let Agent { node, machine, cluster, consoles, server, .. } = self;
         let (emulated, started_ms, events_told) = (self.emulated, self.started_ms, self.events_told);
+        let started_cpu_ms = self.started_cpu_ms;
         let with_snapshot = |say: &mut dyn FnMut(&Snapshot<'_>)| {
             let status = node.status(now_ms);
             let drops = counters(&machine.peers);
@@ -308,7 +312,7 @@ impl Agent {
                 version: env!("CARGO_PKG_VERSION"),
                 now_ms,
                 uptime_ms: now_ms.saturating_sub(started_ms),
-                cpu_ms: process::cpu_ms(),
+                cpu_ms: process::cpu_ms().saturating_sub(started_cpu_ms),
                 memory: memory_facts(),
                 drops: &drops,
                 emulated,

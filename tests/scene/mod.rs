@@ -27,6 +27,7 @@ pub fn set(ids: &[u8]) -> NodeSet {
 
 pub fn cluster() -> Cluster {
     let text = std::fs::read_to_string("configs/five-node.toml").unwrap();
+    let text = text.replace("\"lun:0\"", "\"/dev/sda\"").replace("\"lun:1\"", "\"/dev/sdb\"");
     toml::from_str::<Document>(&text).unwrap().check().unwrap()
 }
 
