@@ -146,13 +146,10 @@ fn places(lab: &Lab) -> String {
     let mut text = format!("Files of the run: {}\n", lab.files().display());
     text += &format!("Data disk: {}\n", lab.data_file().display());
     text += &format!("Quorum disk: {}\n", lab.qdisk_file().display());
-    text +=
-        "Consoles (`cargo xtask vm ctl ask N status` types for you; socat gives a terminal, leave it with ctrl-o):\n";
+    text += "Consoles (`cargo xtask vm ctl ask N status` asks once; these stay, until ctrl-d):\n";
     for (id, node) in lab.nodes() {
         let (log, input) = (node.console().log().display(), node.console().input().display());
-        text += &format!(
-            "  node {id}: socat -,rawer,escape=0x0f 'OPEN:{log},rdonly,seek-end,ignoreeof!!OPEN:{input},rdwr'\n"
-        );
+        text += &format!("  node {id}: tail -n 20 -f {log} & cat > {input}; kill $!\n");
     }
     text
 }
