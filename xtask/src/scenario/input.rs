@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
+use super::Run;
 use super::story::Story;
 use super::watch::Watch;
-use super::{Run, unfit};
 use crate::config::Config;
 use crate::lab::{ANSWER_WITHIN, BOOT_WITHIN, Lab, LabOptions};
 
@@ -107,7 +107,7 @@ pub fn istgt(run: &Run, story: &mut Story) -> Result<()> {
         let left = lab.sg_persist_keys()?;
         story.saw(&left);
         if left.contains(&key(2)) || !left.contains(&key(3)) {
-            return unfit(
+            bail!(
                 "this istgt removed another registration than the one it was told to remove: with three or more nodes it \
                  fences the wrong one, and no cluster can be built on it. Use --target lio, or tgt",
             );

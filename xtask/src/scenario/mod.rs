@@ -9,7 +9,7 @@ mod story;
 mod watch;
 mod writes;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use crate::config::Config;
 use crate::lab::{Lab, LabOptions};
@@ -68,12 +68,7 @@ impl Run {
         done
     }
 
-    fn cluster(
-        &self,
-        story: &mut Story,
-        nodes: u8,
-        scenario: fn(&mut Story, &Watch<'_>, Kind) -> Result<()>,
-    ) -> Result<()> {
+    fn cluster(&self, story: &mut Story, nodes: u8, scenario: fn(&mut Story, &Watch<'_>) -> Result<()>) -> Result<()> {
         if self.target == Kind::Istgt {
             story.step("istgt removes the registration it is told to", |story| input::istgt(self, story))?;
         }
@@ -85,7 +80,7 @@ impl Run {
         }
         let cluster = config.cluster()?;
         let mut lab = Lab::start(&self.options(nodes, Some(config)))?;
-        let done = lab.run(|lab| scenario(story, &Watch::new(lab, cluster), self.target));
+        let done = lab.run(|lab| scenario(story, &Watch::new(lab, cluster)));
         println!("consoles and disks: {}", lab.files().display());
         if self.keep {
             if let Err(error) = &done {
@@ -99,9 +94,4 @@ impl Run {
     fn options(&self, nodes: u8, config: Option<Config>) -> LabOptions {
         LabOptions { target: self.target, nodes, board: self.board.clone(), config, kvm: self.kvm }
     }
-}
-
-/// An error that says what was expected of a target.
-fn unfit(what: &str) -> Result<()> {
-    bail!("{what}")
 }

@@ -9,7 +9,6 @@ use super::watch::{Marks, Members, Watch};
 use super::writes::LastWrite;
 use super::{last_man, split};
 use crate::lab::{ANSWER_WITHIN, BOOT_WITHIN};
-use crate::target::Kind;
 use crate::wait;
 
 /// From a fault to the released view, under emulation.
@@ -24,8 +23,8 @@ pub const RESETS: &str = "self-fence: ";
 pub const BOOTS: &str = "is the first process";
 
 /// Steps 1, 2 and 4 to 8 of the acceptance run.
-pub fn five(story: &mut Story, watch: &Watch<'_>, target: Kind) -> Result<()> {
-    smoke(story, watch, target)?;
+pub fn five(story: &mut Story, watch: &Watch<'_>) -> Result<()> {
+    smoke(story, watch)?;
     story.step("4b, 5b a frozen node, a write in flight", |story| freeze_and_thaw(story, watch))?;
     story.step("6  node 3 loses its network", |story| unplug(story, watch, 3))?;
     story.step("7a nodes fail until one is left", |story| last_man::fall(story, watch))?;
@@ -35,7 +34,7 @@ pub fn five(story: &mut Story, watch: &Watch<'_>, target: Kind) -> Result<()> {
 }
 
 /// Form, keys, pause, resume, rejoin.
-pub fn smoke(story: &mut Story, watch: &Watch<'_>, _: Kind) -> Result<()> {
+pub fn smoke(story: &mut Story, watch: &Watch<'_>) -> Result<()> {
     story.step("1  the nodes boot and form a cluster", |story| form(story, watch))?;
     story.step("2  one key for each node, one reservation", |story| keys(story, watch))?;
     let paused = story.step("4  the holder of the reservation is paused", |story| pause(story, watch))?;
