@@ -76,7 +76,7 @@ impl Test {
 }
 
 fn packages() -> Result<()> {
-    debian::ensure_for_vms(Kind::Istgt)
+    debian::ensure_for_vms(Kind::Lio)
 }
 
 fn format() -> Result<()> {

@@ -12,7 +12,7 @@ use super::status::Socket;
 use crate::{process, wait};
 
 /// Exit code of an agent that fenced itself and plays the reset of its machine.
-pub const SELF_FENCE: i32 = quorate::agent::exit::SELF_FENCE;
+pub const SELF_FENCE: i32 = quorate::cli::Exit::SelfFence as i32;
 /// Signals are delivered at once; a busy machine may take a moment to show it.
 const STOPPED_WITHIN: Duration = Duration::from_secs(5);
 
