@@ -26,8 +26,6 @@ pub struct Peer {
     pub echoed_ms: Option<u64>,
     /// Its slot as last read.
     pub slot: Option<Slot>,
-    /// No copy of its slot could be read at the last read.
-    pub slot_unreadable: bool,
     /// When the slot was last seen to change.
     pub slot_changed_ms: Option<u64>,
     /// Heard both ways, as of the last look.
@@ -58,7 +56,6 @@ impl Peer {
         frame_ms: None,
         echoed_ms: None,
         slot: None,
-        slot_unreadable: false,
         slot_changed_ms: None,
         alive: false,
         stopped: ViewId::ZERO,
@@ -127,7 +124,6 @@ impl Peers {
             nonce,
             known: peer.known.max(incarnation),
             slot: peer.slot,
-            slot_unreadable: peer.slot_unreadable,
             slot_changed_ms: peer.slot_changed_ms,
             ..Peer::UNKNOWN
         };
@@ -183,7 +179,6 @@ impl Peers {
     /// Takes a slot read in; returns true if it changed.
     pub fn slot_seen(&mut self, node: NodeId, read: &SlotRead, now_ms: u64) -> bool {
         let peer = self.of_mut(node);
-        peer.slot_unreadable = matches!(read, SlotRead::Unreadable);
         let Some(slot) = read.valid() else {
             if matches!(read, SlotRead::Empty) {
                 peer.slot = None;

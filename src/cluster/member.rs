@@ -55,9 +55,13 @@ impl Node {
             Some(known) if known.reregister.contains(self.me()) => known.lost_disks,
             Some(_) | None => 0,
         };
+        let known_uuid = self.committed.map_or(0, |known| known.qdisk_uuid);
         self.committed = Some(*view);
         self.committed_phase = phase;
         self.shut_out = None;
+        if view.qdisk_uuid != known_uuid {
+            self.trace(Trace::QdiskAdopted);
+        }
         self.touch_slot();
         self.again = true;
         self.trace(Trace::Committed(view.id, view.members));

@@ -154,7 +154,7 @@ pub struct NodeStatus {
     pub score: u16,
     /// Age of the newest heartbeat that echoed ours; `None` if never.
     pub heard_ms_ago: Option<u64>,
-    /// Age of the newest change of its slot; `None` if never, or without a qdisk.
+    /// Age of the newest change of its slot, or of the last good write of the own one; `None` if never, or without a qdisk.
     pub slot_ms_ago: Option<u64>,
     /// Waiting to be proven fenced.
     pub victim: bool,
@@ -346,6 +346,7 @@ impl Node {
         let peer = self.peers.of(node);
         let view = self.committed;
         let incarnation = if me { self.incarnation } else { peer.incarnation };
+        let own_slot_ms = self.qdisk.good.map(|cycle| cycle.at_ms);
         NodeStatus {
             id: node,
             votes: self.settings.votes[node.index()],
@@ -355,7 +356,7 @@ impl Node {
             standing: if me { self.standing() } else { peer.heartbeat.map_or(Standing::empty(), |last| last.standing) },
             score: if me { self.score } else { peer.heartbeat.map_or(0, |last| last.score) },
             heard_ms_ago: peer.echoed_ms.map(|at| now_ms.saturating_sub(at)),
-            slot_ms_ago: peer.slot_changed_ms.map(|at| now_ms.saturating_sub(at)),
+            slot_ms_ago: if me { own_slot_ms } else { peer.slot_changed_ms }.map(|at| now_ms.saturating_sub(at)),
             victim: self.committed_phase < Phase::Released && view.is_some_and(|view| view.victims.contains(node)),
         }
     }
