@@ -88,7 +88,7 @@ fn unformatted(run: &Run, story: &Story, config: &Config) -> Result<()> {
     })
 }
 
-/// Three registrations, one is preempted: is it that one which goes? Asked with sg_persist only, so that it says nothing
+/// Three registrations, one is preempted: is it that one which READ KEYS no longer shows? Asked with sg_persist only, so that it says nothing
 /// about the agent.
 pub fn istgt(run: &Run, story: &mut Story) -> Result<()> {
     let mut lab = Lab::start(&LabOptions { nodes: 3, ..run.options(3, None) })?;
@@ -106,10 +106,16 @@ pub fn istgt(run: &Run, story: &mut Story) -> Result<()> {
         story.did("preempted the second of three registrations");
         let left = lab.sg_persist_keys()?;
         story.saw(&left);
+        for id in [1, 2, 3] {
+            let write = format!("dd if=/dev/zero of=$data bs=4096 seek={id} count=1 conv=notrunc oflag=direct");
+            let (status, _) = lab.node(id)?.shell(&write, ANSWER_WITHIN)?;
+            story.saw(format_args!("node {id} {}", if status == 0 { "can write" } else { "cannot write" }));
+        }
         if left.contains(&key(2)) || !left.contains(&key(3)) {
             bail!(
-                "this istgt removed another registration than the one it was told to remove: with three or more nodes it \
-                 fences the wrong one, and no cluster can be built on it. Use --target lio, or tgt",
+                "after PREEMPT AND ABORT this target still lists the key that was preempted and has lost another: writes are \
+                 refused to the right node, but READ KEYS proves no fence, and the node whose key is lost resets. With three \
+                 or more nodes no cluster can be built on it; use --target lio, or tgt"
             );
         }
         Ok(())

@@ -70,7 +70,7 @@ impl Run {
 
     fn cluster(&self, story: &mut Story, nodes: u8, scenario: fn(&mut Story, &Watch<'_>) -> Result<()>) -> Result<()> {
         if self.target == Kind::Istgt {
-            story.step("istgt removes the registration it is told to", |story| input::istgt(self, story))?;
+            story.step("istgt lists the keys that are left after a preempt", |story| input::istgt(self, story))?;
         }
         let asked = Config::load("five-node")?.first_nodes(nodes);
         let (config, given_up) = asked.clone().suited_to(self.target);

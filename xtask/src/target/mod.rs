@@ -28,8 +28,8 @@ const QDISK_BYTES: u64 = 16 << 20;
 pub enum Kind {
     /// The kernel's own target, in a VM of its own: the reference.
     Lio,
-    /// A userspace target in one process: the lightest that can abort. With three or more registrations it removes the last
-    /// one in place of the one that is preempted, so it serves for trials of two nodes only.
+    /// A userspace target in one process: the lightest that can abort. With three or more registrations it refuses the
+    /// preempted node's writes but lists its key, and not the last one's: it serves for trials of two nodes only.
     Istgt,
     /// A userspace target that refuses PREEMPT AND ABORT.
     Tgt,
