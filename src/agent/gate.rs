@@ -75,7 +75,7 @@ fn mark_in(markers: &Path, boot_id: u128, view: ViewId) -> io::Result<()> {
 pub fn start_payload(device: &str, node: NodeId, incarnation: Incarnation, emulate: Option<&str>) -> io::Result<Child> {
     let mut command = Command::new("/proc/self/exe");
     command.arg("payload-writer").args(["--device", device]).args(["--node", &node.to_string()]);
-    command.args(["--incarnation", &incarnation.to_string()]);
+    command.args(["--incarnation", &incarnation.to_string(), "--agent", &std::process::id().to_string()]);
     if let Some(folder) = emulate {
         command.args(["--emulate", folder]);
     }

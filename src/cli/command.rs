@@ -106,6 +106,9 @@ pub struct PayloadCommand {
     /// directory of the disks' files, with emulated reservations
     #[argh(option)]
     pub emulate: Option<String>,
+    /// process id of the agent; the writer ends with it
+    #[argh(option)]
+    pub agent: u32,
 }
 
 fn node(text: &str) -> Result<NodeId, String> {
