@@ -446,8 +446,13 @@ impl Node {
         if mine != term {
             return;
         }
-        // Also a node that follows a living coordinator says no. To go on without it would be to evict it for that.
         self.step_down(actions);
+        if promised <= term {
+            // It follows a coordinator that it heard of late. To go on without it would be to evict it for that; if that
+            // coordinator is dead, it will notice within a heartbeat or two.
+            let heartbeat_ms = u64::from(self.settings.timing.heartbeat_ms);
+            self.backoff_until_ms = self.now_ms + heartbeat_ms + self.draw(heartbeat_ms);
+        }
     }
 
     fn look_at_promises(&mut self, preparing: Preparing, actions: &mut Actions) {
