@@ -1,17 +1,21 @@
 //! L2: the core. `Node::step(now, event, actions)` decides everything and touches nothing.
 
 mod acceptor;
-mod channel;
 mod data;
+mod data_traffic;
 pub mod event;
 mod fencing;
 mod leader;
 mod liveness;
 mod member;
 pub mod node;
+mod prepare;
 mod qdisk;
+mod qdisk_traffic;
+mod quorum;
 pub mod status;
 pub mod trace;
+mod turn;
 pub mod votes;
 
 pub use event::{Action, Actions, Boot, Event, Settings};

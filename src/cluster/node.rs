@@ -1,9 +1,9 @@
 //! The node: all of the core's state behind one `step`.
 //!
-//! What a step does is split by story: `liveness` who is heard, `acceptor` what is promised and accepted, `leader` how a
-//! view comes about, `fencing` what has to be proven before it is released, `member` what this node may do under it,
-//! `channel` the traffic to the disks. A step takes its event in, then looks at everything that may have to be done,
-//! until nothing changes any more.
+//! What a step does is split by story: `liveness` who is heard, `quorum` whose votes count, `acceptor` what is promised and
+//! accepted, `turn`, `prepare` and `leader` how a view comes about, `fencing` what has to be proven before it is released,
+//! `member` what this node may do under it, `qdisk_traffic` and `data_traffic` what goes to the disks. A step takes its
+//! event in, then looks at everything that may have to be done, until nothing changes any more.
 
 use heapless::{Deque, Vec};
 

@@ -1,0 +1,171 @@
+//! Phase 1: a new term, the promises, and the highest view that they show.
+
+use super::acceptor::{Answer, Asked};
+use super::event::{Action, Actions};
+use super::fencing::{JoinRound, Plan};
+use super::leader::{Lead, Leading, Preparing};
+use super::node::{Node, push};
+use super::trace::Trace;
+use super::votes::{Ballot, is_quorum};
+use crate::base::limits::NODES_MAX;
+use crate::base::{Incarnation, NodeId, Phase, Proposal, Term, View, ViewId};
+use crate::disk::Standing;
+use crate::wire::Message;
+
+impl Node {
+    pub(super) fn prepare_now(&mut self, actions: &mut Actions) {
+        self.counter_seen = self.counter_seen.max(self.promised.counter) + 1;
+        if !self.may_claim_qdisk() {
+            // Nodes that all rebooted remember no term: what grows all the same is the highest life in sight.
+            let lives = self.hears().iter().map(|node| u64::from(self.life_of(node).0)).max().unwrap_or(0);
+            self.counter_seen = self.counter_seen.max(lives << 24);
+        }
+        let term = Term { counter: self.counter_seen, node: Some(self.me()), incarnation: self.incarnation };
+        self.promise_term(term, actions);
+        self.trace(Trace::Proposing(term));
+        let version = self.touch_slot();
+        let marker = self.op;
+        for disk in &mut self.disks {
+            disk.keys_wanted_after = disk.keys_wanted_after.max(marker);
+        }
+        let asked = self.peers.alive();
+        push(actions, Action::Send { to: asked, message: Message::Prepare { term } });
+        self.lead = Lead::Preparing(Preparing {
+            term,
+            since_ms: self.now_ms,
+            version,
+            marker,
+            ballot: Ballot::default(),
+            lives: [Incarnation::NONE; NODES_MAX],
+            base: None,
+            void: false,
+        });
+        self.answer(Answer { to: self.me(), version, what: Asked::Promise(term) });
+    }
+
+    /// A promise came (or the own one became durable).
+    pub(super) fn promise(
+        &mut self,
+        from: NodeId,
+        term: Term,
+        accepted: Option<&Proposal>,
+        phase: Phase,
+        standing: Standing,
+    ) {
+        if let Some(proposal) = accepted.filter(|_| phase == Phase::Withdrawn) {
+            self.note_withdrawn(proposal.view.id);
+        }
+        let shown = accepted.and_then(|proposal| self.effective(proposal, phase));
+        let incarnation = self.life_of(from);
+        if let Some(proposal) = accepted {
+            self.counter_seen = self.counter_seen.max(proposal.view.id.term.counter);
+        }
+        let Lead::Preparing(preparing) = &mut self.lead else { return };
+        if preparing.term != term {
+            return;
+        }
+        self.peers.answered(from, preparing.since_ms);
+        preparing.ballot.add(from, standing.contains(Standing::WARM));
+        preparing.lives[from.index()] = incarnation;
+        preparing.base = higher(preparing.base, shown);
+        self.again = true;
+    }
+
+    /// Somebody promised a higher term, or follows a living coordinator.
+    pub(super) fn refused(&mut self, term: Term, promised: Term, actions: &mut Actions) {
+        self.counter_seen = self.counter_seen.max(promised.counter);
+        let mine = match &self.lead {
+            Lead::Idle => return,
+            Lead::Preparing(preparing) => preparing.term,
+            Lead::Leading(leading) => leading.term,
+        };
+        if mine != term {
+            return;
+        }
+        self.step_down(actions);
+        if promised <= term {
+            // It follows a coordinator that it heard of late. To go on without it would be to evict it for that; if that
+            // coordinator is dead, it will notice within a heartbeat or two.
+            let heartbeat_ms = u64::from(self.settings.timing.heartbeat_ms);
+            self.backoff_until_ms = self.now_ms + heartbeat_ms + self.draw(heartbeat_ms);
+        }
+    }
+
+    pub(super) fn look_at_promises(&mut self, preparing: Preparing, actions: &mut Actions) {
+        let waited_ms = self.now_ms - preparing.since_ms;
+        if self.promised != preparing.term || self.qdisk_shows_higher(preparing.term) {
+            self.lead = Lead::Preparing(preparing);
+            return self.step_down(actions);
+        }
+        if preparing.void {
+            // What came to light since makes the base void, and what lay below it was not kept: ask again.
+            return self.prepare_now(actions);
+        }
+        let mut ballot = preparing.ballot;
+        ballot.qdisk = self.may_claim_qdisk() && self.qdisk.confirms(preparing.version, preparing.term);
+        let answered = ballot.warm.union(ballot.cold);
+        let all_answered = self.peers.alive().is_subset(answered);
+        let qdisk_answered = ballot.qdisk || !self.may_claim_qdisk();
+        let keys_read = self.disks.iter().all(|disk| disk.keys_op > preparing.marker && disk.usable());
+        let first = preparing.base.is_none();
+        let quorum = answered.contains(self.me()) && is_quorum(&self.settings, ballot, first);
+        let patience_ms = self.suspect_ms() / 2;
+        if quorum && keys_read && ((all_answered && qdisk_answered) || waited_ms >= patience_ms) {
+            return self.win_term(preparing, ballot, actions);
+        }
+        let give_up = waited_ms >= self.suspect_ms() + patience_ms;
+        self.lead = Lead::Preparing(preparing);
+        if give_up {
+            self.step_down(actions);
+        }
+    }
+
+    pub(super) fn qdisk_shows_higher(&self, term: Term) -> bool {
+        self.qdisk.good.is_some_and(|cycle| cycle.promised > term)
+    }
+
+    /// Phase 1 is done: build the first view of the term.
+    fn win_term(&mut self, preparing: Preparing, ballot: Ballot, actions: &mut Actions) {
+        let mut base = preparing.base;
+        // What the qdisk shows counts whether or not its votes do: knowing more is never wrong.
+        for node in self.settings.nodes.iter() {
+            if let Some(slot) = self.peers.of(node).slot
+                && let Some(proposal) = &slot.accepted
+            {
+                base = higher(base, self.effective(proposal, slot.phase));
+            }
+        }
+        let yes = ballot.warm.union(ballot.cold);
+        if base.is_some_and(|base| !base.may_have(self.me(), self.incarnation)) {
+            // Shut out by what may be committed: `look_at_membership` finds out; nothing is proposed meanwhile.
+            let base = base.expect("checked above");
+            self.lead = Lead::Preparing(preparing);
+            self.step_down(actions);
+            return self.notice_shut_out(base.id);
+        }
+        let leading = Leading {
+            term: preparing.term,
+            lives: preparing.lives,
+            base,
+            epoch: 0,
+            round: 0,
+            outstanding: None,
+            failures: 0,
+            plan: Plan::new(ViewId::ZERO, self.now_ms),
+            joining: JoinRound::default(),
+        };
+        let members = yes.iter().filter(|node| {
+            let life = preparing.lives[node.index()];
+            base.is_none_or(|base| base.may_have(*node, life)) && self.life_of(*node) == life
+        });
+        let members = members.collect();
+        self.propose(leading, members, ballot, actions);
+    }
+}
+
+fn higher(one: Option<View>, other: Option<View>) -> Option<View> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(if other.id > one.id { other } else { one }),
+        (one, other) => one.or(other),
+    }
+}
