@@ -85,13 +85,14 @@ fn a_bad_configuration_is_told_before_anything_is_touched() {
 #[test]
 fn every_command_ends_with_a_code_of_the_one_table() {
     let absent = "/nonexistent/quorate";
+    let me = std::process::id().to_string();
     for (words, code) in [
         (&["agent", "--emulate", absent, "--config", absent][..], 5),
         (&["qdisk", "format", "--config", absent], 5),
         (&["qdisk", "format", "--device", absent], 2),
         (&["qdisk", "format", "--votes", "many"], 2),
         (&["qdisk", "list", absent], 6),
-        (&["payload-writer", "--device", absent, "--node", "1", "--incarnation", "1"], 6),
+        (&["payload-writer", "--device", absent, "--node", "1", "--incarnation", "1", "--agent", &me], 6),
         (&["status", "--socket", absent], 3),
         (&["version"], 0),
     ] {
