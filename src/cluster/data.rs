@@ -71,6 +71,9 @@ pub struct DataDisk {
     pub error: Option<PrError>,
     /// After a PREEMPT without ABORT: queued commands of the victim may finish until then.
     pub drain_until_ms: u64,
+    /// PREEMPTs in a row that met RESERVATION CONFLICT although the victim's key was there and, by READ KEYS, so is ours:
+    /// ours then belongs to a nexus of the past (a session that was logged in anew).
+    pub stale_nexus: u8,
     /// The target forgot every registration: a committed view must order a new one.
     pub lost_state: bool,
     /// Since when the own registration has been missing for that reason.
@@ -98,6 +101,7 @@ impl DataDisk {
             keys_ms: None,
             error: None,
             drain_until_ms: 0,
+            stale_nexus: 0,
             lost_state: false,
             lost_since_ms: None,
         }

@@ -9,6 +9,9 @@ use crate::base::{Incarnation, PrKey};
 use crate::config::Demand;
 use crate::scsi::{PrCommand, PrError, PrOutcome, PrReply, TYPE_WERO};
 
+/// So many conflicts in a row are explained by chance; the next one is not.
+const STALE_NEXUS_CONFLICTS: u8 = 2;
+
 impl Node {
     /// Sends each data disk its next command.
     pub(super) fn drive_data_disks(&mut self, actions: &mut Actions) {
@@ -153,9 +156,11 @@ impl Node {
                 self.trace(Trace::Reserved { disk: index as u8 });
             }
             (PrCommand::PreemptAbort { own, victim }, _) if own != victim => {
+                disk.stale_nexus = 0;
                 self.preempt_done(index, op, victim, true);
             }
             (PrCommand::Preempt { victim, .. }, _) => {
+                disk.stale_nexus = 0;
                 disk.drain_until_ms = now_ms + u64::from(self.settings.fencing.drain_ms);
                 self.preempt_done(index, op, victim, true);
             }
@@ -164,6 +169,15 @@ impl Node {
             (PrCommand::ReadKeys | PrCommand::ReadReservation | PrCommand::ReportCapabilities, _) => {
                 self.pr_failed(index, op, command, PrError::Malformed, actions);
             }
+        }
+    }
+
+    /// A registered nexus may preempt a key that is there. One conflict may be a race with the victim's own late REGISTER;
+    /// the same again says that this nexus is not the one that holds our key: its writes are refused like a fenced node's.
+    fn preempt_conflicted(&mut self, index: usize, actions: &mut Actions) {
+        self.disks[index].stale_nexus += 1;
+        if self.disks[index].stale_nexus > STALE_NEXUS_CONFLICTS {
+            self.self_fence(SelfFence::KeyGone { disk: index as u8 }, actions);
         }
     }
 
@@ -269,7 +283,7 @@ impl Node {
             (PrCommand::PreemptAbort { victim, .. } | PrCommand::Preempt { victim, .. }, _) if !probe => {
                 self.preempt_done(index, op, victim, false);
                 if error == PrError::ReservationConflict {
-                    return;
+                    return self.preempt_conflicted(index, actions);
                 }
             }
             (PrCommand::ReportCapabilities, PrError::IllegalRequest { .. }) => {

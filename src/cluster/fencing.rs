@@ -202,7 +202,10 @@ impl Node {
         }
         for disk in 0..self.disks.len() {
             match self.proof(view, disk) {
-                Proof::Done => continue,
+                Proof::Done => {
+                    self.disks[disk].stale_nexus = 0;
+                    continue;
+                }
                 Proof::KeyGone => self.self_fence(SelfFence::KeyGone { disk: disk as u8 }, actions),
                 Proof::Foreign(key) => self.trace(Trace::ForeignKey { disk: disk as u8, key }),
                 Proof::Command(_) | Proof::Wait => {}
