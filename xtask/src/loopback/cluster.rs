@@ -26,6 +26,8 @@ const QDISK: &str = "qdisk.img";
 const QDISK_BYTES: u64 = 1024 * 1024;
 /// Looks at a node's memory; disk threads are idle in nearly all of them.
 const MEMORY_LOOKS: u32 = 50;
+/// Between two looks: together they span several heartbeats and disk cycles, and so outlast what one of them holds.
+const MEMORY_LOOK_EVERY: Duration = Duration::from_millis(40);
 /// Lines of each log that a failure shows.
 const TAIL_LINES: usize = 12;
 
@@ -123,7 +125,11 @@ impl Cluster {
     /// Bytes of its arena that a node never gives back: the least of some looks, as each may meet a passing block of one
     /// of its threads.
     pub fn memory_kept(&self, id: u8) -> Result<u64> {
-        let looks = (0..MEMORY_LOOKS).map(|_| Ok(self.status(id)?.memory.used)).collect::<Result<Vec<_>>>()?;
+        let look = |_| {
+            std::thread::sleep(MEMORY_LOOK_EVERY);
+            Ok(self.status(id)?.memory.used)
+        };
+        let looks = (0..MEMORY_LOOKS).map(look).collect::<Result<Vec<_>>>()?;
         looks.into_iter().min().context("no look at all")
     }
 

@@ -50,7 +50,8 @@ fn run(cluster: &mut Cluster) -> anyhow::Result<()> {
     cluster.released(&ALL)?;
     assert!(cluster.status(holder)?.incarnation > life, "the same life came back");
     // A node that left and came back costs the others nothing that stays.
-    assert_eq!(memory_kept(cluster, &survivors)?, used, "the arena of a survivor grew");
+    let later = memory_kept(cluster, &survivors)?;
+    assert!(later.iter().zip(&used).all(|(later, used)| later <= used), "a survivor's arena grew: {used:?}, {later:?}");
     Ok(())
 }
 
