@@ -13,12 +13,14 @@
 //! | [`options`] | what a run is made of, and how a seed draws it |
 //! | [`world`] | machines, network, disks, faults |
 //! | [`check`] | the checkers |
+//! | [`directed`] | worlds steered into the known counterexamples |
 //! | [`target`] | a SCSI target with persistent reservations |
 //! | [`qdisk`] | the quorum disk's sectors |
 //! | [`report`] | what a run tells |
 
 pub mod check;
 pub mod clock;
+pub mod directed;
 pub mod options;
 pub mod qdisk;
 pub mod queue;

@@ -1,235 +1,32 @@
-//! The counterexamples that shaped the protocol, one by one: each steers a world into the moment at which the unmended
-//! rule went wrong, and lets it go on. The checkers would see the old outcome.
+//! The directed scenarios of `quorate_sim::directed`, a test each.
 
-use quorate::base::{NodeId, NodeSet, Phase, View};
-use quorate::cluster::Action;
-use quorate::disk::Standing;
-use quorate::scsi::PrCommand;
-use quorate::wire::Message;
-use quorate_sim::queue::{MS, S};
-use quorate_sim::{Options, World};
+use quorate_sim::directed;
 
-fn node(id: u8) -> NodeId {
-    NodeId::new(id).unwrap()
-}
+macro_rules! tests {
+    ($($name:ident),* $(,)?) => {
+        $(#[test]
+        fn $name() {
+            play(stringify!($name));
+        })*
 
-fn set(ids: &[u8]) -> NodeSet {
-    ids.iter().map(|&id| node(id)).collect()
-}
-
-fn register(command: &PrCommand) -> bool {
-    matches!(command, PrCommand::Register { .. })
-}
-
-fn preempts(action: &Action) -> bool {
-    matches!(action, Action::Pr { command: PrCommand::PreemptAbort { own, victim }, .. } if own != victim)
-}
-
-/// The node is about to tell anyone, on the wire or on the qdisk, that a view it leads is released.
-fn releases(leader: NodeId) -> impl Fn(&Action) -> bool {
-    let own = move |view: &View| view.coordinator() == Some(leader);
-    move |action| match action {
-        Action::Send { message: Message::Commit { view, phase }, .. } => *phase == Phase::Released && own(view),
-        Action::QdiskWrite { slot, .. } => {
-            slot.phase == Phase::Released && slot.accepted.is_some_and(|proposal| own(&proposal.view))
+        #[test]
+        fn each_scenario_is_a_test() {
+            let all: Vec<&str> = directed::ALL.iter().map(|scenario| scenario.name).collect();
+            assert_eq!(all, [$(stringify!($name)),*]);
         }
-        _ => false,
-    }
-}
-
-/// A world in which only some nodes boot.
-fn world(nodes: u8, on: &[u8]) -> World {
-    let mut world =
-        World::new(Options { trace: std::env::var_os("SIM_TRACE").is_some(), ..Options::calm(nodes, true) });
-    (1..=nodes).filter(|id| !on.contains(id)).for_each(|id| world.keep_off(node(id)));
-    world
-}
-
-/// Runs until the condition holds, or tells the story so far.
-fn reach(world: &mut World, what: &str, condition: impl Fn(&World) -> bool) {
-    if !world.run_until_exactly(30 * S, condition) {
-        world.story().iter().for_each(|line| println!("{line}"));
-        panic!("not reached: {what}; violation: {:?}", world.checker.violation);
-    }
-}
-
-/// Runs until the node is about to do this, and lets it.
-fn stop(world: &mut World, node: NodeId, before: impl Fn(&Action) -> bool + 'static) {
-    world.pause_before(node, before);
-    reach(world, "about to act", |world| world.is_paused(node));
-    world.resume(node);
-}
-
-fn holds(world: &World) {
-    if let Some(violation) = &world.checker.violation {
-        world.story().iter().for_each(|line| println!("{line}"));
-        panic!("{} at {} us: {}", violation.checker, violation.at, violation.text);
-    }
-}
-
-/// Heals everything; all nodes must come back, and no rule may have been broken on the way.
-fn ends_well(mut world: World) {
-    world.heal();
-    let nodes = world.options().nodes;
-    let all: NodeSet = (1..=nodes).map(node).collect();
-    reach(&mut world, "everyone back", |world| world.all_in(all));
-    world.run_to(world.now() + 2 * S);
-    holds(&world);
-}
-
-/// Coordinator of the view that this node knows, and the view.
-fn led_by(world: &World, by: NodeId) -> Option<View> {
-    world.view_of(by).map(|(view, _)| view)
-}
-
-/// A1: a superseded coordinator answers a joiner's report from memory, and the gate of an evicted node opens.
-/// The answer needs a fresh check that began after the report had arrived.
-#[test]
-fn a1_a_superseded_coordinator_answers_no_joiner() {
-    let mut world = world(3, &[1, 3]);
-    reach(&mut world, "1 and 3 in", |world| world.all_in(set(&[1, 3])));
-    let old = led_by(&world, node(1)).unwrap().coordinator().unwrap();
-    let new = if old == node(1) { node(3) } else { node(1) };
-    let joiner = node(2);
-    world.hold(joiner, register);
-    world.power_on(joiner, 0);
-    reach(&mut world, "the joiner's REGISTER on its way", |world| {
-        world.holds_some(joiner) && led_by(world, old).is_some_and(|view| view.members.contains(joiner))
-    });
-    reach(&mut world, "released with the joiner", |world| {
-        world.view_of(old).is_some_and(|(view, phase)| phase == Phase::Released && view.members.contains(joiner))
-    });
-    // Up to here all three are members of a released view, and the joiner's key is still on its way.
-    world.pause(old, false);
-    world.pause(joiner, false);
-    // The joiner must not hear of the successor before it reports: neither by wire nor by qdisk.
-    world.cut(&[new], &[joiner], true);
-    world.hang_qdisk(joiner, world.now() + 20 * S);
-    world.pause_before(new, releases(new));
-    reach(&mut world, "the successor has proven, and is stopped before it says so", |world| world.is_paused(new));
-    world.let_go(joiner);
-    world.run_to(world.now() + 50 * MS);
-    world.resume(joiner);
-    world.run_to(world.now() + 50 * MS);
-    world.resume(old);
-    world.run_to(world.now() + 700 * MS);
-    assert!(!world.gate_open(joiner), "the gate of an evicted joiner is open");
-    world.resume(new);
-    world.run_to(world.now() + 5 * S);
-    holds(&world);
-    ends_well(world);
-}
-
-/// A4: a view is released although a member still runs the older one. Every member has to stop first.
-#[test]
-fn a4_no_release_before_every_member_has_stopped() {
-    let mut world = world(3, &[1, 3]);
-    reach(&mut world, "1 and 3 in", |world| world.all_in(set(&[1, 3])));
-    let leader = led_by(&world, node(1)).unwrap().coordinator().unwrap();
-    let other = if leader == node(1) { node(3) } else { node(1) };
-    let deaf = move |action: &Action| {
-        matches!(action, Action::Send { message: Message::Commit { view, phase: Phase::Committed }, .. }
-            if view.members.contains(node(2)))
     };
-    world.pause_before(leader, deaf);
-    world.power_on(node(2), 0);
-    reach(&mut world, "committed with 2, not told to anyone", |world| world.is_paused(leader));
-    // The other member accepted the view and never hears that it is committed: it runs on under the old one.
-    world.cut(&[other], &[leader, node(2)], true);
-    world.hang_qdisk(other, world.now() + 3 * S);
-    world.resume(leader);
-    world.run_to(world.now() + 8 * S);
-    holds(&world);
-    ends_well(world);
 }
 
-/// B1: an unregistered coordinator commits, is superseded, wakes, registers, and preempts the newer released view.
-/// After its REGISTER it must check afresh before it preempts anybody.
-#[test]
-fn b1_a_late_coordinator_does_not_preempt_its_successor() {
-    let mut world = world(2, &[1]);
-    world.cut(&[node(1)], &[node(2)], true);
-    world.hold(node(1), register);
-    reach(&mut world, "1 committed, its REGISTER on its way", |world| world.holds_some(node(1)));
-    world.pause(node(1), false);
-    world.pause_before(node(2), releases(node(2)));
-    world.power_on(node(2), 0);
-    reach(&mut world, "2 has proven", |world| world.is_paused(node(2)));
-    world.let_go(node(1));
-    world.run_to(world.now() + 100 * MS);
-    assert!(world.keys(0).contains(&world.key_of(node(1))), "the late key is there");
-    world.resume(node(2));
-    reach(&mut world, "2 released", |world| world.gate_open(node(2)));
-    // What it would see on the qdisk comes late; only the check makes it wait for that.
-    world.hang_qdisk(node(1), world.now() + 2 * S);
-    world.resume(node(1));
-    world.run_to(world.now() + 5 * S);
-    holds(&world);
-    assert!(world.gate_open(node(2)) && world.keys(0).contains(&world.key_of(node(2))), "the rightful view lives");
-    ends_well(world);
+tests! {
+    a1_a_superseded_coordinator_answers_no_joiner,
+    a4_no_release_before_every_member_has_stopped,
+    b1_a_late_coordinator_does_not_preempt_its_successor,
+    b3_a_new_life_carries_its_block_on,
+    c1_a_key_that_is_gone_already_is_no_defeat,
+    c3_a_key_that_no_view_condemns_is_left_alone,
 }
 
-/// B3: a proposer forgets its own block when it reboots, and with it a promise and an accepted view.
-#[test]
-fn b3_a_new_life_carries_its_block_on() {
-    let mut world = world(2, &[1]);
-    world.cut(&[node(1)], &[node(2)], true);
-    reach(&mut world, "1 has written what it accepted", |world| {
-        world.slot_on_disk(node(1)).is_some_and(|slot| slot.accepted.is_some())
-    });
-    let before = world.slot_on_disk(node(1)).unwrap();
-    world.power_off(node(1));
-    world.power_on(node(1), 0);
-    reach(&mut world, "the new life has written", |world| {
-        world.slot_on_disk(node(1)).is_some_and(|slot| slot.incarnation > before.incarnation)
-    });
-    let after = world.slot_on_disk(node(1)).unwrap();
-    assert!(after.promised >= before.promised && after.sequence > before.sequence);
-    assert!(after.accepted.is_some_and(|new| new.view.id >= before.accepted.unwrap().view.id), "accepted is forgotten");
-    ends_well(world);
-}
-
-/// C1: the key to preempt is already gone, the target says RESERVATION CONFLICT, and a healthy coordinator takes that for
-/// its own defeat. Only its own missing key is that.
-#[test]
-fn c1_a_key_that_is_gone_already_is_no_defeat() {
-    let mut world = world(2, &[1, 2]);
-    reach(&mut world, "both in", |world| world.all_in(set(&[1, 2])));
-    let leader = led_by(&world, node(1)).unwrap().coordinator().unwrap();
-    let victim = if leader == node(1) { node(2) } else { node(1) };
-    let key = world.key_of(leader);
-    world.pause_before(leader, preempts);
-    world.power_off(victim);
-    reach(&mut world, "about to preempt", |world| world.is_paused(leader));
-    world.take_key(victim, 0);
-    world.resume(leader);
-    reach(&mut world, "the survivor released alone", |world| world.all_in(NodeSet::of(leader)));
-    assert_eq!(world.keys(0), [key], "and it is still the same life");
-    ends_well(world);
-}
-
-/// C3: a coordinator that was overtaken takes the key of its successor for a foreign one. It may preempt only what its
-/// own committed view condemns.
-#[test]
-fn c3_a_key_that_no_view_condemns_is_left_alone() {
-    let mut world = world(2, &[1]);
-    world.cut(&[node(1)], &[node(2)], true);
-    reach(&mut world, "1 registered", |world| {
-        world.status_of(node(1)).is_some_and(|status| status.standing.contains(Standing::REGISTERED))
-    });
-    // Its fresh check is a write of the own slot, under way already, and a read of all. It is stopped right after that.
-    stop(&mut world, node(1), |action| matches!(action, Action::QdiskRead { .. }));
-    world.pause_before(node(1), |action| matches!(action, Action::Pr { command: PrCommand::ReadKeys, .. }));
-    reach(&mut world, "1 stopped before it reads the keys", |world| world.is_paused(node(1)));
-    world.pause_before(node(2), preempts);
-    world.power_on(node(2), 0);
-    reach(&mut world, "2 registered, stopped before it preempts", |world| world.is_paused(node(2)));
-    let successor = world.key_of(node(2));
-    world.resume(node(1));
-    world.run_to(world.now() + 2 * S);
-    assert!(world.keys(0).contains(&successor), "the successor's key is gone");
-    world.resume(node(2));
-    reach(&mut world, "2 released", |world| world.gate_open(node(2)));
-    holds(&world);
-    ends_well(world);
+fn play(name: &str) {
+    let scenario = directed::ALL.iter().find(|scenario| scenario.name == name).expect("each_scenario_is_a_test");
+    (scenario.play)();
 }
