@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use quorate::base::{Incarnation, NodeId, NodeSet, Nonce};
 use quorate::cluster::event::{Action, Actions, Boot, Op};
@@ -222,4 +223,33 @@ fn the_table_holds() {
         return std::fs::write(path, &fresh).unwrap();
     }
     assert!(table.trim_end() == fresh.trim_end(), "{path} differs; this is what it would be:\n{fresh}");
+}
+
+fn hash(node: &Node) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    node.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// A node is its state and nothing else: whoever heard the same is the same, and a copy goes on as the original does.
+#[test]
+fn nodes_that_heard_the_same_are_equal() {
+    let script = "nodes 3 qdisk\nboot 1 2 3\nrun 9000\npause 1\nrun 9000\noff 2\nrun 9000\nboot 2\nrun 9000";
+    let (mut world, mut other) = (World::new(1, false), World::new(1, false));
+    for line in script.lines() {
+        world.obey(line);
+        other.obey(line);
+        for (one, other) in world.machines.iter().zip(&other.machines) {
+            let (Some(one), Some(other)) = (one, other) else { continue };
+            assert!(one.node == other.node, "after `{line}` two nodes differ that should not");
+            assert_eq!(hash(&one.node), hash(&other.node), "after `{line}`");
+        }
+    }
+    let mut copy = world.machines[2].as_ref().unwrap().node.clone();
+    let original = &mut world.machines[2].as_mut().unwrap().node;
+    let mut actions = [Actions::new(), Actions::new()];
+    original.step(world.now_ms + 1000, Event::Tick, &mut actions[0]);
+    assert!(*original != copy && hash(original) != hash(&copy), "a step changes a node");
+    copy.step(world.now_ms + 1000, Event::Tick, &mut actions[1]);
+    assert!(*original == copy && hash(original) == hash(&copy) && actions[0] == actions[1]);
 }

@@ -1,6 +1,8 @@
 //! What happened, as small values in a fixed ring. The agent turns them into log lines, the console prints them, tests
 //! assert on them.
 
+use core::hash::{Hash, Hasher};
+
 use heapless::Deque;
 
 use super::limits::TRACE_RING;
@@ -60,6 +62,15 @@ impl<T: Copy + PartialEq> Ring<T> {
     /// The number the next new event will get.
     pub fn next_number(&self) -> u64 {
         self.next
+    }
+}
+
+/// Two rings that are equal may have begun at different places of their memory, so only what they hold counts.
+impl<T: Hash> Hash for Ring<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.next.hash(state);
+        self.entries.len().hash(state);
+        self.entries.iter().for_each(|entry| entry.hash(state));
     }
 }
 

@@ -173,14 +173,14 @@ impl Node {
         if self.shut_out.is_some_and(|seen| seen.id == id) {
             self.shut_out = None;
         }
-        if self.withdrawn.iter().any(|known| *known == id) {
+        if self.withdrawn.contains(&id) {
             return;
         }
         if self.withdrawn.is_full() {
-            self.withdrawn.pop_front();
+            self.withdrawn.remove(0);
         }
         // Cannot fail: room was just made.
-        let _ = self.withdrawn.push_back(id);
+        let _ = self.withdrawn.push(id);
         if let Lead::Preparing(preparing) = &mut self.lead {
             preparing.void |= preparing.base.is_some_and(|base| base.id == id);
         }
@@ -198,7 +198,7 @@ impl Node {
     /// What a proposal is worth as a base: itself, or what it was built on if it was withdrawn.
     pub(super) fn effective(&self, proposal: &Proposal, phase: Phase) -> Option<View> {
         let id = proposal.view.id;
-        let withdrawn = phase == Phase::Withdrawn || self.withdrawn.iter().any(|known| *known == id);
+        let withdrawn = phase == Phase::Withdrawn || self.withdrawn.contains(&id);
         if withdrawn { proposal.base } else { Some(proposal.view) }
     }
 

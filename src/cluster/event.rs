@@ -140,7 +140,7 @@ pub enum SelfFence {
 pub type Actions = Vec<Action, ACTIONS_MAX>;
 
 /// What the core is told once, at its start.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Boot {
     /// Which node of the configuration this is.
     pub node: NodeId,

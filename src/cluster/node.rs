@@ -5,7 +5,7 @@
 //! `member` what this node may do under it, `qdisk_traffic` and `data_traffic` what goes to the disks. A step takes its
 //! event in, then looks at everything that may have to be done, until nothing changes any more.
 
-use heapless::{Deque, Vec};
+use heapless::Vec;
 
 use super::acceptor::Answer;
 use super::data::DataDisk;
@@ -27,8 +27,8 @@ const LOOKS_MAX: u32 = 64;
 /// Withdrawn proposals remembered. Forgetting one only means that a later view may be built on it needlessly.
 const WITHDRAWN_REMEMBERED: usize = 8;
 
-/// One node of the cluster. Clone it, step it: there is nothing else to it.
-#[derive(Debug, Clone)]
+/// One node of the cluster. Clone it, step it, compare it: there is nothing else to it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Node {
     pub(super) settings: Settings,
     pub(super) boot: Boot,
@@ -56,7 +56,7 @@ pub struct Node {
     pub(super) version: u64,
     pub(super) answers: Vec<Answer, NODES_MAX>,
     /// Proposals whose proposer said that it gave them up, newest last; not every acceptor may have heard of it.
-    pub(super) withdrawn: Deque<ViewId, WITHDRAWN_REMEMBERED>,
+    pub(super) withdrawn: Vec<ViewId, WITHDRAWN_REMEMBERED>,
 
     pub(super) committed: Option<View>,
     pub(super) committed_phase: Phase,
@@ -103,7 +103,7 @@ impl Node {
             phase: Phase::Accepted,
             version: 1,
             answers: Vec::new(),
-            withdrawn: Deque::new(),
+            withdrawn: Vec::new(),
             committed: None,
             committed_phase: Phase::Committed,
             admitted: None,
