@@ -3,7 +3,7 @@
 mod samples;
 
 use quorate::base::limits::FRAME_BYTES_MAX;
-use quorate::base::{Incarnation, NodeSet, Nonce, Phase, Proposal};
+use quorate::base::{ConfigStamp, Incarnation, NodeSet, Nonce, Phase, Proposal};
 use quorate::disk::Standing;
 use quorate::wire::envelope::{HEAD_BYTES, TAG_BYTES};
 use quorate::wire::{Envelope, Gate, Heartbeat, Key, Message, Opened, Refusal, Sequences, seal};
@@ -52,6 +52,7 @@ fn heartbeat() -> Message {
         hears: nodes(&[1, 2, 3]),
         score: 2,
         standing: Standing::WARM | Standing::QUORATE,
+        config: ConfigStamp { version: 7, digest: 0x1234_5678 },
     })
 }
 
@@ -112,6 +113,7 @@ fn the_largest_messages_fit() {
             hears: NodeSet(u64::MAX),
             score: u16::MAX,
             standing: Standing::from_bits_retain(u16::MAX),
+            config: ConfigStamp { version: u32::MAX, digest: u32::MAX },
         }),
     ];
     let longest = largest.map(|message| {

@@ -85,6 +85,7 @@ impl World {
             ["nodes", count] => *self = World::new(count.parse().unwrap(), false),
             ["nodes", count, "qdisk"] => *self = World::new(count.parse().unwrap(), true),
             ["boot", ref ids @ ..] => ids.iter().for_each(|id| self.boot(node(id))),
+            ["version", version] => self.settings.config_version = version.parse().unwrap(),
             ["off", ref ids @ ..] => ids.iter().for_each(|id| self.machines[node(id).index()] = None),
             ["pause", id] => self.paused.insert(node(id)),
             ["resume", id] => self.paused.remove(node(id)),

@@ -96,6 +96,21 @@ pub struct Nonce(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ClusterId(pub u16);
 
+/// Which configuration a node runs. Nodes whose stamps differ do not vote together: their quorums need not meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct ConfigStamp {
+    /// `cluster.version`.
+    pub version: u32,
+    /// CRC-32C over everything in it that decides: a change without a new version does not go unseen.
+    pub digest: u32,
+}
+
+impl fmt::Display for ConfigStamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({:08x})", self.version, self.digest)
+    }
+}
+
 /// A SCSI-3 reservation key (SPC-4 6.16.3): incarnation (upper 32 bits), cluster id (16), node id (16). The low half
 /// reads as `fence_scsi` of RHEL 6 wrote it, e.g. 0x63d20005.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -6,6 +6,6 @@ pub mod nodeset;
 pub mod trace;
 pub mod view;
 
-pub use ids::{ClusterId, Incarnation, NodeId, Nonce, PrKey};
+pub use ids::{ClusterId, ConfigStamp, Incarnation, NodeId, Nonce, PrKey};
 pub use nodeset::NodeSet;
 pub use view::{Phase, Proposal, Term, View, ViewId};

@@ -125,6 +125,7 @@ pub const fn waiting_kind(waiting: &Waiting) -> &'static str {
         Waiting::Clock => "clock",
         Waiting::Votes { .. } => "votes",
         Waiting::Coordinator(_) => "coordinator",
+        Waiting::OtherConfig { .. } => "other-config",
         Waiting::QdiskAdoption => "qdisk-adoption",
         Waiting::DataDisk { .. } => "data-disk",
         Waiting::TargetRefused { .. } => "target-refused",
@@ -157,6 +158,12 @@ impl Display for Say<'_, Waiting> {
             Waiting::Coordinator(node) => {
                 write!(f, "{} to let this node in. If this stays, ask `status` there", Say(snapshot, node))
             }
+            Waiting::OtherConfig { node, theirs, ours } => write!(
+                f,
+                "one configuration everywhere: {} runs version {theirs}, this node {ours}. Nodes that count votes \
+                 differently do not vote together; boot them with the same image",
+                Say(snapshot, node)
+            ),
             Waiting::QdiskAdoption => f.write_str(
                 "the quorum disk to be adopted: this cluster has not seen it before. Start all nodes; or, if none of this \
                  cluster runs anywhere, format it with `quorate qdisk format --adopt`",
@@ -316,6 +323,9 @@ impl Display for Say<'_, Trace> {
             Trace::TargetRefused { disk: index, why } => write!(f, "{} {}.", Capital(disk(index)), Plain(why)),
             Trace::ForeignKey { disk: index, key } => {
                 write!(f, "ALARM: {} has the key {key} of another cluster; leaves it there.", disk(index))
+            }
+            Trace::OtherConfig(peer, config) => {
+                write!(f, "ALARM: {} runs configuration {config}; does not vote with it.", node(peer))
             }
             Trace::TwinNode(peer) => {
                 write!(f, "ALARM: two machines say that they are {}. Give every image an id of its own.", node(peer))

@@ -1,9 +1,10 @@
 //! What goes into the core and what comes out.
 
+use crc::{CRC_32_ISCSI, Crc};
 use heapless::Vec;
 
 use crate::base::limits::{ACTIONS_MAX, DATA_DISKS_MAX};
-use crate::base::{Incarnation, NodeId, NodeSet, Nonce, ViewId};
+use crate::base::{ConfigStamp, Incarnation, NodeId, NodeSet, Nonce, ViewId};
 use crate::config;
 use crate::disk::{DiskError, Eviction, Image, Slot};
 use crate::scsi::{PrCommand, PrOutcome};
@@ -206,5 +207,36 @@ impl Settings {
             fencing: cluster.fencing,
             wait_for_all: cluster.wait_for_all,
         }
+    }
+
+    /// What tells this configuration from another one, by everything that the core decides with.
+    pub fn stamp(&self) -> ConfigStamp {
+        const CRC32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
+        let Settings { cluster, config_version, nodes, votes, qdisk, data_disks, timing, fencing, wait_for_all } = self;
+        let (qdisk_votes, min_score) = qdisk.map_or((0, 0), |qdisk| (qdisk.votes, qdisk.min_score));
+        let demand = |demand: config::Demand| u32::from(demand == config::Demand::Required);
+        let numbers = [
+            u32::from(cluster.0),
+            u32::from(qdisk.is_some()),
+            u32::from(qdisk_votes),
+            u32::from(min_score),
+            u32::from(*data_disks),
+            u32::from(*wait_for_all),
+            timing.heartbeat_ms,
+            timing.suspect,
+            timing.disk_interval_ms,
+            timing.io_timeout_ms,
+            timing.fence_timeout_ms,
+            timing.join_wait_ms,
+            demand(fencing.abort),
+            demand(fencing.persist),
+            fencing.drain_ms,
+        ];
+        let mut digest = CRC32C.digest();
+        digest.update(&config_version.to_le_bytes());
+        digest.update(&nodes.0.to_le_bytes());
+        votes.iter().for_each(|votes| digest.update(&votes.to_le_bytes()));
+        numbers.iter().for_each(|number| digest.update(&number.to_le_bytes()));
+        ConfigStamp { version: *config_version, digest: digest.finalize() }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::event::{Op, Settings};
 use crate::base::limits::NODES_MAX;
-use crate::base::{Incarnation, NodeId, NodeSet, Nonce, ViewId};
+use crate::base::{ConfigStamp, Incarnation, NodeId, NodeSet, Nonce, ViewId};
 use crate::disk::{Slot, SlotRead, Standing};
 use crate::wire::Heartbeat;
 
@@ -28,8 +28,10 @@ pub struct Peer {
     pub slot: Option<Slot>,
     /// When the slot was last seen to change.
     pub slot_changed_ms: Option<u64>,
-    /// Heard both ways, as of the last look.
+    /// Heard both ways under the same configuration, as of the last look.
     pub alive: bool,
+    /// It runs this other configuration.
+    pub stranger: Option<ConfigStamp>,
     /// The committed view for which it has stopped everything older.
     pub stopped: ViewId,
     /// Its unanswered report that it registered.
@@ -58,6 +60,7 @@ impl Peer {
         slot: None,
         slot_changed_ms: None,
         alive: false,
+        stranger: None,
         stopped: ViewId::ZERO,
         report: None,
         registered_op: None,
@@ -162,6 +165,11 @@ impl Peers {
     /// The time at which the peer becomes suspect if nothing is heard.
     pub fn suspect_at_ms(&self, node: NodeId, settings: &Settings) -> Option<u64> {
         self.of(node).echoed_ms.map(|sent| sent + suspect_ms(settings))
+    }
+
+    /// The configuration of a peer that does not run ours, as its last heartbeat had it.
+    pub fn other_config(&self, node: NodeId, ours: ConfigStamp) -> Option<ConfigStamp> {
+        self.of(node).heartbeat.map(|heartbeat| heartbeat.config).filter(|config| *config != ours)
     }
 
     /// Peers alive as of the last look.

@@ -17,7 +17,7 @@ use super::qdisk::{OwnSlot, Qdisk};
 use super::trace::Trace;
 use crate::base::limits::{DATA_DISKS_MAX, NODES_MAX};
 use crate::base::trace::Ring;
-use crate::base::{Incarnation, NodeId, NodeSet, Nonce, Phase, PrKey, Proposal, Term, View, ViewId};
+use crate::base::{ConfigStamp, Incarnation, NodeId, NodeSet, Nonce, Phase, PrKey, Proposal, Term, View, ViewId};
 use crate::disk::Standing;
 use crate::wire::{Heartbeat, Message};
 
@@ -31,6 +31,7 @@ const WITHDRAWN_REMEMBERED: usize = 8;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Node {
     pub(super) settings: Settings,
+    pub(super) config: ConfigStamp,
     pub(super) boot: Boot,
     pub(super) traces: Ring<Trace>,
     pub(super) now_ms: u64,
@@ -83,6 +84,7 @@ impl Node {
         let disks = (0..settings.data_disks).map(|_| DataDisk::new(now_ms)).collect();
         let random = boot.random ^ boot.nonce.0;
         Node {
+            config: settings.stamp(),
             settings,
             boot,
             traces: Ring::new(),
@@ -382,7 +384,16 @@ impl Node {
             if node == self.boot.node {
                 continue;
             }
-            let alive = self.peers.suspect_at_ms(node, &self.settings).is_some_and(|at| self.now_ms <= at);
+            let other = self.peers.other_config(node, self.config);
+            if other != self.peers.of(node).stranger {
+                self.peers.of_mut(node).stranger = other;
+                if let Some(config) = other {
+                    self.trace(Trace::OtherConfig(node, config));
+                }
+            }
+            // A node that counts votes otherwise is heard, and counted nowhere.
+            let heard = self.peers.suspect_at_ms(node, &self.settings).is_some_and(|at| self.now_ms <= at);
+            let alive = heard && other.is_none();
             let peer = self.peers.of_mut(node);
             if alive == peer.alive {
                 continue;
@@ -449,6 +460,7 @@ impl Node {
             hears: self.hears(),
             score: self.score,
             standing: self.standing(),
+            config: self.config,
         };
         for node in self.settings.nodes.iter().filter(|node| *node != self.boot.node) {
             let peer = self.peers.of(node);

@@ -7,7 +7,7 @@ use super::event::SelfFence;
 use super::node::Node;
 use super::votes;
 use crate::base::limits::{DATA_DISKS_MAX, KEYS_MAX, NODES_MAX};
-use crate::base::{Incarnation, NodeId, NodeSet, Phase, PrKey, Term, View, ViewId};
+use crate::base::{ConfigStamp, Incarnation, NodeId, NodeSet, Phase, PrKey, Term, View, ViewId};
 use crate::disk::{HeaderFault, Standing};
 use crate::scsi::{Held, PrError};
 
@@ -24,8 +24,8 @@ pub struct Status {
     pub view: Option<(View, Phase)>,
     /// Highest term promised.
     pub promised: Term,
-    /// Configuration version.
-    pub config_version: u32,
+    /// Own configuration.
+    pub config: ConfigStamp,
     /// E.
     pub expected_votes: u32,
     /// E/2 + 1.
@@ -93,6 +93,15 @@ pub enum Waiting {
     },
     /// Another node proposes or leads; this one waits to be admitted.
     Coordinator(NodeId),
+    /// Votes, and this node, which would have some, runs another configuration.
+    OtherConfig {
+        /// Whom.
+        node: NodeId,
+        /// Its configuration.
+        theirs: ConfigStamp,
+        /// Ours.
+        ours: ConfigStamp,
+    },
     /// The qdisk must be adopted: start all nodes, or tell it so (`quorate qdisk format --adopt`).
     QdiskAdoption,
     /// A data disk does not answer.
@@ -144,8 +153,10 @@ pub struct NodeStatus {
     pub votes: u16,
     /// Member of the committed view.
     pub member: bool,
-    /// Heard both ways now.
+    /// Heard both ways now, under the same configuration.
     pub alive: bool,
+    /// It is heard, and runs this other configuration.
+    pub other_config: Option<ConfigStamp>,
     /// Latest life heard of.
     pub incarnation: Incarnation,
     /// Its standing as last heard.
@@ -221,7 +232,7 @@ impl Node {
             stage: self.stage(),
             view: self.committed.map(|view| (view, self.committed_phase)),
             promised: self.promised,
-            config_version: self.settings.config_version,
+            config: self.config,
             expected_votes: votes::expected(&self.settings),
             quorum: votes::quorum(&self.settings),
             total_votes,
@@ -295,7 +306,21 @@ impl Node {
         }
     }
 
+    fn is_heard(&self, node: NodeId) -> bool {
+        self.peers.of(node).frame_ms.is_some_and(|at| self.now_ms - at <= self.suspect_ms())
+    }
+
+    /// A node that is heard and runs another configuration.
+    fn other_config(&self) -> Option<Waiting> {
+        let strangers = self.settings.nodes.iter().filter(|node| self.is_heard(*node));
+        let mut strangers = strangers.filter_map(|node| Some((node, self.peers.of(node).stranger?)));
+        strangers.next().map(|(node, theirs)| Waiting::OtherConfig { node, theirs, ours: self.config })
+    }
+
     fn waiting_to_join(&self) -> Waiting {
+        if let Some(other) = self.other_config() {
+            return other;
+        }
         if let Some(coordinator) = self.living_coordinator() {
             return Waiting::Coordinator(coordinator);
         }
@@ -322,6 +347,9 @@ impl Node {
 
     fn waiting_in(&self, view: &View) -> Waiting {
         if !self.leads_or_follows_a_quorum() {
+            if let Some(other) = self.other_config() {
+                return other;
+            }
             return Waiting::Votes { have: self.present_votes().0, need: votes::quorum(&self.settings) };
         }
         if !self.registered() {
@@ -352,6 +380,7 @@ impl Node {
             votes: self.settings.votes[node.index()],
             member: view.is_some_and(|view| view.has_member(node, incarnation)),
             alive: me || peer.alive,
+            other_config: peer.stranger.filter(|_| self.is_heard(node)),
             incarnation,
             standing: if me { self.standing() } else { peer.heartbeat.map_or(Standing::empty(), |last| last.standing) },
             score: if me { self.score } else { peer.heartbeat.map_or(0, |last| last.score) },

@@ -2,7 +2,7 @@
 
 use super::event::SelfFence;
 use super::status::TargetRefusal;
-use crate::base::{Incarnation, NodeId, NodeSet, PrKey, Term, ViewId};
+use crate::base::{ConfigStamp, Incarnation, NodeId, NodeSet, PrKey, Term, ViewId};
 use crate::disk::{DiskError, HeaderFault};
 use crate::scsi::PrError;
 
@@ -97,6 +97,8 @@ pub enum Trace {
         /// The key.
         key: PrKey,
     },
+    /// A peer runs another configuration: nothing is voted with it.
+    OtherConfig(NodeId, ConfigStamp),
     /// Two senders with one id and one life: alarm.
     TwinNode(NodeId),
     /// The process was off the CPU for so long that everything it knew has to be read again.

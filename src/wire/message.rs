@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Incarnation, NodeSet, Nonce, Phase, Proposal, Term, View, ViewId};
+use crate::base::{ConfigStamp, Incarnation, NodeSet, Nonce, Phase, Proposal, Term, View, ViewId};
 use crate::disk::Standing;
 
 /// Everything one node can say to another. Sender, its life, its nonce and the receiver's nonce are in the envelope.
@@ -106,4 +106,6 @@ pub struct Heartbeat {
     pub score: u16,
     /// Standing bits.
     pub standing: Standing,
+    /// The configuration that the sender runs.
+    pub config: ConfigStamp,
 }

@@ -44,7 +44,7 @@ impl fmt::Display for Message {
         match self {
             Message::Heartbeat(beat) => write!(
                 f,
-                "heartbeat {} echo {} known {} promised {} {} {} stopped {} hears [{}] score {} {}",
+                "heartbeat {} echo {} known {} promised {} {} {} stopped {} hears [{}] score {} config {} {}",
                 beat.number,
                 beat.echo,
                 beat.known_incarnation,
@@ -54,6 +54,7 @@ impl fmt::Display for Message {
                 beat.stopped,
                 beat.hears,
                 beat.score,
+                beat.config,
                 beat.standing
             ),
             Message::Prepare { term } => write!(f, "prepare {term}"),

@@ -3,7 +3,7 @@
 
 use quorate::base::trace::Ring;
 use quorate::base::view::Incarnations;
-use quorate::base::{Incarnation, NodeId, NodeSet, Phase, PrKey, Term, View, ViewId};
+use quorate::base::{ConfigStamp, Incarnation, NodeId, NodeSet, Phase, PrKey, Term, View, ViewId};
 use quorate::cli::{AgentFacts, Counter, Memory, Snapshot};
 use quorate::cluster::event::SelfFence;
 use quorate::cluster::status::{DataStatus, NodeStatus, QdiskStatus, Stage, Status, TargetRefusal, Waiting};
@@ -45,6 +45,7 @@ pub fn released() -> Status {
             votes: 1,
             member: true,
             alive: true,
+            other_config: None,
             incarnation: Incarnation(7),
             standing: Standing::all().difference(Standing::CANNOT_FENCE),
             score: 2,
@@ -86,7 +87,7 @@ pub fn released() -> Status {
         stage: Stage::Released,
         view: Some((view, Phase::Released)),
         promised: view.id.term,
-        config_version: 1,
+        config: ConfigStamp { version: 1, digest: 0x5a5a_0001 },
         expected_votes: 9,
         quorum: 5,
         total_votes: 9,
@@ -188,6 +189,7 @@ pub fn every_trace() -> Ring<Trace> {
         Trace::TargetRefused { disk: 0, why: TargetRefusal::NoPreemptAbort },
         Trace::TargetRefused { disk: 0, why: TargetRefusal::NoReservations(PrError::Busy) },
         Trace::ForeignKey { disk: 0, key: foreign },
+        Trace::OtherConfig(node(5), ConfigStamp { version: 2, digest: 0x0b5e_55ed }),
         Trace::TwinNode(node(1)),
         Trace::Stalled { ms: 4200 },
         Trace::ShutOut(view_id()),

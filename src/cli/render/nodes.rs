@@ -12,6 +12,7 @@ use crate::cluster::status::NodeStatus;
 fn words(snapshot: &Snapshot<'_>, node: &NodeStatus) -> &'static str {
     let own = node.id == snapshot.status.node;
     match (node.member, node.alive || own, own) {
+        _ if node.other_config.is_some() => "Other config",
         (true, true, true) => "Online, Local",
         (true, true, false) => "Online",
         (true, false, _) => "Offline, unheard",

@@ -13,7 +13,7 @@ pub(super) fn text(snapshot: &Snapshot<'_>, out: &mut Wrap<'_>) -> fmt::Result {
     let (status, facts) = (snapshot.status, snapshot.facts);
     let member = snapshot.members().contains(status.node);
     writeln!(out, "Version: {}", facts.version)?;
-    writeln!(out, "Config Version: {}", status.config_version)?;
+    writeln!(out, "Config Version: {}", status.config.version)?;
     writeln!(out, "Cluster Name: {}", facts.cluster.name)?;
     writeln!(out, "Cluster Id: {} ({:#x})", facts.cluster.id.0, facts.cluster.id.0)?;
     writeln!(out, "Cluster Member: {}", if member { "Yes" } else { "No" })?;
@@ -68,7 +68,7 @@ pub(super) fn text(snapshot: &Snapshot<'_>, out: &mut Wrap<'_>) -> fmt::Result {
 pub(super) fn json(snapshot: &Snapshot<'_>, json: &mut Json<'_>) -> fmt::Result {
     let (status, facts) = (snapshot.status, snapshot.facts);
     json.text("version", facts.version)?;
-    json.number("config_version", status.config_version)?;
+    json.number("config_version", status.config.version)?;
     json.number("cluster_id", facts.cluster.id.0)?;
     json.text("node_name", snapshot.name(status.node))?;
     json.number("incarnation", status.incarnation.0)?;
