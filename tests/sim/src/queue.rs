@@ -12,7 +12,7 @@ pub const MS: Micros = 1_000;
 pub const S: Micros = 1_000_000;
 
 /// Ordered by `at`, then by `number`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Planned<E> {
     at: Micros,
     number: u64,
@@ -37,7 +37,7 @@ impl<E> Ord for Planned<E> {
 }
 
 /// The event queue.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Queue<E> {
     heap: BinaryHeap<Reverse<Planned<E>>>,
     number: u64,

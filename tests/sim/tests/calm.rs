@@ -31,3 +31,15 @@ fn the_same_seed_tells_the_same_story() {
     assert_eq!(one.counters, other.counters);
     assert_eq!(one.trace, other.trace);
 }
+
+#[test]
+fn a_clone_of_a_world_goes_on_as_the_original() {
+    let mut world = World::new(Options { trace: true, ..Options::draw(4) });
+    world.run_to(20 * S);
+    let mut copy = world.clone();
+    world.run_to(40 * S);
+    assert!(copy.story().len() < world.story().len());
+    copy.run_to(40 * S);
+    assert_eq!(copy.counters, world.counters);
+    assert_eq!(copy.story(), world.story());
+}

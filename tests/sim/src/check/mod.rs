@@ -63,7 +63,7 @@ pub struct Proof {
 }
 
 /// All checkers' books.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Checker {
     /// The first violation; nothing is checked after it.
     pub violation: Option<Violation>,

@@ -9,7 +9,7 @@ use crate::check::Write;
 use crate::queue::MS;
 
 /// A write on its way.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct WriteFlight {
     node: usize,
     disk: usize,

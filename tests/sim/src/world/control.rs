@@ -1,5 +1,7 @@
 //! The handles of directed tests: stop a node before an action, hold a command on its way, cut links, wait for something.
 
+use std::rc::Rc;
+
 use quorate::base::{NodeId, NodeSet, Phase, PrKey, View};
 use quorate::cluster::Action;
 use quorate::cluster::status::Status;
@@ -10,27 +12,29 @@ use super::{Due, World};
 use crate::queue::{MS, Micros};
 
 /// Waits for an action of a node.
+#[derive(Clone)]
 pub(super) struct Hook {
     node: usize,
     what: Watch,
 }
 
+#[derive(Clone)]
 enum Watch {
-    Pause(Box<dyn Fn(&Action) -> bool>),
-    Hold(Box<dyn Fn(&PrCommand) -> bool>),
+    Pause(Rc<dyn Fn(&Action) -> bool>),
+    Hold(Rc<dyn Fn(&PrCommand) -> bool>),
     HoldSlots,
-    LoseAnswer(Box<dyn Fn(&PrCommand) -> bool>),
+    LoseAnswer(Rc<dyn Fn(&PrCommand) -> bool>),
 }
 
 impl World {
     /// Pauses the node, its clock standing so that it cannot notice, just before the next action that matches. Once.
     pub fn pause_before(&mut self, node: NodeId, matches: impl Fn(&Action) -> bool + 'static) {
-        self.hooks.push(Hook { node: node.index(), what: Watch::Pause(Box::new(matches)) });
+        self.hooks.push(Hook { node: node.index(), what: Watch::Pause(Rc::new(matches)) });
     }
 
     /// Keeps commands of the node that match on their way until `let_go`.
     pub fn hold(&mut self, node: NodeId, matches: impl Fn(&PrCommand) -> bool + 'static) {
-        self.hooks.push(Hook { node: node.index(), what: Watch::Hold(Box::new(matches)) });
+        self.hooks.push(Hook { node: node.index(), what: Watch::Hold(Rc::new(matches)) });
     }
 
     /// Keeps writes of the node's own slot on their way until `let_go`.
@@ -40,7 +44,7 @@ impl World {
 
     /// The target carries out the next command of the node that matches, and the answer is lost: a transport error.
     pub fn lose_answer(&mut self, node: NodeId, matches: impl Fn(&PrCommand) -> bool + 'static) {
-        self.hooks.push(Hook { node: node.index(), what: Watch::LoseAnswer(Box::new(matches)) });
+        self.hooks.push(Hook { node: node.index(), what: Watch::LoseAnswer(Rc::new(matches)) });
     }
 
     /// Is a command of the node held on its way?

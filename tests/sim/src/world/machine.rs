@@ -18,7 +18,7 @@ use crate::qdisk::Qdisk;
 use crate::queue::{MS, Micros, S};
 
 /// Something that waits to be told to a node.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Input {
     Tick,
     Frame(Rc<Flight>),
@@ -29,7 +29,7 @@ pub(super) enum Input {
 }
 
 /// An action that waits to be done.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Todo {
     pub action: Action,
     /// The driver has looked at the clock already; a pause after that goes unnoticed.
@@ -50,7 +50,7 @@ pub(super) enum Power {
 }
 
 /// One machine.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Machine {
     pub index: usize,
     pub node: Option<Box<Node>>,

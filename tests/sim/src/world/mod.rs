@@ -45,7 +45,7 @@ use qdisk_io::QdiskFlight;
 pub const CLUSTER: ClusterId = ClusterId(25554);
 
 /// What comes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Due {
     /// A node's deadline.
     Wake { node: usize, boot: u32 },
@@ -108,7 +108,7 @@ struct Path {
 }
 
 /// A data disk.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct DataDisk {
     target: Target,
     paths: Vec<Path>,
@@ -117,7 +117,8 @@ struct DataDisk {
     unguarded: bool,
 }
 
-/// Everything.
+/// Everything. A clone goes on as the original would.
+#[derive(Clone)]
 pub struct World {
     now: Micros,
     rng: Rng,

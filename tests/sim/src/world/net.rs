@@ -10,7 +10,7 @@ use super::{Due, World, node_id};
 use crate::queue::{Micros, S};
 
 /// A frame on its way.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Flight {
     pub from: NodeId,
     pub incarnation: Incarnation,
@@ -56,7 +56,7 @@ impl Session {
 }
 
 /// Links.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Net {
     /// `cut[from][to]`: how many faults cut this direction.
     pub cut: Vec<Vec<u32>>,

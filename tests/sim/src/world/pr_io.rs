@@ -11,7 +11,7 @@ use crate::queue::{MS, Micros};
 use crate::target::Effects;
 
 /// A command in flight.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct PrFlight {
     node: usize,
     boot: u32,

@@ -12,7 +12,7 @@ use crate::qdisk::{Block, Qdisk, SlotCopy};
 use crate::queue::{MS, Micros};
 
 /// A command in flight.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct QdiskFlight {
     node: usize,
     boot: u32,
@@ -24,7 +24,7 @@ pub(super) struct QdiskFlight {
     failed: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Work {
     Slot(Box<Slot>),
     Eviction(Eviction),
