@@ -194,6 +194,9 @@ fn self_fence(why: SelfFence) -> ! {
         SelfFence::Evicted(view) => reset::self_fence(format_args!("view {view} evicts this life of the node")),
         SelfFence::ShutOut(view) => reset::self_fence(format_args!("view {view} shuts this node out and stands")),
         SelfFence::KeyGone { disk } => reset::self_fence(format_args!("the own key is gone from data disk {disk}")),
+        SelfFence::NexusLost { disk } => {
+            reset::self_fence(format_args!("the own key on data disk {disk} belongs to a session of the past"))
+        }
         SelfFence::RegisterUnknown { disk } => {
             reset::self_fence(format_args!("data disk {disk} did not say whether it registered the key"))
         }

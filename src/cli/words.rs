@@ -269,6 +269,9 @@ impl Display for Say<'_, SelfFence> {
             SelfFence::Evicted(view) => write!(f, "view {view} has evicted it"),
             SelfFence::ShutOut(view) => write!(f, "view {view} shuts it out and was not withdrawn"),
             SelfFence::KeyGone { disk: index } => write!(f, "its key is gone from {}", disk(index)),
+            SelfFence::NexusLost { disk: index } => {
+                write!(f, "its session with {} was renewed, and its key stayed with the old one", disk(index))
+            }
             SelfFence::RegisterUnknown { disk: index } => {
                 write!(f, "{} did not say whether its key was registered", disk(index))
             }

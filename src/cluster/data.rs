@@ -71,9 +71,11 @@ pub struct DataDisk {
     pub error: Option<PrError>,
     /// After a PREEMPT without ABORT: queued commands of the victim may finish until then.
     pub drain_until_ms: u64,
-    /// PREEMPTs in a row that met RESERVATION CONFLICT although the victim's key was there and, by READ KEYS, so is ours:
-    /// ours then belongs to a nexus of the past (a session that was logged in anew).
-    pub stale_nexus: u8,
+    /// When to ask whether the own key is this very nexus's. READ KEYS does not tell: a session that was logged in anew may
+    /// be a new nexus, and the old one's registration stays listed.
+    pub confirm_ms: u64,
+    /// This command said that it is not; keys read after it tell whether the key is gone or another nexus's.
+    pub unconfirmed_op: Option<Op>,
     /// The target forgot every registration: a committed view must order a new one.
     pub lost_state: bool,
     /// Since when the own registration has been missing for that reason.
@@ -101,7 +103,8 @@ impl DataDisk {
             keys_ms: None,
             error: None,
             drain_until_ms: 0,
-            stale_nexus: 0,
+            confirm_ms: now_ms,
+            unconfirmed_op: None,
             lost_state: false,
             lost_since_ms: None,
         }

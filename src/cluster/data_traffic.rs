@@ -9,8 +9,8 @@ use crate::base::{Incarnation, PrKey};
 use crate::config::Demand;
 use crate::scsi::{PrCommand, PrError, PrOutcome, PrReply, TYPE_WERO};
 
-/// So many conflicts in a row are explained by chance; the next one is not.
-const STALE_NEXUS_CONFLICTS: u8 = 2;
+/// Disk intervals between two questions whether the own registration is this nexus's, where nothing else asks for one.
+const CONFIRM_INTERVALS: u64 = 20;
 
 impl Node {
     /// Sends each data disk its next command.
@@ -72,6 +72,10 @@ impl Node {
         }
         if let Some(command) = self.registration_command(index) {
             return Some(command);
+        }
+        // Before the proof: a PREEMPT of a nexus that is not registered would be refused for ever.
+        if disk.registration == Registration::Done && disk.unconfirmed_op.is_none() && self.now_ms >= disk.confirm_ms {
+            return Some(PrCommand::Confirm { key: own, aptpl: disk.probe.persist == Some(true) });
         }
         if let Some(command) = self.proof_command(index) {
             return Some(command);
@@ -150,17 +154,17 @@ impl Node {
                 disk.registration = Registration::Good(op);
                 disk.lost_state = false;
                 disk.lost_since_ms = None;
+                disk.confirm_ms = now_ms + interval_ms * CONFIRM_INTERVALS;
             }
+            (PrCommand::Confirm { .. }, _) => disk.confirm_ms = now_ms + interval_ms * CONFIRM_INTERVALS,
             (PrCommand::Reserve { .. }, _) => {
                 disk.reservation_op = 0;
                 self.trace(Trace::Reserved { disk: index as u8 });
             }
             (PrCommand::PreemptAbort { own, victim }, _) if own != victim => {
-                disk.stale_nexus = 0;
                 self.preempt_done(index, op, victim, true);
             }
             (PrCommand::Preempt { victim, .. }, _) => {
-                disk.stale_nexus = 0;
                 disk.drain_until_ms = now_ms + u64::from(self.settings.fencing.drain_ms);
                 self.preempt_done(index, op, victim, true);
             }
@@ -169,15 +173,6 @@ impl Node {
             (PrCommand::ReadKeys | PrCommand::ReadReservation | PrCommand::ReportCapabilities, _) => {
                 self.pr_failed(index, op, command, PrError::Malformed, actions);
             }
-        }
-    }
-
-    /// A registered nexus may preempt a key that is there. One conflict may be a race with the victim's own late REGISTER;
-    /// the same again says that this nexus is not the one that holds our key: its writes are refused like a fenced node's.
-    fn preempt_conflicted(&mut self, index: usize, actions: &mut Actions) {
-        self.disks[index].stale_nexus += 1;
-        if self.disks[index].stale_nexus > STALE_NEXUS_CONFLICTS {
-            self.self_fence(SelfFence::KeyGone { disk: index as u8 }, actions);
         }
     }
 
@@ -195,6 +190,13 @@ impl Node {
         // node's own first key hides it.
         if self.disks[index].keys.is_empty() && self.some_member_registered() {
             self.disks[index].lost_state = true;
+        }
+        if self.disks[index].unconfirmed_op.is_some_and(|asked| asked < op) {
+            self.disks[index].unconfirmed_op = None;
+            // Writes of this nexus are refused like a fenced node's, although its key is still there.
+            if there && self.disks[index].registration == Registration::Done {
+                return self.self_fence(SelfFence::NexusLost { disk: index as u8 }, actions);
+            }
         }
         let disk = &self.disks[index];
         let expected = match disk.registration {
@@ -283,8 +285,15 @@ impl Node {
             (PrCommand::PreemptAbort { victim, .. } | PrCommand::Preempt { victim, .. }, _) if !probe => {
                 self.preempt_done(index, op, victim, false);
                 if error == PrError::ReservationConflict {
-                    return self.preempt_conflicted(index, actions);
+                    self.disks[index].confirm_ms = self.now_ms;
+                    return;
                 }
+            }
+            (PrCommand::Confirm { .. }, PrError::ReservationConflict) => {
+                let disk = &mut self.disks[index];
+                disk.unconfirmed_op = Some(op);
+                disk.keys_wanted_after = disk.keys_wanted_after.max(op);
+                return;
             }
             (PrCommand::ReportCapabilities, PrError::IllegalRequest { .. }) => {
                 self.disks[index].probe.persist = Some(false);
@@ -307,6 +316,10 @@ impl Node {
             _ => {}
         }
         let disk = &mut self.disks[index];
+        // Whatever cost the command its answer may have cost the nexus its name.
+        if matches!(error, PrError::Transport | PrError::UnitAttention { .. }) {
+            disk.confirm_ms = self.now_ms;
+        }
         if matches!(error, PrError::Stale | PrError::UnitAttention { .. }) {
             // Not carried out, and the disk is well: again at once.
             return;

@@ -126,6 +126,11 @@ pub enum SelfFence {
         /// Index of the data disk.
         disk: u8,
     },
+    /// The own key is listed on a data disk for another nexus: a session that is no more. This one's writes are refused.
+    NexusLost {
+        /// Index of the data disk.
+        disk: u8,
+    },
     /// A REGISTER came back with an unknown result.
     RegisterUnknown {
         /// Index of the data disk.

@@ -202,10 +202,7 @@ impl Node {
         }
         for disk in 0..self.disks.len() {
             match self.proof(view, disk) {
-                Proof::Done => {
-                    self.disks[disk].stale_nexus = 0;
-                    continue;
-                }
+                Proof::Done => continue,
                 Proof::KeyGone => self.self_fence(SelfFence::KeyGone { disk: disk as u8 }, actions),
                 Proof::Foreign(key) => self.trace(Trace::ForeignKey { disk: disk as u8, key }),
                 Proof::Command(_) | Proof::Wait => {}

@@ -23,6 +23,8 @@ pub mod service_in {
 
 /// Service actions of PERSISTENT RESERVE OUT that the product issues (SPC-4 6.16.2).
 pub mod service_out {
+    /// REGISTER.
+    pub const REGISTER: u8 = 0;
     /// RESERVE.
     pub const RESERVE: u8 = 1;
     /// PREEMPT.
@@ -90,6 +92,7 @@ impl Cdb {
             PrCommand::Register { key, aptpl } => {
                 Cdb::persistent_out(service_out::REGISTER_AND_IGNORE, 0, PrKey(0), key, aptpl)
             }
+            PrCommand::Confirm { key, aptpl } => Cdb::persistent_out(service_out::REGISTER, 0, key, key, aptpl),
             PrCommand::Reserve { key } => Cdb::persistent_out(service_out::RESERVE, TYPE_WERO, key, PrKey(0), false),
             PrCommand::PreemptAbort { own, victim } => {
                 Cdb::persistent_out(service_out::PREEMPT_AND_ABORT, TYPE_WERO, own, victim, false)

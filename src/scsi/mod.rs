@@ -38,6 +38,15 @@ pub enum PrCommand {
         /// Ask the target to keep it over a power loss (APTPL).
         aptpl: bool,
     },
+    /// PR OUT, REGISTER from this key to the same key: changes nothing where this nexus holds it, and is a RESERVATION
+    /// CONFLICT where it does not, whoever else does. Unlike `Register` it can never make a registration, so it may be
+    /// sent again and may land late.
+    Confirm {
+        /// Own key.
+        key: PrKey,
+        /// As in the registration: the last REGISTER of all decides for all.
+        aptpl: bool,
+    },
     /// PR OUT, RESERVE, type 5 (Write Exclusive, Registrants Only).
     Reserve {
         /// Own key.

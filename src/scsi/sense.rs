@@ -116,6 +116,7 @@ fn good(command: &PrCommand, data: &[u8]) -> PrOutcome {
         PrCommand::ReportCapabilities => reply::capabilities(data),
         PrCommand::TestUnitReady
         | PrCommand::Register { .. }
+        | PrCommand::Confirm { .. }
         | PrCommand::Reserve { .. }
         | PrCommand::PreemptAbort { .. }
         | PrCommand::Preempt { .. } => Ok(PrReply::Good),

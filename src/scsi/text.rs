@@ -12,6 +12,9 @@ impl fmt::Display for PrCommand {
             PrCommand::ReadReservation => f.write_str("read-reservation"),
             PrCommand::ReportCapabilities => f.write_str("report-capabilities"),
             PrCommand::Register { key, aptpl } => write!(f, "register {key}{}", if *aptpl { " aptpl" } else { "" }),
+            PrCommand::Confirm { key, aptpl } => {
+                write!(f, "confirm {key}{}", if *aptpl { " aptpl" } else { "" })
+            }
             PrCommand::Reserve { key } => write!(f, "reserve {key}"),
             PrCommand::PreemptAbort { own, victim } => write!(f, "preempt-abort {own} {victim}"),
             PrCommand::Preempt { own, victim } => write!(f, "preempt {own} {victim}"),

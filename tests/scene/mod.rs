@@ -195,6 +195,7 @@ pub fn every_trace() -> Ring<Trace> {
         Trace::ShutOut(view_id()),
         Trace::SelfFence(SelfFence::Evicted(view_id())),
         Trace::SelfFence(SelfFence::KeyGone { disk: 0 }),
+        Trace::SelfFence(SelfFence::NexusLost { disk: 0 }),
         Trace::SelfFence(SelfFence::Clone),
     ];
     for (index, trace) in all.into_iter().enumerate() {

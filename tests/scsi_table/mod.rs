@@ -19,6 +19,8 @@ pub fn command(text: &str) -> Option<PrCommand> {
         ["report-capabilities"] => PrCommand::ReportCapabilities,
         ["register", new] => PrCommand::Register { key: key(new), aptpl: false },
         ["register", new, "aptpl"] => PrCommand::Register { key: key(new), aptpl: true },
+        ["confirm", own] => PrCommand::Confirm { key: key(own), aptpl: false },
+        ["confirm", own, "aptpl"] => PrCommand::Confirm { key: key(own), aptpl: true },
         ["reserve", own] => PrCommand::Reserve { key: key(own) },
         ["preempt-abort", own, victim] => PrCommand::PreemptAbort { own: key(own), victim: key(victim) },
         ["preempt", own, victim] => PrCommand::Preempt { own: key(own), victim: key(victim) },

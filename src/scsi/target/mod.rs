@@ -265,6 +265,7 @@ impl Target {
                 None => illegal(code::INVALID_FIELD_IN_CDB),
             },
             PrCommand::Register { key, aptpl } => self.register(nexus, None, key, aptpl),
+            PrCommand::Confirm { key, aptpl } => self.register(nexus, Some(key), key, aptpl),
             PrCommand::Reserve { key } => self.reserve(nexus, key, TYPE_WERO),
             PrCommand::PreemptAbort { own, victim } => self.preempt(nexus, own, victim, TYPE_WERO, true),
             PrCommand::Preempt { own, victim } => self.preempt(nexus, own, victim, TYPE_WERO, false),

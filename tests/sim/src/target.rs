@@ -155,6 +155,8 @@ impl Target {
                 write_exclusive_registrants_only: true,
             })),
             PrCommand::Register { key, aptpl } => self.register(nexus, key, aptpl, effects),
+            PrCommand::Confirm { key, .. } if self.key_of(nexus) != Some(key) => Err(PrError::ReservationConflict),
+            PrCommand::Confirm { key, aptpl } => self.register(nexus, key, aptpl, effects),
             PrCommand::Reserve { key } => self.reserve(nexus, key),
             PrCommand::PreemptAbort { .. } if !self.abilities.aborts => {
                 Err(PrError::IllegalRequest { asc: 0x24, ascq: 0x00 })

@@ -7,14 +7,23 @@ use super::{Checker, LifeId};
 use crate::queue::Micros;
 
 impl Checker {
-    /// A node resets itself. `key_there` tells per disk whether its key is on the target right now.
-    pub fn self_fenced(&mut self, now: Micros, life: LifeId, why: SelfFence, key_there: impl Fn(u8) -> bool) {
+    /// A node resets itself. `key_there` tells per disk whether its key is on the target right now, `key_ours` whether it
+    /// is registered for the very nexus that the machine has now.
+    pub fn self_fenced(
+        &mut self,
+        now: Micros,
+        life: LifeId,
+        why: SelfFence,
+        key_there: impl Fn(u8) -> bool,
+        key_ours: impl Fn(u8) -> bool,
+    ) {
         let (node, incarnation) = life;
         let entry = self.lives.get(&life).cloned().unwrap_or_default();
         let just = match why {
             SelfFence::Evicted(_) => self.condemned(life, true),
             SelfFence::ShutOut(_) => self.condemned(life, false),
             SelfFence::KeyGone { disk } => !key_there(disk) || entry.registers[usize::from(disk)].preempted,
+            SelfFence::NexusLost { disk } => !key_ours(disk),
             SelfFence::RegisterUnknown { disk } => {
                 let state = entry.registers[usize::from(disk)];
                 state.unknown || state.in_flight

@@ -405,7 +405,8 @@ impl World {
         let life = self.machines[node].life();
         let key = quorate::base::PrKey::new(super::CLUSTER, life.0, life.1);
         let there: Vec<bool> = self.disks.iter().map(|disk| disk.target.keys().any(|other| other == key)).collect();
-        self.checker.self_fenced(self.now, life, why, |disk| there[usize::from(disk)]);
+        let ours: Vec<bool> = self.disks.iter().map(|disk| disk.target.key_of(node) == Some(key)).collect();
+        self.checker.self_fenced(self.now, life, why, |disk| there[usize::from(disk)], |disk| ours[usize::from(disk)]);
         *self.counters.self_fences.entry(reason(why)).or_default() += 1;
         self.kill(node, "self-fence");
     }
@@ -426,6 +427,7 @@ fn reason(why: SelfFence) -> &'static str {
         SelfFence::Evicted(_) => "evicted",
         SelfFence::ShutOut(_) => "shut out",
         SelfFence::KeyGone { .. } => "key gone",
+        SelfFence::NexusLost { .. } => "nexus lost",
         SelfFence::RegisterUnknown { .. } => "register unknown",
         SelfFence::Clone => "clone",
         SelfFence::Overtaken(_) => "overtaken",
