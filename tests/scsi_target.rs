@@ -5,7 +5,7 @@ mod table;
 
 use quorate::base::PrKey;
 use quorate::base::limits::KEYS_MAX;
-use quorate::scsi::target::{Access, Request};
+use quorate::scsi::target::{Access, Attention, Request};
 use quorate::scsi::{Capabilities, PrCommand, PrError, PrReply, Target};
 use scsi_table::key;
 
@@ -23,6 +23,9 @@ fn request(text: &str) -> Request {
         ["clear", own] => Request::Clear { key: key(own) },
         ["preempt", own, victim, "type", of] => {
             Request::Preempt { own: key(own), victim: key(victim), kind: kind(of), abort: false }
+        }
+        ["preempt-abort", own, victim, "type", of] => {
+            Request::Preempt { own: key(own), victim: key(victim), kind: kind(of), abort: true }
         }
         _ => panic!("{text}?"),
     }
@@ -45,6 +48,10 @@ fn answer(target: &mut Target, input: &str) -> String {
             target.power_cycle(keep == "keep");
             return String::new();
         }
+        ("reset", _) => {
+            target.reset();
+            return String::new();
+        }
         (nexus, words) => {
             let nexus = nexus.parse().expect("a nexus");
             match words {
@@ -57,6 +64,14 @@ fn answer(target: &mut Target, input: &str) -> String {
                         (false, false) => "nothing",
                     }
                     .to_owned();
+                }
+                "session-lost" => {
+                    target.raise(nexus, Attention::NexusLoss);
+                    return String::new();
+                }
+                "resized" => {
+                    target.raise(nexus, Attention::CapacityChanged);
+                    return String::new();
                 }
                 "read" => target.access(nexus, Access::Read).map(|()| PrReply::Good),
                 "write" => target.access(nexus, Access::Write).map(|()| PrReply::Good),

@@ -36,35 +36,47 @@ mod code {
     pub const NO_ROOM_TO_REGISTER: (u8, u8) = (0x55, 0x04);
 }
 
-/// A unit attention that reservations or a power loss establish for a nexus.
+/// A unit attention: what a nexus has to be told before its next command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Attention {
     /// 29h/00h POWER ON, RESET, OR BUS DEVICE RESET OCCURRED.
     PowerOn,
+    /// 29h/03h BUS DEVICE RESET FUNCTION OCCURRED: a LOGICAL UNIT RESET.
+    Reset,
+    /// 29h/07h I_T NEXUS LOSS OCCURRED: a session ended, and its commands with it.
+    NexusLoss,
     /// 2Ah/03h RESERVATIONS PREEMPTED: somebody issued CLEAR.
     ReservationsPreempted,
     /// 2Ah/04h RESERVATIONS RELEASED, or its type changed.
     ReservationsReleased,
     /// 2Ah/05h REGISTRATIONS PREEMPTED: the nexus lost its registration.
     RegistrationsPreempted,
+    /// 2Ah/09h CAPACITY DATA HAS CHANGED: one that has nothing to do with reservations.
+    CapacityChanged,
 }
 
 impl Attention {
-    /// In the order in which a nexus with several gets them: power on first (SAM-5 5.14), then by code.
-    pub const ALL: [Attention; 4] = [
+    /// In the order in which a nexus with several gets them: power on first, then resets (SAM-5 5.14), then by code.
+    pub const ALL: [Attention; 7] = [
         Attention::PowerOn,
+        Attention::Reset,
+        Attention::NexusLoss,
         Attention::ReservationsPreempted,
         Attention::ReservationsReleased,
         Attention::RegistrationsPreempted,
+        Attention::CapacityChanged,
     ];
 
     /// Additional sense code and qualifier.
     pub const fn code(self) -> (u8, u8) {
         match self {
             Attention::PowerOn => (0x29, 0x00),
+            Attention::Reset => (0x29, 0x03),
+            Attention::NexusLoss => (0x29, 0x07),
             Attention::ReservationsPreempted => (0x2a, 0x03),
             Attention::ReservationsReleased => (0x2a, 0x04),
             Attention::RegistrationsPreempted => (0x2a, 0x05),
+            Attention::CapacityChanged => (0x2a, 0x09),
         }
     }
 
@@ -246,6 +258,20 @@ impl Target {
         self.generation = 0;
         // A power on clears the attentions from before (SAM-5 5.14.3).
         self.nexuses.iter_mut().for_each(|nexus| nexus.attentions = Attention::PowerOn.bit());
+    }
+
+    /// LOGICAL UNIT RESET: commands are aborted, registrations and the reservation stay (SPC-4 5.13.5), everybody known
+    /// finds a 29h/03h.
+    pub fn reset(&mut self) {
+        self.nexuses.iter_mut().for_each(|nexus| nexus.attentions |= Attention::Reset.bit());
+    }
+
+    /// Something happened that this nexus must be told before its next command. The end of its session is such a thing:
+    /// its registration outlives it.
+    pub fn raise(&mut self, nexus: u32, attention: Attention) {
+        if let Some(known) = self.meet(nexus) {
+            known.attentions |= attention.bit();
+        }
     }
 
     fn product(&mut self, nexus: u32, command: PrCommand) -> PrOutcome {
