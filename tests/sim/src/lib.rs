@@ -14,19 +14,21 @@
 //! | [`world`] | machines, network, disks, faults |
 //! | [`check`] | the checkers |
 //! | [`directed`] | worlds steered into the known counterexamples |
-//! | [`target`] | a SCSI target with persistent reservations |
+//! | [`unit`] | a data disk: the product's model of a target behind bytes, with a real target's manners |
+//! | [`device_server`] | the bytes |
 //! | [`qdisk`] | the quorum disk's sectors |
 //! | [`report`] | what a run tells |
 
 pub mod check;
 pub mod clock;
+pub mod device_server;
 pub mod directed;
 pub mod options;
 pub mod qdisk;
 pub mod queue;
 pub mod report;
 pub mod rng;
-pub mod target;
+pub mod unit;
 pub mod world;
 
 pub use options::{Fault, Options};

@@ -2,6 +2,7 @@
 
 use crate::queue::{MS, Micros, S};
 use crate::rng::Rng;
+use crate::unit::Manners;
 
 /// What can go wrong. Each seed switches some of them on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -125,6 +126,10 @@ pub struct Options {
     pub target_persists: bool,
     /// Targets know PREEMPT AND ABORT.
     pub target_aborts: bool,
+    /// Whose deviations from SPC-4 targets have.
+    pub target_manners: Manners,
+    /// Sense data comes in descriptor format.
+    pub descriptor_sense: bool,
     /// The faults in play.
     pub faults: Vec<Fault>,
     /// Mean time between two faults.
@@ -179,6 +184,8 @@ impl Options {
             stale_keys: false,
             target_persists: true,
             target_aborts: true,
+            target_manners: Manners::Spc,
+            descriptor_sense: false,
             faults: Vec::new(),
             fault_every: 5 * S,
             fault_length_max: 30 * S,
@@ -205,6 +212,8 @@ impl Options {
     /// another one would show.
     pub fn draw(seed: u64) -> Options {
         let mut rng = Rng::new(seed ^ 0x5157_4f52_4d00_0001);
+        // A stream of its own: what is drawn of targets does not turn a seed's world into another one.
+        let mut targets = Rng::new(seed ^ 0x5157_4f52_4d00_0002);
         let nodes = match rng.below(100) {
             0 => 64,
             1..=3 => 16,
@@ -225,6 +234,8 @@ impl Options {
             stale_keys: rng.below(4) == 0,
             target_persists: rng.below(4) != 0,
             target_aborts: rng.below(8) != 0,
+            target_manners: targets.pick(&[Manners::Spc, Manners::Lio]),
+            descriptor_sense: targets.coin(),
             fault_every: rng.magnitude(300 * MS, 20 * S),
             fault_length_max: rng.pick(&[2 * S, 10 * S, 30 * S, 120 * S]),
             faults_for: if big { 20 * S } else { rng.between(30, 180) * S },

@@ -7,6 +7,7 @@ use super::machine::Power;
 use super::{Due, World};
 use crate::check::Write;
 use crate::queue::MS;
+use crate::unit::Nexus;
 
 /// A write on its way.
 #[derive(Debug, Clone)]
@@ -14,8 +15,8 @@ pub(super) struct WriteFlight {
     node: usize,
     disk: usize,
     write: Write,
-    /// It is inside the unit: the reservation check is behind it.
-    inside: bool,
+    /// It is inside the unit, from this nexus: the reservation check is behind it.
+    inside: Option<Nexus>,
     /// It got in while the target had forgotten its reservation: the stated exception of I4.
     unguarded: bool,
 }
@@ -43,7 +44,7 @@ impl World {
             let disk = self.rng.below(self.disks.len() as u64) as usize;
             let write = Write { life, issued: self.now, under };
             let ticket = self.ticket();
-            self.writes.insert(ticket, WriteFlight { node, disk, write, inside: false, unguarded: false });
+            self.writes.insert(ticket, WriteFlight { node, disk, write, inside: None, unguarded: false });
             let arrives = self.now + self.disk_latency();
             self.queue.push(arrives, Due::WriteLand(ticket));
         }
@@ -63,10 +64,8 @@ impl World {
             let until = path.hung_until;
             return self.queue.push(until, Due::WriteLand(ticket));
         }
-        let errors = path.errors;
-        let refused = self.rng.chance(errors)
-            || self.disks[disk].target.take_attention(node).is_some()
-            || !self.disks[disk].target.admits_write(node);
+        let (errors, nexus) = (path.errors, self.disks[disk].nexuses[node]);
+        let refused = self.rng.chance(errors) || !self.disks[disk].target.admits_write(nexus);
         if refused {
             self.writes.remove(&ticket);
             self.counters.writes_refused += 1;
@@ -74,7 +73,7 @@ impl World {
         }
         let unguarded = self.disks[disk].unguarded;
         let flight = self.writes.get_mut(&ticket).expect("just seen");
-        flight.inside = true;
+        flight.inside = Some(nexus);
         flight.unguarded = unguarded;
         // Less than the drain time, also in the worst case.
         let spike = self.rng.chance(self.options.disk_spike);
@@ -91,13 +90,14 @@ impl World {
         }
     }
 
-    /// PREEMPT AND ABORT, or a power cycle: what is inside the unit never gets to the medium.
-    pub(super) fn abort_writes(&mut self, node: usize, disk: usize) {
-        self.writes.retain(|_, flight| !(flight.inside && flight.node == node && flight.disk == disk));
+    /// PREEMPT AND ABORT: what is inside the unit never gets to the medium.
+    pub(super) fn abort_writes(&mut self, nexus: Nexus, disk: usize) {
+        self.writes.retain(|_, flight| !(flight.inside == Some(nexus) && flight.disk == disk));
     }
 
+    /// A power cycle or a reset: the same for all.
     pub(super) fn lose_queue(&mut self, disk: usize) {
-        self.writes.retain(|_, flight| !(flight.inside && flight.disk == disk));
+        self.writes.retain(|_, flight| !(flight.inside.is_some() && flight.disk == disk));
     }
 
     pub(super) fn drop_writes(&mut self, node: usize) {

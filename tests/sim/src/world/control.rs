@@ -182,7 +182,7 @@ impl World {
 
     /// The key of a node goes from a data disk, as if somebody else had removed it.
     pub fn take_key(&mut self, node: NodeId, disk: usize) {
-        self.disks[disk].target.unregister(node.index());
+        self.unregister(disk, self.disks[disk].nexuses[node.index()]);
     }
 
     /// Power-cycles a data disk's target.

@@ -405,7 +405,8 @@ impl World {
         let life = self.machines[node].life();
         let key = quorate::base::PrKey::new(super::CLUSTER, life.0, life.1);
         let there: Vec<bool> = self.disks.iter().map(|disk| disk.target.keys().any(|other| other == key)).collect();
-        let ours: Vec<bool> = self.disks.iter().map(|disk| disk.target.key_of(node) == Some(key)).collect();
+        let ours: Vec<bool> =
+            self.disks.iter().map(|disk| disk.target.key_of(disk.nexuses[node]) == Some(key)).collect();
         self.checker.self_fenced(self.now, life, why, |disk| there[usize::from(disk)], |disk| ours[usize::from(disk)]);
         *self.counters.self_fences.entry(reason(why)).or_default() += 1;
         self.kill(node, "self-fence");

@@ -26,7 +26,7 @@ use crate::qdisk::{Qdisk, empty_image};
 use crate::queue::{MS, Micros, Queue, S};
 use crate::report::{Counters, Report};
 use crate::rng::Rng;
-use crate::target::{Abilities, Target};
+use crate::unit::{Make, Nexus, Unit};
 
 mod app;
 mod control;
@@ -110,7 +110,9 @@ struct Path {
 /// A data disk.
 #[derive(Debug, Clone)]
 struct DataDisk {
-    target: Target,
+    target: Unit,
+    /// Whom the target takes each node for: a new session may make another nexus of it.
+    nexuses: Vec<Nexus>,
     paths: Vec<Path>,
     /// The target lost its state, or an operator released the reservation, and there is no new one yet: the stated
     /// exception of I4.
@@ -154,7 +156,7 @@ pub struct World {
 const STORY_MEMORY: usize = 40;
 
 /// The foreign initiator's nexus on every target.
-const FOREIGN: usize = NODES_MAX;
+const FOREIGN: Nexus = NODES_MAX as Nexus;
 
 impl World {
     /// A world whose machines boot within its first second.
@@ -163,10 +165,16 @@ impl World {
         let nodes = usize::from(options.nodes);
         assert!((2..=NODES_MAX).contains(&nodes), "2 to 64 nodes");
         let settings = settings_of(&options);
-        let abilities = Abilities { persists: options.target_persists, aborts: options.target_aborts };
+        let make = Make {
+            persists: options.target_persists,
+            aborts: options.target_aborts,
+            manners: options.target_manners,
+            descriptor_sense: options.descriptor_sense,
+        };
         let disks = (0..options.data_disks)
             .map(|_| DataDisk {
-                target: Target::new(abilities, NODES_MAX + 1),
+                target: Unit::new(make, 0..nodes as Nexus),
+                nexuses: (0..nodes as Nexus).collect(),
                 paths: vec![Path::default(); nodes],
                 unguarded: false,
             })

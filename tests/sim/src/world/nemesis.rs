@@ -1,6 +1,7 @@
 //! Faults: which, whom, for how long. And the end of all of them.
 
 use quorate::base::NodeSet;
+use quorate::scsi::target::Attention;
 
 use super::machine::{Input, Power};
 use super::{Device, Due, Mend, World, node_id};
@@ -66,7 +67,7 @@ impl World {
                 self.queue.push(end, Due::Mend(Mend::ForeignKey(disk)));
             }
             Fault::ReservationReleased => self.release_reservation(disk),
-            Fault::Attention => self.disks[disk].target.attention(node, 0x2a, 0x09),
+            Fault::Attention => self.attention(disk, node, Attention::CapacityChanged),
             Fault::ScoreDrop => {
                 self.set_score(node, 0);
                 self.queue.push(end, Due::Mend(Mend::Score(node)));

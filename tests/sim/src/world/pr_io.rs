@@ -2,13 +2,14 @@
 
 use quorate::base::PrKey;
 use quorate::cluster::event::Op;
+use quorate::scsi::target::{Attention, Request};
 use quorate::scsi::{PrCommand, PrError, PrOutcome, PrReply};
 
 use super::machine::Input;
 use super::{CLUSTER, Device, Due, FOREIGN, World, node_id};
 use crate::check::LifeId;
 use crate::queue::{MS, Micros};
-use crate::target::Effects;
+use crate::unit::{Effects, Nexus};
 
 /// A command in flight.
 #[derive(Debug, Clone)]
@@ -106,7 +107,8 @@ impl World {
     /// The target does its work, and the checkers see what changed.
     fn carry_out(&mut self, node: usize, disk: usize, life: LifeId, command: &PrCommand) -> PrOutcome {
         let mut effects = Effects::default();
-        let outcome = self.disks[disk].target.execute(node, command, &mut effects);
+        let nexus = self.disks[disk].nexuses[node];
+        let outcome = self.disks[disk].target.execute(nexus, command, &mut effects);
         let index = disk as u8;
         if let Some((_, key)) = effects.registered {
             self.tell(|| format!("   disk {disk}: key {key} registered"));
@@ -116,9 +118,9 @@ impl World {
             self.tell(|| format!("   disk {disk}: key {key} of nexus {} preempted by n{}", nexus + 1, node + 1));
             self.checker.preempted(self.now, life, index, *key);
             self.counters.keys_removed += 1;
-        }
-        for nexus in effects.aborted {
-            self.abort_writes(nexus, disk);
+            if effects.aborts {
+                self.abort_writes(*nexus, disk);
+            }
         }
         if self.disks[disk].target.held().is_some() {
             self.disks[disk].unguarded = false;
@@ -190,42 +192,63 @@ impl World {
         self.pr_flights.retain(|_, flight| flight.node != node);
         self.drop_qdisk_flights(node);
         self.drop_writes(node);
-        for disk in &mut self.disks {
-            disk.target.attention(node, 0x29, 0x07);
+        for disk in 0..self.disks.len() {
+            self.attention(disk, node, Attention::NexusLoss);
         }
+    }
+
+    /// A node is told something by a target before its next command there.
+    pub(super) fn attention(&mut self, disk: usize, node: usize, attention: Attention) {
+        let nexus = self.disks[disk].nexuses[node];
+        self.disks[disk].target.raise(nexus, attention);
     }
 
     /// A target loses power.
     pub(super) fn power_cycle(&mut self, disk: usize) {
         // What stood in its queue is gone with the power.
         self.lose_queue(disk);
-        let lost = self.disks[disk].target.power_cycle(FOREIGN + 1);
+        let lost = self.disks[disk].target.power_cycle();
         self.tell(|| format!("   disk {disk}: power cycle, registrations {}", if lost { "lost" } else { "kept" }));
         if lost {
             self.disks[disk].unguarded = true;
             self.checker.registrations_lost(disk as u8);
         }
-        for node in 0..self.machines.len() {
-            self.abort_writes(node, disk);
+    }
+
+    /// A command of somebody else's tool. Where it leaves no reservation, the disk takes everyone's writes until somebody reserves again.
+    pub(super) fn tool(&mut self, disk: usize, nexus: Nexus, request: impl Into<Request>) -> PrOutcome {
+        let disk = &mut self.disks[disk];
+        let held = disk.target.held().is_some();
+        let outcome = disk.target.tool(nexus, request);
+        disk.unguarded = disk.target.held().is_none() && (held || disk.unguarded);
+        outcome
+    }
+
+    /// An operator releases the reservation, at the holder's own console.
+    pub(super) fn release_reservation(&mut self, disk: usize) {
+        let target = &self.disks[disk].target;
+        let Some(held) = target.held() else { return };
+        let holder = target.registrations().find(|(_, key)| *key == held.key || held.key.0 == 0);
+        if let Some((nexus, key)) = holder {
+            let _ = self.tool(disk, nexus, Request::Release { key, kind: held.kind });
         }
     }
 
-    /// An operator releases the reservation. Until somebody reserves again, the disk takes everyone's writes.
-    pub(super) fn release_reservation(&mut self, disk: usize) {
-        self.disks[disk].target.release();
-        self.disks[disk].unguarded = true;
+    /// Somebody takes a registration away.
+    pub(super) fn unregister(&mut self, disk: usize, nexus: Nexus) {
+        let aptpl = self.options.target_persists;
+        let _ = self.tool(disk, nexus, PrCommand::Register { key: PrKey(0), aptpl });
     }
 
     /// Keys of lives before the run: some nodes', and perhaps the reservation.
     pub(super) fn leave_stale_keys(&mut self) {
+        let aptpl = self.options.target_persists;
         for disk in 0..self.disks.len() {
             for node in 0..self.machines.len() {
                 if self.rng.coin() {
                     let key = PrKey::new(CLUSTER, node_id(node), quorate::base::Incarnation(3));
-                    let target = &mut self.disks[disk].target;
-                    target.foreign_register(node, key);
-                    while target.take_attention(node).is_some() {}
-                    let _ = target.execute(node, &PrCommand::Reserve { key }, &mut Effects::default());
+                    let _ = self.tool(disk, node as Nexus, PrCommand::Register { key, aptpl });
+                    let _ = self.tool(disk, node as Nexus, PrCommand::Reserve { key });
                 }
             }
         }
@@ -233,11 +256,13 @@ impl World {
 
     /// A foreign initiator comes or goes.
     pub(super) fn foreign_key(&mut self, disk: usize, there: bool) {
-        let target = &mut self.disks[disk].target;
         if there {
-            target.foreign_register(FOREIGN, PrKey(0x0000_0009_1234_0001));
+            // A careless one takes the persistence from all: the last REGISTER decides (SPC-4 5.13.5).
+            let key = PrKey(0x0000_0009_1234_0001);
+            let aptpl = self.options.target_persists && self.rng.coin();
+            let _ = self.tool(disk, FOREIGN, PrCommand::Register { key, aptpl });
         } else {
-            target.unregister(FOREIGN);
+            self.unregister(disk, FOREIGN);
         }
         self.tell(|| format!("   disk {disk}: foreign key {}", if there { "registered" } else { "gone" }));
     }
