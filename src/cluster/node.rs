@@ -430,6 +430,8 @@ impl Node {
             .unwrap_or(0);
         let known = self.peers.of(self.boot.node).known.0.max(self.qdisk.previous.0);
         self.incarnation = Incarnation(1 + known.max(on_disks).max(self.boot.clock_s));
+        // Nobody can have heard this life before: the wait for company begins here.
+        self.started_ms = self.now_ms;
         self.next_heartbeat_ms = self.now_ms;
         self.again = true;
         self.trace(Trace::Started(self.incarnation));

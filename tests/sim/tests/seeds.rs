@@ -24,7 +24,7 @@ fn the_first_hundred_seeds_hold() {
 /// Each of these found a mistake in the core while it was being written.
 #[test]
 fn kept_seeds_hold() {
-    const KEPT: [(u64, &str); 8] = [
+    const KEPT: [(u64, &str); 9] = [
         (8, "a later history counted its terms from zero, and outranked nobody"),
         (607, "a joiner that did not yet hear its coordinator's echo proposed, and evicted it"),
         (315, "members fought over a living view and evicted each other, round after round"),
@@ -33,6 +33,7 @@ fn kept_seeds_hold() {
         (1237, "a proposal that its proposer had withdrawn still counted, because another node had accepted it"),
         (365, "a released reservation left the disk open (the stated exception; the reservation must come back)"),
         (98, "a deadline in the past kept a node spinning"),
+        (484, "a node that had waited long for its slot did not wait for its peer, and evicted it"),
     ];
     play(KEPT.iter().map(|(seed, _)| *seed));
 }
