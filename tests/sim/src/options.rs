@@ -20,6 +20,14 @@ pub enum Fault {
     OneWayCut,
     /// One node's links drop most frames.
     LossyLinks,
+    /// Some nodes hear everyone, the others fall into two parts.
+    PartialPartition,
+    /// One of two networks is down for everyone.
+    NetworkDown,
+    /// One node's links damage many frames.
+    DamagingLinks,
+    /// An outsider without the cluster's key sends frames.
+    Forgery,
     /// One node's qdisk path hangs.
     QdiskHang,
     /// Everyone's qdisk path hangs.
@@ -60,13 +68,17 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 24] = [
+    pub const ALL: [Fault; 28] = [
         Fault::Crash,
         Fault::Pause,
         Fault::PauseUnnoticed,
         Fault::Partition,
         Fault::OneWayCut,
         Fault::LossyLinks,
+        Fault::PartialPartition,
+        Fault::NetworkDown,
+        Fault::DamagingLinks,
+        Fault::Forgery,
         Fault::QdiskHang,
         Fault::QdiskHangAll,
         Fault::QdiskErrors,
@@ -140,8 +152,12 @@ pub struct Options {
     pub faults_for: Micros,
     /// Within so much time after all is healed everyone must be back (L1).
     pub heal_within: Micros,
+    /// Networks, 1 or 2. Every frame goes out on each.
+    pub networks: u8,
     /// Frames lost, per million.
     pub loss: u32,
+    /// Frames damaged, per million.
+    pub damage: u32,
     /// Frames duplicated, per million.
     pub duplicate: u32,
     /// Frames delivered once more, much later, per million.
@@ -191,7 +207,9 @@ impl Options {
             fault_length_max: 30 * S,
             faults_for: 0,
             heal_within: 60 * S,
+            networks: 1,
             loss: 0,
+            damage: 0,
             duplicate: 0,
             replay: 0,
             delay_min: 100,
@@ -208,6 +226,15 @@ impl Options {
         }
     }
 
+    /// Does this fault mean anything here?
+    fn can_have(&self, fault: Fault) -> bool {
+        match fault {
+            Fault::NetworkDown => self.networks > 1,
+            Fault::PartialPartition => self.nodes > 2,
+            _ => self.qdisk || !fault.needs_qdisk(),
+        }
+    }
+
     /// Swarm testing: each seed is a world of its own, with some faults and without others, so that no fault hides what
     /// another one would show.
     pub fn draw(seed: u64) -> Options {
@@ -215,8 +242,8 @@ impl Options {
         // A stream of its own: what is drawn of targets does not turn a seed's world into another one.
         let mut targets = Rng::new(seed ^ 0x5157_4f52_4d00_0002);
         let nodes = match rng.below(100) {
-            0 => 64,
-            1..=3 => 16,
+            0 => rng.pick(&[64, 64, 33]),
+            1..=3 => rng.pick(&[16, 16, 9, 12]),
             4..=33 => 2,
             34..=59 => 3,
             60..=69 => 4,
@@ -240,7 +267,9 @@ impl Options {
             fault_length_max: rng.pick(&[2 * S, 10 * S, 30 * S, 120 * S]),
             faults_for: if big { 20 * S } else { rng.between(30, 180) * S },
             heal_within: 60 * S,
+            networks: rng.pick(&[1, 1, 2]),
             loss: rng.pick(&[0, 0, 100, 10_000, 100_000]),
+            damage: rng.pick(&[0, 0, 1_000, 20_000]),
             duplicate: rng.pick(&[0, 0, 1_000, 50_000]),
             replay: rng.pick(&[0, 0, 1_000, 10_000]),
             delay_max: rng.pick(&[MS, MS, 10 * MS, 100 * MS, 300 * MS]),
@@ -262,7 +291,7 @@ impl Options {
             let needs_memory = options.no_wall_clock || options.votes.contains(&0);
             let memory_lost =
                 needs_memory && matches!(fault, Fault::QdiskWipe | Fault::QdiskReformat | Fault::QdiskRot);
-            if rng.below(5) < 2 && (qdisk || !fault.needs_qdisk()) && !memory_lost {
+            if rng.below(5) < 2 && options.can_have(fault) && !memory_lost {
                 options.faults.push(fault);
             }
         }

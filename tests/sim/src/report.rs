@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use quorate::wire::Refusal;
+
 use crate::check::Violation;
 use crate::options::{Fault, Options};
 use crate::queue::{Micros, S};
@@ -18,8 +20,14 @@ pub struct Counters {
     pub events: u64,
     /// Core steps.
     pub steps: u64,
-    /// Frames sent.
+    /// Frames sent, counted once for all networks.
     pub frames: u64,
+    /// Copies of frames that were damaged on their way.
+    pub frames_damaged: u64,
+    /// Frames made by an outsider.
+    pub frames_forged: u64,
+    /// Frames that gates refused, by `Refusal as usize`.
+    pub refusals: [u64; Refusal::ALL.len()],
     /// Boots.
     pub boots: u64,
     /// Pauses that struck between two actions.
@@ -57,6 +65,8 @@ impl Counters {
             (&mut self.events, other.events),
             (&mut self.steps, other.steps),
             (&mut self.frames, other.frames),
+            (&mut self.frames_damaged, other.frames_damaged),
+            (&mut self.frames_forged, other.frames_forged),
             (&mut self.boots, other.boots),
             (&mut self.pauses_between_actions, other.pauses_between_actions),
             (&mut self.torn_slots, other.torn_slots),
@@ -72,6 +82,7 @@ impl Counters {
             *sum += part;
         }
         self.faults.iter_mut().zip(other.faults).for_each(|(sum, part)| *sum += part);
+        self.refusals.iter_mut().zip(other.refusals).for_each(|(sum, part)| *sum += part);
         for (reason, times) in &other.self_fences {
             *self.self_fences.entry(reason).or_default() += times;
         }
@@ -100,6 +111,15 @@ impl fmt::Display for Counters {
             self.gates,
             self.writes_taken,
             self.writes_refused
+        )?;
+        let refusals: Vec<String> =
+            Refusal::ALL.iter().map(|refusal| format!("{refusal} {}", self.refusals[*refusal as usize])).collect();
+        writeln!(
+            f,
+            "frames damaged {}, forged {}; refused: {}",
+            self.frames_damaged,
+            self.frames_forged,
+            refusals.join(", ")
         )?;
         let resets: Vec<String> = self.self_fences.iter().map(|(why, times)| format!("{why} {times}")).collect();
         writeln!(f, "resets: {}", if resets.is_empty() { "none".to_string() } else { resets.join(", ") })?;

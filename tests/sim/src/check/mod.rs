@@ -3,6 +3,7 @@
 //!
 //! | file | watches |
 //! |---|---|
+//! | `frames` | what the wire lets through to a core |
 //! | `views` | I1, I2, A4: what is proposed, accepted, committed, released |
 //! | `keys` | I3, I5, I6: what is registered, preempted, proven |
 //! | `writes` | I4: what the data disks accept |
@@ -18,10 +19,12 @@ use quorate::scsi::Held;
 use crate::queue::Micros;
 
 mod deaths;
+mod frames;
 mod keys;
 mod views;
 mod writes;
 
+pub use frames::Emitted;
 pub use keys::RegisterState;
 pub use views::Known;
 pub use writes::Write;
@@ -78,6 +81,10 @@ pub struct Checker {
     /// Views that a life was told, by frame or slot, to be withdrawn.
     pub(crate) told_withdrawn: BTreeSet<(LifeId, ViewId)>,
     pub(crate) slot_marks: Vec<views::SlotMark>,
+    /// The receiver's boot that last opened a frame, by its number; 0 none did.
+    pub(crate) opened_in: Vec<u32>,
+    /// By receiver and sender.
+    pub(crate) heard: Vec<Vec<frames::Heard>>,
 }
 
 impl Checker {
@@ -94,6 +101,8 @@ impl Checker {
             said_committed: BTreeMap::new(),
             told_withdrawn: BTreeSet::new(),
             slot_marks: vec![views::SlotMark::default(); 64],
+            opened_in: Vec::new(),
+            heard: vec![vec![frames::Heard::default(); 64]; 64],
         }
     }
 

@@ -98,15 +98,20 @@ impl World {
         self.machines[node.index()].stays_off = true;
     }
 
-    /// Cuts or heals every link between the two sides, both ways.
+    /// Cuts or heals every link between the two sides, both ways, on every network.
     pub fn cut(&mut self, one: &[NodeId], other: &[NodeId], cut: bool) {
         for a in one {
             for b in other {
                 for (from, to) in [(a, b), (b, a)] {
-                    self.net.cut[from.index()][to.index()] = u32::from(cut);
+                    self.net.links.iter_mut().for_each(|l| l.cut[from.index()][to.index()] = u32::from(cut));
                 }
             }
         }
+    }
+
+    /// Cuts or heals every link of one network.
+    pub fn cut_network(&mut self, network: usize, cut: bool) {
+        self.net.links[network].cut.iter_mut().flatten().for_each(|link| *link = u32::from(cut));
     }
 
     /// The node's qdisk path hangs until then (0: works again).

@@ -1,7 +1,6 @@
 //! Machines: a node, its process, its clock, its pauses and deaths.
 
 use std::collections::VecDeque;
-use std::rc::Rc;
 
 use quorate::base::{Incarnation, Nonce, Phase, View};
 use quorate::cluster::event::{Op, SelfFence};
@@ -10,8 +9,9 @@ use quorate::cluster::trace::Trace;
 use quorate::cluster::{Action, Boot, Event, Node};
 use quorate::disk::DiskError;
 use quorate::scsi::PrOutcome;
+use quorate::wire::Opened;
 
-use super::net::{Flight, Session};
+use super::net::{Datagram, Wire};
 use super::{Due, World, node_id};
 use crate::clock::Clock;
 use crate::qdisk::Qdisk;
@@ -21,7 +21,7 @@ use crate::queue::{MS, Micros, S};
 #[derive(Debug, Clone)]
 pub(super) enum Input {
     Tick,
-    Frame(Rc<Flight>),
+    Frame(Datagram),
     QdiskWritten(Op, Result<(), DiskError>),
     QdiskRead(Op, Result<Box<Qdisk>, DiskError>),
     PrDone(u8, Op, Box<PrOutcome>),
@@ -57,7 +57,6 @@ pub(super) struct Machine {
     pub boot: u32,
     pub power: Power,
     pub clock: Clock,
-    pub nonce: Nonce,
     pub incarnation: Incarnation,
     pub todo: VecDeque<Todo>,
     pub inbox: VecDeque<Input>,
@@ -66,8 +65,7 @@ pub(super) struct Machine {
     pub traces_seen: u64,
     pub gate_open: bool,
     pub score: u16,
-    pub sessions: Vec<Session>,
-    pub sent: u64,
+    pub wire: Option<Wire>,
     pub pauses: u64,
     /// It runs without interruption since then.
     pub well_since: Micros,
@@ -82,14 +80,13 @@ pub(super) struct Machine {
 const SOCKET_FRAMES_MAX: usize = 512;
 
 impl Machine {
-    pub fn new(index: usize, nodes: usize) -> Machine {
+    pub fn new(index: usize) -> Machine {
         Machine {
             index,
             node: None,
             boot: 0,
             power: Power::Off,
             clock: Clock::new(0, 0, 0),
-            nonce: Nonce(0),
             incarnation: Incarnation::NONE,
             todo: VecDeque::new(),
             inbox: VecDeque::new(),
@@ -98,8 +95,7 @@ impl Machine {
             traces_seen: 0,
             gate_open: false,
             score: 1,
-            sessions: vec![Session::default(); nodes],
-            sent: 0,
+            wire: None,
             pauses: 0,
             well_since: 0,
             qdisk_busy: false,
@@ -134,14 +130,14 @@ impl World {
             random: self.rng.bits(),
         };
         let old = &self.machines[node];
-        let mut machine = Machine::new(node, self.machines.len());
+        let mut machine = Machine::new(node);
         machine.boot = boot + 1;
         machine.pauses = old.pauses;
         machine.well_since = self.now;
         machine.score = old.score;
         machine.clock = Clock::new(self.now, uptime, rate);
         machine.power = Power::On;
-        machine.nonce = first.nonce;
+        machine.wire = Some(Wire::new(self.net.key.clone(), first.node, first.nonce, self.settings.nodes));
         let now_ms = machine.clock.ms(self.now);
         machine.node = Some(Box::new(Node::new(self.settings.clone(), first, now_ms)));
         machine.inbox.push_back(Input::Score(machine.score));
@@ -161,6 +157,7 @@ impl World {
         let machine = &mut self.machines[node];
         machine.power = Power::Off;
         machine.node = None;
+        machine.wire = None;
         machine.todo.clear();
         machine.inbox.clear();
         machine.gate_open = false;
@@ -272,6 +269,13 @@ impl World {
     }
 
     fn step(&mut self, node: usize, input: Input) {
+        let opened = match &input {
+            Input::Frame(datagram) => match self.open(node, datagram) {
+                Some(opened) => Some(opened),
+                None => return,
+            },
+            _ => None,
+        };
         let machine = &mut self.machines[node];
         let Some(core) = machine.node.as_mut() else { return };
         let mut actions = self.actions.take().expect("steps do not nest");
@@ -279,13 +283,10 @@ impl World {
         machine.stepped_ms = now_ms;
         let event = match &input {
             Input::Tick => Event::Tick,
-            Input::Frame(flight) => Event::Frame {
-                from: flight.from,
-                incarnation: flight.incarnation,
-                nonce: flight.nonce,
-                addressed: flight.to_nonce == machine.nonce,
-                message: &flight.message,
-            },
+            Input::Frame(_) => {
+                let Opened { from, incarnation, nonce, addressed, message } = opened.as_ref().expect("opened above");
+                Event::Frame { from: *from, incarnation: *incarnation, nonce: *nonce, addressed: *addressed, message }
+            }
             Input::QdiskWritten(op, result) => Event::QdiskWritten { op: *op, result: *result },
             Input::QdiskRead(op, Ok(disk)) => {
                 disk.image(&mut self.image);

@@ -3,7 +3,8 @@
 //! | file | what it does |
 //! |---|---|
 //! | `machine` | boots, steps, pauses and kills nodes; carries out their actions one by one |
-//! | `net` | frames, and the part of the envelope that decides whether a frame is heard |
+//! | `net` | real frames, sealed by one node and opened by another, and what networks do to them |
+//! | `outsider` | frames that no node sent |
 //! | `qdisk_io` | commands to the quorum disk |
 //! | `pr_io` | commands to the data disks |
 //! | `app` | applications that write while their gate is open |
@@ -11,7 +12,6 @@
 //! | `control` | the handles of directed tests |
 
 use std::collections::{BTreeMap, VecDeque};
-use std::rc::Rc;
 
 use quorate::base::limits::NODES_MAX;
 use quorate::base::{ClusterId, NodeId, NodeSet};
@@ -19,6 +19,7 @@ use quorate::cluster::event::QdiskSettings;
 use quorate::cluster::{Actions, Settings};
 use quorate::config::{Demand, Fencing, Timing};
 use quorate::disk::Image;
+use quorate::wire::Key;
 
 use crate::check::Checker;
 use crate::options::{Fault, Options};
@@ -33,11 +34,12 @@ mod control;
 mod machine;
 mod nemesis;
 mod net;
+mod outsider;
 mod pr_io;
 mod qdisk_io;
 
 use machine::Machine;
-use net::{Flight, Net};
+use net::{Datagram, Net};
 use pr_io::PrFlight;
 use qdisk_io::QdiskFlight;
 
@@ -50,7 +52,7 @@ enum Due {
     /// A node's deadline.
     Wake { node: usize, boot: u32 },
     /// A frame arrives.
-    Frame(Rc<Flight>, usize),
+    Frame(Datagram, usize),
     /// A block is written or sampled.
     QdiskBlock(u64),
     /// A qdisk command returns.
@@ -71,17 +73,20 @@ enum Due {
     Resume { node: usize, pause: u64 },
     /// A dead machine boots.
     Boot { node: usize, boot: u32 },
+    /// An outsider sends something.
+    Forge { until: Micros },
     /// The next fault.
     Nemesis,
     /// A fault ends.
     Mend(Mend),
 }
 
-/// The end of a fault.
+/// The end of a fault. Of links: network first.
 #[derive(Debug, Clone, Copy)]
 enum Mend {
-    Cut(usize, usize),
-    Lossy(usize),
+    Cut(usize, usize, usize),
+    Lossy(usize, usize),
+    Damaged(usize, usize),
     Errors(Device, Option<usize>),
     SlowQdisk,
     FormatQdisk,
@@ -180,11 +185,12 @@ impl World {
             })
             .collect();
         let uuid = u128::from(rng.bits()) << 64 | u128::from(rng.bits()) | 1;
+        let key = Key::new(&std::array::from_fn(|_| rng.bits() as u8));
         let mut world = World {
             now: 0,
             queue: Queue::new(),
-            machines: (0..nodes).map(|index| Machine::new(index, nodes)).collect(),
-            net: Net::new(nodes, options.loss),
+            machines: (0..nodes).map(Machine::new).collect(),
+            net: Net::new(nodes, options.networks, options.loss, options.damage, key),
             qdisk: Qdisk::new(nodes, uuid, options.qdisk_adopted),
             qdisk_paths: vec![Path::default(); nodes],
             qdisk_slow: false,
@@ -291,7 +297,7 @@ impl World {
     fn happen(&mut self, due: Due) {
         match due {
             Due::Wake { node, boot } => self.wake(node, boot),
-            Due::Frame(flight, to) => self.frame_arrives(&flight, to),
+            Due::Frame(datagram, to) => self.frame_arrives(datagram, to),
             Due::QdiskBlock(ticket) => self.qdisk_block(ticket),
             Due::QdiskReturn(ticket) => self.qdisk_return(ticket),
             Due::PrLand(ticket) => self.pr_land(ticket),
@@ -302,6 +308,7 @@ impl World {
             Due::App { node, boot } => self.app_turn(node, boot),
             Due::Resume { node, pause } => self.resume_if(node, pause),
             Due::Boot { node, boot } => self.boot(node, boot),
+            Due::Forge { until } => self.forge(until),
             Due::Nemesis => self.strike(),
             // After the end of all faults there is nothing left to mend, and nothing may be formatted once more.
             Due::Mend(mend) if self.faults_on => self.mend(mend),

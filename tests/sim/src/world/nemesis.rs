@@ -25,21 +25,35 @@ impl World {
     }
 
     fn apply_fault(&mut self, fault: Fault, node: usize, length: Micros) {
-        let end = self.now + length;
+        // A command that hangs returns at the end of the fault; that must not be after everything was healed.
+        let end = (self.now + length).min(self.options.faults_for);
         let disk = self.rng.below(self.disks.len() as u64) as usize;
         match fault {
             Fault::Crash => self.kill(node, "crash"),
             Fault::Pause => self.pause_for(node, Some(length), true),
             Fault::PauseUnnoticed => self.pause_for(node, Some(length), false),
             Fault::Partition => self.partition(end),
+            Fault::PartialPartition => self.partial_partition(end),
+            Fault::NetworkDown => self.network_down(end),
             Fault::OneWayCut => {
                 let to = self.rng.below(self.machines.len() as u64) as usize;
-                self.cut_until(node, to, end);
+                for network in self.networks_struck() {
+                    self.cut_until(network, node, to, end);
+                }
             }
             Fault::LossyLinks => {
-                self.net.loss[node] = self.rng.between(200_000, 900_000) as u32;
-                self.queue.push(end, Due::Mend(Mend::Lossy(node)));
+                for network in self.networks_struck() {
+                    self.net.links[network].loss[node] = self.rng.between(200_000, 900_000) as u32;
+                    self.queue.push(end, Due::Mend(Mend::Lossy(network, node)));
+                }
             }
+            Fault::DamagingLinks => {
+                for network in self.networks_struck() {
+                    self.net.links[network].damage[node] = self.rng.between(100_000, 900_000) as u32;
+                    self.queue.push(end, Due::Mend(Mend::Damaged(network, node)));
+                }
+            }
+            Fault::Forgery => self.forge(end),
             Fault::QdiskHang => self.hang(Device::Qdisk, node, end),
             Fault::QdiskHangAll => (0..self.machines.len()).for_each(|n| self.hang(Device::Qdisk, n, end)),
             Fault::QdiskErrors => self.errors(Device::Qdisk, Some(node), end),
@@ -79,18 +93,59 @@ impl World {
     fn partition(&mut self, end: Micros) {
         let nodes = self.machines.len();
         let side: Vec<bool> = (0..nodes).map(|_| self.rng.coin()).collect();
-        for from in 0..nodes {
-            for to in 0..nodes {
-                if side[from] != side[to] {
-                    self.cut_until(from, to, end);
+        for network in self.networks_struck() {
+            for from in 0..nodes {
+                for to in 0..nodes {
+                    if side[from] != side[to] {
+                        self.cut_until(network, from, to, end);
+                    }
                 }
             }
         }
     }
 
-    fn cut_until(&mut self, from: usize, to: usize, end: Micros) {
-        self.net.cut[from][to] += 1;
-        self.queue.push(end, Due::Mend(Mend::Cut(from, to)));
+    /// One or two nodes hear everyone, the others fall into two sides. Perhaps one side still hears the other.
+    fn partial_partition(&mut self, end: Micros) {
+        let nodes = self.machines.len();
+        let bridges = [self.rng.below(nodes as u64) as usize, self.rng.below(nodes as u64) as usize];
+        let first = (bridges[0] + 1) % nodes;
+        // At least one node on each side, if there are three.
+        let side: Vec<bool> =
+            (0..nodes).map(|node| node == first || (node != (first + 1) % nodes && self.rng.coin())).collect();
+        let one_way = self.rng.below(3) == 0;
+        let bridges = if nodes > 3 { &bridges[..] } else { &bridges[..1] };
+        for network in self.networks_struck() {
+            for from in (0..nodes).filter(|node| !bridges.contains(node)) {
+                for to in (0..nodes).filter(|node| !bridges.contains(node)) {
+                    if side[from] != side[to] && !(one_way && side[from]) {
+                        self.cut_until(network, from, to, end);
+                    }
+                }
+            }
+        }
+    }
+
+    /// One of two networks goes down as a whole.
+    fn network_down(&mut self, end: Micros) {
+        let nodes = self.machines.len();
+        let network = self.rng.below(self.net.links.len() as u64) as usize;
+        for (from, to) in (0..nodes).flat_map(|from| (0..nodes).map(move |to| (from, to))) {
+            self.cut_until(network, from, to, end);
+        }
+    }
+
+    /// A fault of links strikes one network, or all there are.
+    fn networks_struck(&mut self) -> std::ops::Range<usize> {
+        let networks = self.net.links.len();
+        match self.rng.below(if networks > 1 { 3 } else { 1 }) as usize {
+            0 => 0..networks,
+            one => one - 1..one,
+        }
+    }
+
+    fn cut_until(&mut self, network: usize, from: usize, to: usize, end: Micros) {
+        self.net.links[network].cut[from][to] += 1;
+        self.queue.push(end, Due::Mend(Mend::Cut(network, from, to)));
     }
 
     fn errors(&mut self, device: Device, node: Option<usize>, end: Micros) {
@@ -116,8 +171,12 @@ impl World {
     /// A fault ends.
     pub(super) fn mend(&mut self, mend: Mend) {
         match mend {
-            Mend::Cut(from, to) => self.net.cut[from][to] = self.net.cut[from][to].saturating_sub(1),
-            Mend::Lossy(node) => self.net.loss[node] = 0,
+            Mend::Cut(network, from, to) => {
+                let cut = &mut self.net.links[network].cut[from][to];
+                *cut = cut.saturating_sub(1);
+            }
+            Mend::Lossy(network, node) => self.net.links[network].loss[node] = 0,
+            Mend::Damaged(network, node) => self.net.links[network].damage[node] = 0,
             Mend::Errors(device, node) => self.set_errors(device, node, 0),
             Mend::SlowQdisk => self.qdisk_slow = false,
             Mend::FormatQdisk => {
@@ -140,10 +199,8 @@ impl World {
         self.options.disk_spike = 0;
         self.options.delay_max = self.options.delay_max.min(10 * MS);
         self.options.disk_latency_max = self.options.disk_latency_max.min(20 * MS);
-        self.net.base_loss = 0;
+        self.net.heal();
         self.qdisk_slow = false;
-        self.net.loss.iter_mut().for_each(|loss| *loss = 0);
-        self.net.cut.iter_mut().flatten().for_each(|cut| *cut = 0);
         if self.options.qdisk && self.qdisk.header.is_err() {
             self.mend(Mend::FormatQdisk);
         }

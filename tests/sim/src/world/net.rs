@@ -1,74 +1,120 @@
-//! The network, and what the envelope lets through: a frame counts only for the life it was sent to, and once.
+//! The network: real frames on one or two networks that lose, delay, double, reorder, replay and damage them.
+//!
+//! A node's messages are sealed as the agent does it: one frame per receiver, the same bytes on every network. What arrives
+//! goes through the receiver's own `wire::Gate`, and nothing else reaches a core.
 
 use std::rc::Rc;
 
+use quorate::base::limits::FRAME_BYTES_MAX;
 use quorate::base::{Incarnation, NodeId, NodeSet, Nonce, Phase};
-use quorate::wire::Message;
+use quorate::wire::{Envelope, Gate, Key, Message, Opened, Sequences, seal};
 
 use super::machine::Input;
-use super::{Due, World, node_id};
+use super::{CLUSTER, Due, World};
+use crate::check::Emitted;
 use crate::queue::{Micros, S};
+use crate::rng::Rng;
 
-/// A frame on its way.
+/// A frame as a node sealed it.
+#[derive(Debug)]
+pub(super) struct Sealed {
+    pub bytes: Box<[u8]>,
+    /// What the checkers know of it.
+    pub emitted: Emitted,
+}
+
+/// Bytes on their way to a node.
 #[derive(Debug, Clone)]
-pub(super) struct Flight {
-    pub from: NodeId,
-    pub incarnation: Incarnation,
-    pub nonce: Nonce,
-    pub to_nonce: Nonce,
-    pub number: u64,
-    pub message: Rc<Message>,
+pub(super) struct Datagram {
+    pub network: usize,
+    /// The node that sealed the frame; `None`: an outsider made it.
+    pub sealed: Option<Rc<Sealed>>,
+    /// What arrives, where that is not what was sealed.
+    pub altered: Option<Box<[u8]>>,
 }
 
-/// What a receiver keeps of a sender: its last life, and which of its numbers were heard. As in `wire::gate`.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Session {
-    incarnation: Incarnation,
-    nonce: Nonce,
-    newest: u64,
-    /// Bit i: `newest - i` was heard.
-    heard: u64,
-}
-
-impl Session {
-    /// Lives of a node only grow: an older one is late, a newer one replaces the session; within one life, another nonce
-    /// or a number heard before is a replay.
-    fn admit(&mut self, flight: &Flight) -> bool {
-        let (life, nonce, number) = (flight.incarnation, flight.nonce, flight.number);
-        if self.nonce == Nonce(0) || life > self.incarnation {
-            *self = Session { incarnation: life, nonce, newest: number, heard: 1 };
-            return true;
-        }
-        if life < self.incarnation || nonce != self.nonce {
-            return false;
-        }
-        if number > self.newest {
-            let shift = number - self.newest;
-            self.heard = if shift >= 64 { 1 } else { self.heard << shift | 1 };
-            self.newest = number;
-            return true;
-        }
-        let age = self.newest - number;
-        let new = age < 64 && self.heard & (1 << age) == 0;
-        self.heard |= if new { 1 << age } else { 0 };
-        new
+impl Datagram {
+    /// As a socket hands it over: one byte more than a frame may have shows that it is too long.
+    fn received(&self) -> &[u8] {
+        let sealed = || self.sealed.as_ref().map_or(&[][..], |sealed| &sealed.bytes);
+        let bytes = self.altered.as_deref().unwrap_or_else(sealed);
+        &bytes[..bytes.len().min(FRAME_BYTES_MAX + 1)]
     }
 }
 
-/// Links.
+/// What one life of an agent needs to speak: as `src/agent/peers.rs`.
 #[derive(Debug, Clone)]
-pub(super) struct Net {
+pub(super) struct Wire {
+    key: Key,
+    nonce: Nonce,
+    gate: Gate,
+    sequences: Sequences,
+}
+
+impl Wire {
+    pub fn new(key: Key, me: NodeId, nonce: Nonce, nodes: NodeSet) -> Wire {
+        let gate = Gate::new(CLUSTER, me, nonce, nodes, key.clone());
+        Wire { key, nonce, gate, sequences: Sequences::new() }
+    }
+}
+
+/// A copy of a frame that gets through.
+#[derive(Debug, Clone, Copy)]
+struct Copy {
+    network: usize,
+    at: Micros,
+    damaged: bool,
+}
+
+/// One network's links.
+#[derive(Debug, Clone)]
+pub(super) struct Links {
     /// `cut[from][to]`: how many faults cut this direction.
     pub cut: Vec<Vec<u32>>,
     /// Loss of a node's frames, per million, both ways.
     pub loss: Vec<u32>,
-    /// Loss of every frame.
+    /// Damage to a node's frames, per million, both ways.
+    pub damage: Vec<u32>,
+}
+
+/// All networks.
+#[derive(Debug, Clone)]
+pub(super) struct Net {
+    pub links: Vec<Links>,
+    /// Loss of every frame, per million.
     pub base_loss: u32,
+    /// Damage to every frame, per million.
+    pub base_damage: u32,
+    /// The cluster's key.
+    pub key: Key,
+    /// A frame that an outsider could have recorded.
+    pub recorded: Option<Rc<Sealed>>,
+    buffer: Box<[u8; FRAME_BYTES_MAX]>,
+    copies: Vec<Copy>,
 }
 
 impl Net {
-    pub fn new(nodes: usize, base_loss: u32) -> Net {
-        Net { cut: vec![vec![0; nodes]; nodes], loss: vec![0; nodes], base_loss }
+    pub fn new(nodes: usize, networks: u8, base_loss: u32, base_damage: u32, key: Key) -> Net {
+        let links = Links { cut: vec![vec![0; nodes]; nodes], loss: vec![0; nodes], damage: vec![0; nodes] };
+        Net {
+            links: vec![links; usize::from(networks)],
+            base_loss,
+            base_damage,
+            key,
+            recorded: None,
+            buffer: Box::new([0; FRAME_BYTES_MAX]),
+            copies: Vec::new(),
+        }
+    }
+
+    /// Everything works again.
+    pub fn heal(&mut self) {
+        (self.base_loss, self.base_damage) = (0, 0);
+        for links in &mut self.links {
+            links.cut.iter_mut().flatten().for_each(|cut| *cut = 0);
+            links.loss.iter_mut().for_each(|loss| *loss = 0);
+            links.damage.iter_mut().for_each(|damage| *damage = 0);
+        }
     }
 }
 
@@ -76,71 +122,119 @@ impl World {
     pub(super) fn send(&mut self, node: usize, to: NodeSet, message: Message) {
         self.overhear(node, &message);
         let message = Rc::new(message);
-        for receiver in to.iter().map(NodeId::index) {
-            if receiver >= self.machines.len() || receiver == node {
+        for receiver in to.iter() {
+            let (from, incarnation) = self.machines[node].life();
+            let Some(wire) = &mut self.machines[node].wire else { return };
+            // A frame that is lost takes a number all the same.
+            let sequence = wire.sequences.next(receiver);
+            let to_nonce = wire.gate.session(receiver).map_or(Nonce(0), |(_, nonce)| nonce);
+            let nonce = wire.nonce;
+            self.counters.frames += 1;
+            self.plan_copies(node, receiver.index());
+            if self.net.copies.is_empty() {
                 continue;
             }
-            let machine = &mut self.machines[node];
-            machine.sent += 1;
-            let flight = Rc::new(Flight {
-                from: node_id(node),
-                incarnation: machine.incarnation,
-                nonce: machine.nonce,
-                to_nonce: machine.sessions[receiver].nonce,
-                number: machine.sent,
-                message: message.clone(),
-            });
-            self.counters.frames += 1;
-            self.launch(flight, node, receiver);
+            let envelope = Envelope { cluster: CLUSTER, from, to: receiver, incarnation, nonce, to_nonce, sequence };
+            let wire = self.machines[node].wire.as_ref().expect("just seen");
+            let length = seal(&wire.key, &envelope, &message, &mut self.net.buffer);
+            let number = self.checker.frame_number();
+            let message = message.clone();
+            let emitted = Emitted { number, from, incarnation, nonce, to: receiver, to_nonce, message };
+            let sealed = Rc::new(Sealed { bytes: self.net.buffer[..length].into(), emitted });
+            for index in 0..self.net.copies.len() {
+                let copy = self.net.copies[index];
+                let altered = copy.damaged.then(|| self.damage(&sealed.bytes));
+                let datagram = Datagram { network: copy.network, sealed: Some(sealed.clone()), altered };
+                self.queue.push(copy.at, Due::Frame(datagram, receiver.index()));
+            }
+            self.net.recorded = Some(sealed);
         }
     }
 
-    fn launch(&mut self, flight: Rc<Flight>, from: usize, to: usize) {
-        let cut = self.net.cut[from][to] > 0;
-        let lost = self.rng.chance(self.net.base_loss)
-            || self.rng.chance(self.net.loss[from])
-            || self.rng.chance(self.net.loss[to]);
-        if !cut && !lost {
-            let at = self.now + self.delay();
-            self.queue.push(at, Due::Frame(flight.clone(), to));
-        }
-        if self.rng.chance(self.options.duplicate) {
-            let at = self.now + 2 * self.delay();
-            self.queue.push(at, Due::Frame(flight.clone(), to));
-        }
-        if self.rng.chance(self.options.replay) {
-            let at = self.now + self.rng.magnitude(S / 10, 60 * S);
-            self.queue.push(at, Due::Frame(flight, to));
+    /// Decides what becomes of a frame on each network: nothing, or one copy, or more, each with its own delay.
+    fn plan_copies(&mut self, from: usize, to: usize) {
+        self.net.copies.clear();
+        for network in 0..self.net.links.len() {
+            let links = &self.net.links[network];
+            let (cut, losses) = (links.cut[from][to] > 0, [self.net.base_loss, links.loss[from], links.loss[to]]);
+            let damages = [self.net.base_damage, links.damage[from], links.damage[to]];
+            let lost = losses.into_iter().any(|rate| self.rng.chance(rate));
+            let mut plan = |at, rng: &mut Rng| {
+                let damaged = damages.into_iter().any(|rate| rng.chance(rate));
+                self.net.copies.push(Copy { network, at, damaged });
+            };
+            let (low, high) = (self.options.delay_min, self.options.delay_max);
+            if !cut && !lost {
+                plan(self.now + self.rng.between(low, high), &mut self.rng);
+            }
+            if self.rng.chance(self.options.duplicate) {
+                plan(self.now + 2 * self.rng.between(low, high), &mut self.rng);
+            }
+            if self.rng.chance(self.options.replay) {
+                plan(self.now + self.rng.magnitude(S / 10, 60 * S), &mut self.rng);
+            }
         }
     }
 
-    fn delay(&mut self) -> Micros {
-        let (low, high) = (self.options.delay_min, self.options.delay_max);
-        self.rng.between(low, high)
+    /// Flips bits, cuts short, or appends.
+    fn damage(&mut self, bytes: &[u8]) -> Box<[u8]> {
+        self.counters.frames_damaged += 1;
+        let mut bytes = bytes.to_vec();
+        match self.rng.below(4) {
+            0 => bytes.truncate(self.rng.below(bytes.len() as u64) as usize),
+            1 => {
+                let more = self.rng.magnitude(1, 1500);
+                bytes.extend((0..more).map(|_| self.rng.bits() as u8));
+            }
+            _ => {
+                // Different bits: two flips of one would be none.
+                let first = self.rng.below(bytes.len() as u64) as usize;
+                for flip in 0..self.rng.magnitude(1, 32) as usize {
+                    let at = (first + flip) % bytes.len();
+                    bytes[at] ^= 1 << self.rng.below(8);
+                }
+            }
+        }
+        bytes.into()
     }
 
-    pub(super) fn frame_arrives(&mut self, flight: &Rc<Flight>, to: usize) {
-        let machine = &mut self.machines[to];
-        if machine.node.is_none() || self.net.cut[flight.from.index()][to] > 0 {
+    pub(super) fn frame_arrives(&mut self, datagram: Datagram, to: usize) {
+        let cut = |sealed: &Rc<Sealed>| self.net.links[datagram.network].cut[sealed.emitted.from.index()][to] > 0;
+        if datagram.sealed.as_ref().is_some_and(cut) {
             return;
         }
-        // What was not sent to this very life is refused before it can change the session, unless it is a heartbeat.
-        let heartbeat = matches!(*flight.message, Message::Heartbeat(_));
-        if flight.to_nonce != machine.nonce && !heartbeat {
-            return;
-        }
-        if !machine.sessions[flight.from.index()].admit(flight) {
-            return;
-        }
+        let boot = self.machines[to].boot;
+        self.give(to, boot, Input::Frame(datagram));
+    }
+
+    /// The agent reads a datagram off its socket. `None`: refused, and counted.
+    pub(super) fn open(&mut self, node: usize, datagram: &Datagram) -> Option<Opened> {
+        let machine = &mut self.machines[node];
         let (boot, life) = (machine.boot, machine.life());
-        match *flight.message {
+        let wire = machine.wire.as_mut()?;
+        let opened = match wire.gate.open(datagram.received()) {
+            Ok(opened) => opened,
+            Err(refusal) => {
+                self.counters.refusals[refusal as usize] += 1;
+                return None;
+            }
+        };
+        let nonce = wire.nonce;
+        let intact = datagram.sealed.as_ref().filter(|sealed| *sealed.bytes == *datagram.received());
+        self.checker.frame_opened(self.now, (life.0, boot, nonce), &opened, intact.map(|sealed| &sealed.emitted));
+        match opened.message {
             Message::Withdrawn { id } => self.checker.told_withdrawn(life, id),
             Message::Promise { accepted: Some(proposal), phase: Phase::Withdrawn, .. } => {
                 self.checker.told_withdrawn(life, proposal.view.id);
             }
             _ => {}
         }
-        self.give(to, boot, Input::Frame(flight.clone()));
+        Some(opened)
+    }
+
+    /// The nonce of a node's present life.
+    pub(super) fn nonce_of(&self, node: usize) -> Nonce {
+        self.machines[node].wire.as_ref().map_or(Nonce(0), |wire| wire.nonce)
     }
 
     /// The checkers hear everything that is said.
