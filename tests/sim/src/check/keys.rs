@@ -142,7 +142,9 @@ impl Checker {
         }
         let expected = view.members.without(view.reregister).iter().map(|node| (node, view.incarnations.of(node)));
         for life in expected {
-            let registered = life == coordinator || self.lives.get(&life).is_some_and(|entry| entry.gate.is_some());
+            // Registered when the keys were read: a superseded coordinator may speak long after its proof.
+            let opened = self.lives.get(&life).and_then(|entry| entry.gate);
+            let registered = life == coordinator || opened.is_some_and(|(at, _)| at <= *keys_at);
             if registered && !keys.contains(&PrKey::new(self.settings.cluster, life.0, life.1)) {
                 return Err(format!("the key of member {} was missing", life.0));
             }
