@@ -9,6 +9,7 @@ mod control;
 mod cpio;
 mod debian;
 mod demo;
+mod explore;
 mod image;
 mod kernel;
 mod lab;
@@ -45,6 +46,7 @@ struct Xtask {
 enum Command {
     Build(build::Build),
     Demo(demo::Demo),
+    Explore(explore::Explore),
     Image(image::Image),
     Sim(sim::Sim),
     Size(size::Size),
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
     let done = match argh::from_env::<Xtask>().command {
         Command::Build(build) => build.run(),
         Command::Demo(demo) => demo.run(),
+        Command::Explore(explore) => explore.run(),
         Command::Image(image) => image.run(),
         Command::Sim(sim) => sim.run(),
         Command::Size(size) => size.run(),

@@ -16,6 +16,7 @@
 //! | [`directed`] | worlds steered into the known counterexamples |
 //! | [`unit`] | a data disk: the product's model of a target behind bytes, with a real target's manners |
 //! | [`device_server`] | the bytes |
+//! | [`explore`] | one and two deviations at every output of a calm run |
 //! | [`qdisk`] | the quorum disk's sectors |
 //! | [`report`] | what a run tells |
 
@@ -23,6 +24,7 @@ pub mod check;
 pub mod clock;
 pub mod device_server;
 pub mod directed;
+pub mod explore;
 pub mod options;
 pub mod qdisk;
 pub mod queue;

@@ -7,6 +7,7 @@
 //! | `--seed S` | play one seed |
 //! | `--trace` | print its whole story |
 //! | `--jobs N` | threads (default: one per core) |
+//! | `--explore ...` | try deviations at every output of small worlds: see `explore` |
 //! | `--keep-going` | do not stop at the first failing seed |
 
 use std::io::Write;
@@ -49,6 +50,10 @@ fn parse() -> Result<Arguments, String> {
 }
 
 fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1).peekable();
+    if words.next_if(|word| word == "--explore").is_some() {
+        return quorate_sim::explore::command(words);
+    }
     let arguments = match parse() {
         Ok(arguments) => arguments,
         Err(text) => {

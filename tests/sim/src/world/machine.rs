@@ -248,6 +248,7 @@ impl World {
             if let Some(todo) = self.machines[node].todo.pop_front() {
                 self.act(node, todo);
             } else if let Some(input) = self.machines[node].inbox.pop_front() {
+                let input = self.spoil(node, input);
                 self.step(node, input);
             } else {
                 return self.rearm(node);
@@ -358,7 +359,8 @@ impl World {
         }
     }
 
-    fn act(&mut self, node: usize, todo: Todo) {
+    pub(super) fn act(&mut self, node: usize, todo: Todo) {
+        let Some(todo) = self.placed(node, todo) else { return };
         if self.stopped_by_hook(node, &todo.action) {
             self.machines[node].todo.push_front(todo);
             return self.pause_for(node, None, false);

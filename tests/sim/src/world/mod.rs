@@ -10,6 +10,7 @@
 //! | `app` | applications that write while their gate is open |
 //! | `nemesis` | injects faults and heals them |
 //! | `control` | the handles of directed tests |
+//! | `placing`, `deviate` | outputs counted, and something going wrong at one of them |
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -31,10 +32,12 @@ use crate::unit::{Make, Nexus, Unit};
 
 mod app;
 mod control;
+mod deviate;
 mod machine;
 mod nemesis;
 mod net;
 mod outsider;
+mod placing;
 mod pr_io;
 mod qdisk_io;
 
@@ -79,6 +82,8 @@ enum Due {
     Nemesis,
     /// A fault ends.
     Mend(Mend),
+    /// A placed deviation goes on.
+    Placed(deviate::Later),
 }
 
 /// The end of a fault. Of links: network first.
@@ -149,6 +154,8 @@ pub struct World {
     actions: Option<Box<Actions>>,
     image: Box<Image>,
     hooks: Vec<control::Hook>,
+    /// In an explored run.
+    placing: Option<Box<placing::Placing>>,
     /// The checkers' books.
     pub checker: Checker,
     /// What was counted.
@@ -204,6 +211,7 @@ impl World {
             actions: Some(Box::new(Actions::new())),
             image: empty_image(),
             hooks: Vec::new(),
+            placing: None,
             checker: Checker::new(settings.clone(), options.lying_qdisk),
             counters: Counters::default(),
             log: Vec::new(),
@@ -283,7 +291,7 @@ impl World {
 
     /// Runs until this time or the first violation.
     pub fn run_to(&mut self, until: Micros) {
-        while self.checker.violation.is_none() {
+        while self.checker.violation.is_none() && !self.is_stopped() {
             let Some((at, due)) = self.queue.pop_until(until) else {
                 self.now = self.now.max(until);
                 return;
@@ -295,6 +303,7 @@ impl World {
     }
 
     fn happen(&mut self, due: Due) {
+        self.dice_of_event(&due);
         match due {
             Due::Wake { node, boot } => self.wake(node, boot),
             Due::Frame(datagram, to) => self.frame_arrives(datagram, to),
@@ -313,6 +322,7 @@ impl World {
             // After the end of all faults there is nothing left to mend, and nothing may be formatted once more.
             Due::Mend(mend) if self.faults_on => self.mend(mend),
             Due::Mend(_) => {}
+            Due::Placed(later) => self.later(later),
         }
     }
 
