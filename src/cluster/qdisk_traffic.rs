@@ -104,8 +104,11 @@ impl Node {
             }
             (InFlight::Eviction, Ok(())) => {}
             (_, Err(error)) => self.qdisk_failed(error),
-            // Too late: whatever it wrote is on the disk now, but the time it answers for is over.
-            (_, Ok(())) => self.qdisk.wanted = true,
+            // Too late: the time it answers for is over. But it is on the disk, and the next write spares its copy.
+            (_, Ok(())) => {
+                self.qdisk.repeat &= !matches!(what, InFlight::Slot(_));
+                self.qdisk.wanted = true;
+            }
         }
     }
 
