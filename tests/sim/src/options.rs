@@ -64,11 +64,21 @@ pub enum Fault {
     ScoreDrop,
     /// A node's clock jumps forward.
     ClockJump,
+    /// Another disk stands in the place of the qdisk for a while, for one node or for all; what was written goes there.
+    QdiskReplaced,
+    /// The qdisk acknowledges one node's writes and loses them.
+    QdiskLosesWrites,
+    /// The qdisk acknowledges one node's writes and makes them in other places.
+    QdiskMisdirects,
+    /// The qdisk returns old sectors to one node.
+    QdiskStale,
+    /// The qdisk goes back to what it held some time ago.
+    QdiskRollBack,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 28] = [
+    pub const ALL: [Fault; 33] = [
         Fault::Crash,
         Fault::Pause,
         Fault::PauseUnnoticed,
@@ -97,6 +107,11 @@ impl Fault {
         Fault::Attention,
         Fault::ScoreDrop,
         Fault::ClockJump,
+        Fault::QdiskReplaced,
+        Fault::QdiskLosesWrites,
+        Fault::QdiskMisdirects,
+        Fault::QdiskStale,
+        Fault::QdiskRollBack,
     ];
 
     /// Needs a qdisk to mean anything.
@@ -111,7 +126,18 @@ impl Fault {
                 | Fault::QdiskWipe
                 | Fault::QdiskReformat
                 | Fault::QdiskRot
-        )
+                | Fault::QdiskReplaced
+        ) || self.lies()
+    }
+
+    /// The qdisk acknowledges what it does not do, or returns what it no longer holds. No write of ours can notice in time.
+    pub fn lies(self) -> bool {
+        matches!(self, Fault::QdiskLosesWrites | Fault::QdiskMisdirects | Fault::QdiskStale | Fault::QdiskRollBack)
+    }
+
+    /// What a slot on the qdisk held may be gone after it.
+    fn loses_slots(self) -> bool {
+        matches!(self, Fault::QdiskWipe | Fault::QdiskReformat | Fault::QdiskRot | Fault::QdiskReplaced) || self.lies()
     }
 }
 
@@ -128,6 +154,8 @@ pub struct Options {
     pub qdisk: bool,
     /// The qdisk was formatted with "no node of this cluster runs".
     pub qdisk_adopted: bool,
+    /// Bytes of the qdisk's logical sectors: 512 or 4096.
+    pub sector_bytes: u32,
     /// Data disks, 1..=4.
     pub data_disks: u8,
     /// Without a qdisk, the first view needs all nodes.
@@ -178,8 +206,6 @@ pub struct Options {
     pub no_wall_clock: bool,
     /// Commands of a dead life may land even after the node has booted again. Real fabrics abort them at the new login.
     pub late_after_reboot: bool,
-    /// The disk lies: writes it acknowledged are lost, reads return old sectors. Only the checkers of data safety apply.
-    pub lying_qdisk: bool,
     /// Mean time between two writes of an application.
     pub app_every: Micros,
     /// Keep a readable trace.
@@ -195,6 +221,7 @@ impl Options {
             votes: Vec::new(),
             qdisk,
             qdisk_adopted: true,
+            sector_bytes: 512,
             data_disks: 1,
             wait_for_all: false,
             stale_keys: false,
@@ -220,7 +247,6 @@ impl Options {
             drift_ppm: 0,
             no_wall_clock: false,
             late_after_reboot: false,
-            lying_qdisk: false,
             app_every: 300 * MS,
             trace: false,
         }
@@ -285,13 +311,15 @@ impl Options {
         if options.votes.iter().all(|&votes| votes == 0) {
             options.votes.clear();
         }
+        options.sector_bytes = rng.pick(&[512, 512, 512, 4096]);
+        let lying = rng.below(4) == 0;
         for fault in Fault::ALL {
             // Without a clock, the qdisk is all that remembers how many lives there were; and where a node without votes
             // makes Q as large as all votes, only the operator can replace a damaged qdisk.
             let needs_memory = options.no_wall_clock || options.votes.contains(&0);
-            let memory_lost =
-                needs_memory && matches!(fault, Fault::QdiskWipe | Fault::QdiskReformat | Fault::QdiskRot);
-            if rng.below(5) < 2 && options.can_have(fault) && !memory_lost {
+            let memory_lost = needs_memory && fault.loses_slots();
+            let lies = fault.lies() && !lying;
+            if rng.below(5) < 2 && options.can_have(fault) && !memory_lost && !lies {
                 options.faults.push(fault);
             }
         }

@@ -9,6 +9,59 @@ use crate::check::Violation;
 use crate::options::{Fault, Options};
 use crate::queue::{Micros, S};
 
+/// What the quorum disk did, and what readers saw of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mishap {
+    /// A write failed, and nothing of it is on the disk.
+    NotWritten,
+    /// A write failed, and all of it is on the disk.
+    FailedButWritten,
+    /// A write failed, and some of its sectors are on the disk.
+    Torn,
+    /// The writer died, and some sectors of its last write are on the disk.
+    TornByCrash,
+    /// A write reached the disk sector by sector, with time between them for readers.
+    InTwoParts,
+    /// A command came back later than the I/O timeout.
+    Overdue,
+    /// A write was acknowledged, and nothing of it is on the disk.
+    Lost,
+    /// A write was acknowledged, and stands in another place.
+    Misdirected,
+    /// A read returned a sector as it was before.
+    Stale,
+    /// All that had been acknowledged since some time was lost.
+    RolledBack,
+    /// A bit flipped.
+    Rotted,
+    /// A node read a disk whose header it has to refuse.
+    HeaderRefused,
+    /// A node read a disk of the cluster with another uuid.
+    OtherUuid,
+    /// A node read a slot of which no copy is good.
+    Unreadable,
+}
+
+impl Mishap {
+    /// All of them.
+    pub const ALL: [Mishap; 14] = [
+        Mishap::NotWritten,
+        Mishap::FailedButWritten,
+        Mishap::Torn,
+        Mishap::TornByCrash,
+        Mishap::InTwoParts,
+        Mishap::Overdue,
+        Mishap::Lost,
+        Mishap::Misdirected,
+        Mishap::Stale,
+        Mishap::RolledBack,
+        Mishap::Rotted,
+        Mishap::HeaderRefused,
+        Mishap::OtherUuid,
+        Mishap::Unreadable,
+    ];
+}
+
 /// Counted during a run; sums over runs are counted the same way.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -32,8 +85,8 @@ pub struct Counters {
     pub boots: u64,
     /// Pauses that struck between two actions.
     pub pauses_between_actions: u64,
-    /// Slot writes that tore.
-    pub torn_slots: u64,
+    /// What happened to the quorum disk, by `Mishap as usize`.
+    pub mishaps: [u64; Mishap::ALL.len()],
     /// REGISTERs sent.
     pub registers: u64,
     /// Preempts that nodes noted.
@@ -50,13 +103,18 @@ pub struct Counters {
     pub writes_taken: u64,
     /// and refused.
     pub writes_refused: u64,
-    /// Faults injected, by `Fault as usize`.
-    pub faults: [u64; Fault::ALL.len()],
+    /// Faults injected.
+    pub faults: BTreeMap<Fault, u64>,
     /// Resets by reason.
     pub self_fences: BTreeMap<&'static str, u64>,
 }
 
 impl Counters {
+    /// Something happened to the quorum disk.
+    pub fn mishap(&mut self, what: Mishap) {
+        self.mishaps[what as usize] += 1;
+    }
+
     /// Adds another run's.
     pub fn add(&mut self, other: &Counters) {
         self.heal_us = self.heal_us.max(other.heal_us);
@@ -69,7 +127,6 @@ impl Counters {
             (&mut self.frames_forged, other.frames_forged),
             (&mut self.boots, other.boots),
             (&mut self.pauses_between_actions, other.pauses_between_actions),
-            (&mut self.torn_slots, other.torn_slots),
             (&mut self.registers, other.registers),
             (&mut self.preempts, other.preempts),
             (&mut self.keys_removed, other.keys_removed),
@@ -81,8 +138,11 @@ impl Counters {
         ] {
             *sum += part;
         }
-        self.faults.iter_mut().zip(other.faults).for_each(|(sum, part)| *sum += part);
         self.refusals.iter_mut().zip(other.refusals).for_each(|(sum, part)| *sum += part);
+        self.mishaps.iter_mut().zip(other.mishaps).for_each(|(sum, part)| *sum += part);
+        for (fault, times) in &other.faults {
+            *self.faults.entry(*fault).or_default() += times;
+        }
         for (reason, times) in &other.self_fences {
             *self.self_fences.entry(reason).or_default() += times;
         }
@@ -123,18 +183,16 @@ impl fmt::Display for Counters {
         )?;
         let resets: Vec<String> = self.self_fences.iter().map(|(why, times)| format!("{why} {times}")).collect();
         writeln!(f, "resets: {}", if resets.is_empty() { "none".to_string() } else { resets.join(", ") })?;
-        let faults: Vec<String> = Fault::ALL
-            .iter()
-            .filter(|fault| self.faults[**fault as usize] > 0)
-            .map(|fault| format!("{fault:?} {}", self.faults[*fault as usize]))
-            .collect();
-        write!(
+        let faults: Vec<String> = self.faults.iter().map(|(fault, times)| format!("{fault:?} {times}")).collect();
+        writeln!(
             f,
-            "faults: {}; pauses between actions {}, torn slots {}",
+            "faults: {}; pauses between actions {}",
             if faults.is_empty() { "none".to_string() } else { faults.join(", ") },
-            self.pauses_between_actions,
-            self.torn_slots
-        )
+            self.pauses_between_actions
+        )?;
+        let mishaps: Vec<String> =
+            Mishap::ALL.iter().map(|what| format!("{what:?} {}", self.mishaps[*what as usize])).collect();
+        write!(f, "qdisk: {}", mishaps.join(", "))
     }
 }
 

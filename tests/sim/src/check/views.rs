@@ -182,29 +182,41 @@ impl Checker {
     }
 
     /// A slot reached the qdisk.
-    pub fn slot_landed(&mut self, now: Micros, slot: &Slot) {
-        let mark = &mut self.slot_marks[slot.node.index()];
-        let before = *mark;
-        mark.promised = slot.promised;
+    pub fn slot_landed(&mut self, slot: &Slot) {
         if let Some(proposal) = &slot.accepted {
             let id = proposal.view.id;
-            if slot.phase >= Phase::Committed {
-                mark.committed = id;
-            }
             if id.term.node == Some(slot.node)
                 && id.term.incarnation == slot.incarnation
                 && let Some(known) = self.views.get_mut(&id)
             {
                 known.on_qdisk = true;
             }
-            if slot.phase >= Phase::Committed && id < before.committed {
-                let text = format!("slot {}: committed view went back from {} to {id}", slot.node, before.committed);
-                self.fail("I1", now, text);
-            }
         }
-        if slot.promised < before.promised {
-            let text = format!("slot {}: promise went back from {} to {}", slot.node, before.promised, slot.promised);
+    }
+
+    /// The write of a slot was reported good to the node: from now on the disk remembers it.
+    pub fn slot_reported(&mut self, slot: &Slot) {
+        let mark = &mut self.slot_marks[slot.node.index()];
+        mark.promised = slot.promised;
+        if let Some(proposal) = slot.accepted.filter(|_| slot.phase >= Phase::Committed) {
+            mark.committed = proposal.view.id;
+        }
+    }
+
+    /// What readers see of a slot after a write reached the disk, or a part of one. A write that failed or is under way may
+    /// show or not; what was reported good must.
+    pub fn slot_shows(&mut self, now: Micros, node: NodeId, shown: &SlotRead) {
+        let mark = self.slot_marks[node.index()];
+        let promised = shown.valid().map_or(Term::ZERO, |slot| slot.promised);
+        if promised < mark.promised {
+            let text = format!("slot {node}: promise went back from {} to {promised}", mark.promised);
             self.fail("I1", now, text);
+        }
+        let committed = shown.valid().filter(|slot| slot.phase >= Phase::Committed).and_then(|slot| slot.accepted);
+        if let Some(shown) = committed.map(|proposal| proposal.view.id)
+            && shown < mark.committed
+        {
+            self.fail("I1", now, format!("slot {node}: committed view went back from {} to {shown}", mark.committed));
         }
     }
 
@@ -213,14 +225,15 @@ impl Checker {
         self.slot_marks[index] = SlotMark::default();
     }
 
-    /// A node's read of the qdisk, begun when its own block held `own`, brought these slots.
-    pub fn qdisk_read(&mut self, life: LifeId, own: Option<&Slot>, slots: &[SlotRead]) {
+    /// A node's read of the qdisk brought these slots. Its own block among them was there before the read began: nobody else
+    /// writes it, and a node has one command in flight.
+    pub fn qdisk_read(&mut self, life: LifeId, slots: &[SlotRead]) {
         for slot in slots.iter().filter_map(SlotRead::valid) {
             if let (Some(proposal), Phase::Withdrawn) = (&slot.accepted, slot.phase) {
                 self.told_withdrawn(life, proposal.view.id);
             }
         }
-        let Some(own) = own else { return };
+        let Some(own) = slots[life.0.index()].valid() else { return };
         let Some(proposal) = &own.accepted else { return };
         let term = proposal.view.id.term;
         if own.incarnation != life.1 || term.node != Some(life.0) || term.incarnation != life.1 {

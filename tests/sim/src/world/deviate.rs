@@ -8,7 +8,6 @@ use quorate::scsi::{PrCommand, PrError};
 use super::machine::{Input, Power, Todo};
 use super::{Due, World, node_id};
 use crate::explore::kinds::Kind;
-use crate::qdisk::SlotCopy;
 use crate::queue::{MS, Micros, S};
 
 /// A late frame comes after the sender was suspected and a new view was made.
@@ -75,7 +74,7 @@ impl World {
             Kind::Refused => self.refuse(node, todo),
             Kind::Torn => {
                 if let Action::QdiskWrite { slot, .. } = &todo.action {
-                    self.qdisk.slots[node][(slot.sequence & 1) as usize] = SlotCopy::Torn;
+                    self.tear_slot_write(node, slot);
                 }
                 self.refuse(node, todo);
             }

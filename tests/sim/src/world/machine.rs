@@ -7,14 +7,13 @@ use quorate::cluster::event::{Op, SelfFence};
 use quorate::cluster::status::Status;
 use quorate::cluster::trace::Trace;
 use quorate::cluster::{Action, Boot, Event, Node};
-use quorate::disk::DiskError;
+use quorate::disk::{DiskError, Image};
 use quorate::scsi::PrOutcome;
 use quorate::wire::Opened;
 
 use super::net::{Datagram, Wire};
 use super::{Due, World, node_id};
 use crate::clock::Clock;
-use crate::qdisk::Qdisk;
 use crate::queue::{MS, Micros, S};
 
 /// Something that waits to be told to a node.
@@ -23,7 +22,7 @@ pub(super) enum Input {
     Tick,
     Frame(Datagram),
     QdiskWritten(Op, Result<(), DiskError>),
-    QdiskRead(Op, Result<Box<Qdisk>, DiskError>),
+    QdiskRead(Op, Result<Box<Image>, DiskError>),
     PrDone(u8, Op, Box<PrOutcome>),
     Score(u16),
 }
@@ -289,11 +288,9 @@ impl World {
                 Event::Frame { from: *from, incarnation: *incarnation, nonce: *nonce, addressed: *addressed, message }
             }
             Input::QdiskWritten(op, result) => Event::QdiskWritten { op: *op, result: *result },
-            Input::QdiskRead(op, Ok(disk)) => {
-                disk.image(&mut self.image);
-                Event::QdiskRead { op: *op, result: Ok(&self.image) }
+            Input::QdiskRead(op, result) => {
+                Event::QdiskRead { op: *op, result: result.as_deref().map_err(|error| *error) }
             }
-            Input::QdiskRead(op, Err(error)) => Event::QdiskRead { op: *op, result: Err(*error) },
             Input::PrDone(disk, op, outcome) => Event::PrDone { disk: *disk, op: *op, outcome: (**outcome).clone() },
             Input::Score(score) => Event::Score(*score),
         };
@@ -303,6 +300,9 @@ impl World {
             machine.todo.push_front(Todo { action, checked: false });
         }
         self.actions = Some(actions);
+        if let Input::QdiskRead(_, Ok(image)) = input {
+            self.images.push(image);
+        }
         self.read_traces(node);
     }
 

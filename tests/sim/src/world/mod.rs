@@ -13,6 +13,7 @@
 //! | `placing`, `deviate` | outputs counted, and something going wrong at one of them |
 
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 
 use quorate::base::limits::NODES_MAX;
 use quorate::base::{ClusterId, NodeId, NodeSet};
@@ -24,7 +25,7 @@ use quorate::wire::Key;
 
 use crate::check::Checker;
 use crate::options::{Fault, Options};
-use crate::qdisk::{Qdisk, empty_image};
+use crate::qdisk::{self, Qdisk};
 use crate::queue::{MS, Micros, Queue, S};
 use crate::report::{Counters, Report};
 use crate::rng::Rng;
@@ -95,6 +96,9 @@ enum Mend {
     Errors(Device, Option<usize>),
     SlowQdisk,
     FormatQdisk,
+    QdiskPlace(Option<usize>),
+    QdiskLies(usize),
+    RollBackQdisk,
     ForeignKey(usize),
     Score(usize),
 }
@@ -140,6 +144,8 @@ pub struct World {
     machines: Vec<Machine>,
     net: Net,
     qdisk: Qdisk,
+    /// What it will be rolled back to.
+    qdisk_snapshot: Option<Rc<[u8]>>,
     qdisk_paths: Vec<Path>,
     qdisk_slow: bool,
     qdisk_flights: BTreeMap<u64, QdiskFlight>,
@@ -152,7 +158,8 @@ pub struct World {
     calm_since: Micros,
     /// Lent to a step.
     actions: Option<Box<Actions>>,
-    image: Box<Image>,
+    /// Decoded reads, to be used again.
+    images: Vec<Box<Image>>,
     hooks: Vec<control::Hook>,
     /// In an explored run.
     placing: Option<Box<placing::Placing>>,
@@ -193,12 +200,15 @@ impl World {
             .collect();
         let uuid = u128::from(rng.bits()) << 64 | u128::from(rng.bits()) | 1;
         let key = Key::new(&std::array::from_fn(|_| rng.bits() as u8));
+        let qdisk_votes = settings.qdisk.map_or(0, |qdisk| qdisk.votes);
+        let expected = qdisk::expect(CLUSTER, qdisk_votes, settings.timing.disk_interval_ms, settings.nodes);
         let mut world = World {
             now: 0,
             queue: Queue::new(),
             machines: (0..nodes).map(Machine::new).collect(),
             net: Net::new(nodes, options.networks, options.loss, options.damage, key),
-            qdisk: Qdisk::new(nodes, uuid, options.qdisk_adopted),
+            qdisk: Qdisk::new(expected, options.sector_bytes, uuid, options.qdisk_adopted),
+            qdisk_snapshot: None,
             qdisk_paths: vec![Path::default(); nodes],
             qdisk_slow: false,
             qdisk_flights: BTreeMap::new(),
@@ -209,10 +219,10 @@ impl World {
             faults_on: options.faults_for > 0,
             calm_since: Micros::MAX,
             actions: Some(Box::new(Actions::new())),
-            image: empty_image(),
+            images: Vec::new(),
             hooks: Vec::new(),
             placing: None,
-            checker: Checker::new(settings.clone(), options.lying_qdisk),
+            checker: Checker::new(settings.clone()),
             counters: Counters::default(),
             log: Vec::new(),
             told: VecDeque::new(),
@@ -347,7 +357,7 @@ impl World {
     }
 
     fn inject(&mut self, fault: Fault) {
-        self.counters.faults[fault as usize] += 1;
+        *self.counters.faults.entry(fault).or_default() += 1;
     }
 
     fn path(&mut self, device: Device, node: usize) -> &mut Path {

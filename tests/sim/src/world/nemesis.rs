@@ -68,8 +68,29 @@ impl World {
             }
             Fault::QdiskReformat => self.mend(Mend::FormatQdisk),
             Fault::QdiskRot => {
-                let copy = self.rng.below(2) as usize;
-                self.rot_slot(node, copy);
+                let record = self.rng.pick(&[0, 0, 0, 1, 1, 1, 2]);
+                self.rot_record(node, record);
+            }
+            Fault::QdiskReplaced => {
+                let node = (self.rng.below(3) == 0).then_some(node);
+                self.replace_qdisk(node);
+                self.queue.push(end, Due::Mend(Mend::QdiskPlace(node)));
+            }
+            Fault::QdiskLosesWrites => {
+                self.qdisk.paths[node].lost = self.rng.pick(&[50_000, 300_000, 1_000_000]);
+                self.queue.push(end, Due::Mend(Mend::QdiskLies(node)));
+            }
+            Fault::QdiskMisdirects => {
+                self.qdisk.paths[node].misdirected = self.rng.pick(&[20_000, 200_000]);
+                self.queue.push(end, Due::Mend(Mend::QdiskLies(node)));
+            }
+            Fault::QdiskStale => {
+                self.qdisk.paths[node].stale = Some(self.qdisk.snapshot());
+                self.queue.push(end, Due::Mend(Mend::QdiskLies(node)));
+            }
+            Fault::QdiskRollBack => {
+                self.qdisk_snapshot = Some(self.qdisk.snapshot());
+                self.queue.push(end, Due::Mend(Mend::RollBackQdisk));
             }
             Fault::DataHang => self.hang_data(disk, Some(node), end),
             Fault::DataHangAll => self.hang_data(disk, None, end),
@@ -183,6 +204,12 @@ impl World {
                 let uuid = u128::from(self.rng.bits()) << 64 | 1;
                 self.format_qdisk(uuid, false);
             }
+            Mend::QdiskPlace(node) => self.lead_qdisk_paths(node, false),
+            Mend::QdiskLies(node) => {
+                let elsewhere = self.qdisk.paths[node].elsewhere;
+                self.qdisk.paths[node] = crate::qdisk::Path { elsewhere, ..Default::default() };
+            }
+            Mend::RollBackQdisk => self.roll_back_qdisk(),
             Mend::ForeignKey(disk) => self.foreign_key(disk, false),
             Mend::Score(node) => self.set_score(node, 1),
         }
@@ -201,7 +228,9 @@ impl World {
         self.options.disk_latency_max = self.options.disk_latency_max.min(20 * MS);
         self.net.heal();
         self.qdisk_slow = false;
-        if self.options.qdisk && self.qdisk.header.is_err() {
+        self.lead_qdisk_paths(None, false);
+        self.qdisk.paths.iter_mut().for_each(|path| *path = Default::default());
+        if self.options.qdisk && self.qdisk.header().is_err() {
             self.mend(Mend::FormatQdisk);
         }
         self.operator_adopts();
@@ -232,10 +261,8 @@ impl World {
     fn operator_adopts(&mut self) {
         let nodes: u32 = self.settings.votes.iter().map(|&votes| u32::from(votes)).sum();
         let qdisk = self.settings.qdisk.map_or(0, |qdisk| u32::from(qdisk.votes));
-        if nodes < (nodes + qdisk) / 2 + 1
-            && let Ok(header) = &mut self.qdisk.header
-        {
-            header.adopted = true;
+        if nodes < (nodes + qdisk) / 2 + 1 {
+            self.qdisk.adopt();
         }
     }
 

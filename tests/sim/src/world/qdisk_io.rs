@@ -1,15 +1,17 @@
-//! Commands to the quorum disk: they take time, hang, fail, tear, and a read sees different sectors at different moments.
+//! Commands to the quorum disk: they take time, hang, fail, tear, are lost and go astray, and a read sees different sectors at different
+//! moments.
 
-use std::rc::Rc;
+use std::ops::Range;
 
 use quorate::base::NodeId;
 use quorate::cluster::event::Op;
-use quorate::disk::{DiskError, Eviction, HeaderFault, Slot, SlotRead};
+use quorate::disk::{DiskError, Eviction, Slot, SlotRead};
 
-use super::machine::Input;
-use super::{Device, Due, World};
-use crate::qdisk::{Block, Qdisk, SlotCopy};
+use super::machine::{Input, Power};
+use super::{Due, World};
+use crate::qdisk::{SECTOR_BYTES, Strange, empty_image};
 use crate::queue::{MS, Micros};
+use crate::report::Mishap;
 
 /// A command in flight.
 #[derive(Debug, Clone)]
@@ -18,6 +20,7 @@ pub(super) struct QdiskFlight {
     boot: u32,
     op: Op,
     work: Work,
+    issued: Micros,
     /// Nothing of it has reached the disk yet; a directed test may hold it there.
     held: bool,
     /// It will return an error.
@@ -26,9 +29,40 @@ pub(super) struct QdiskFlight {
 
 #[derive(Debug, Clone)]
 enum Work {
-    Slot(Box<Slot>),
-    Eviction(Eviction),
-    Read { gathered: Box<Qdisk>, rest: Vec<Block>, own: Option<Rc<Slot>> },
+    Write(Write),
+    Read(Read),
+}
+
+#[derive(Debug, Clone)]
+struct Write {
+    offset: usize,
+    /// One unit.
+    bytes: Vec<u8>,
+    /// What the bytes say, if it is a slot.
+    slot: Option<Box<Slot>>,
+    /// Sectors of the unit that still have to reach the disk, once it has begun.
+    rest: Option<Range<usize>>,
+    /// Sectors that reached the disk.
+    landed: usize,
+    /// What it wrote was damaged, or is on another disk than the node's present one.
+    damaged: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Read {
+    bytes: Vec<u8>,
+    /// Sectors of the disk that are not read yet.
+    rest: Range<usize>,
+}
+
+/// What becomes of a write.
+enum Fate {
+    Nothing,
+    /// These sectors of the unit, now.
+    Part(Range<usize>),
+    /// These now and those later.
+    Halves(Range<usize>, Range<usize>),
+    Elsewhere(usize),
 }
 
 impl World {
@@ -43,29 +77,23 @@ impl World {
         self.tell(|| {
             let accepted =
                 slot.accepted.map(|p| format!(" accepted {} {:?}", p.view.id, slot.phase)).unwrap_or_default();
-            format!("n{}: writes slot: promised {}{accepted}", node + 1, slot.promised)
+            format!("n{}: writes slot {}: promised {}{accepted}", node + 1, slot.sequence, slot.promised)
         });
-        self.qdisk_issue(node, op, in_time, Work::Slot(Box::new(slot)));
+        let (offset, bytes) = self.qdisk.encode_slot(&slot);
+        let write = Write { offset, bytes, slot: Some(Box::new(slot)), rest: None, landed: 0, damaged: false };
+        self.qdisk_issue(node, op, in_time, Work::Write(write));
     }
 
     pub(super) fn eviction_write(&mut self, node: usize, op: Op, in_time: bool, eviction: Eviction) {
-        self.qdisk_issue(node, op, in_time, Work::Eviction(eviction));
+        let (offset, bytes) = self.qdisk.encode_eviction(&eviction);
+        let write = Write { offset, bytes, slot: None, rest: None, landed: 0, damaged: false };
+        self.qdisk_issue(node, op, in_time, Work::Write(write));
     }
 
     pub(super) fn qdisk_read(&mut self, node: usize, op: Op, in_time: bool) {
-        let nodes = self.machines.len();
-        let gathered = Qdisk { header: Err(HeaderFault::NotAQdisk), ..Qdisk::new(nodes, 1, false) };
-        let own = self.newest(node);
-        let rest = self.qdisk.blocks();
-        self.qdisk_issue(node, op, in_time, Work::Read { gathered: Box::new(gathered), rest, own });
-    }
-
-    fn newest(&self, node: usize) -> Option<Rc<Slot>> {
-        let copies = self.qdisk.slots[node].iter().filter_map(|copy| match copy {
-            SlotCopy::Whole(slot) => Some(slot),
-            _ => None,
-        });
-        copies.max_by_key(|slot| slot.sequence).cloned()
+        let bytes = self.qdisk.bytes();
+        let read = Read { bytes: vec![0; bytes], rest: 0..bytes / SECTOR_BYTES };
+        self.qdisk_issue(node, op, in_time, Work::Read(read));
     }
 
     fn qdisk_issue(&mut self, node: usize, op: Op, in_time: bool, work: Work) {
@@ -78,14 +106,12 @@ impl World {
         }
         self.machines[node].qdisk_busy = true;
         let ticket = self.ticket();
-        let held = self.held_by_hook(node, &work);
-        self.qdisk_flights.insert(ticket, QdiskFlight { node, boot, op, work, held, failed: false });
+        let slot = matches!(&work, Work::Write(Write { slot: Some(_), .. }));
+        let held = slot && self.holds_slot_writes(node);
+        let flight = QdiskFlight { node, boot, op, work, issued: self.now, held, failed: false };
+        self.qdisk_flights.insert(ticket, flight);
         let latency = if self.qdisk_slow { self.rng.between(100 * MS, 2_000 * MS) } else { self.disk_latency() };
         self.queue.push(self.now + latency, Due::QdiskBlock(ticket));
-    }
-
-    fn held_by_hook(&self, node: usize, work: &Work) -> bool {
-        matches!(work, Work::Slot(_)) && self.holds_slot_writes(node)
     }
 
     /// Lets held slot writes of a node go on.
@@ -102,65 +128,144 @@ impl World {
         }
     }
 
-    /// The command reaches the disk, or the next part of a read does.
+    /// The command reaches the disk, or its next part does.
     pub(super) fn qdisk_block(&mut self, ticket: u64) {
         let Some(flight) = self.qdisk_flights.get(&ticket) else { return };
         if flight.held {
             return;
         }
-        let (node, hung) = (flight.node, self.qdisk_paths[flight.node].hung_until);
+        let hung = self.qdisk_paths[flight.node].hung_until;
         if hung > self.now {
             return self.queue.push(hung, Due::QdiskBlock(ticket));
         }
-        let failed = self.rng.chance(self.qdisk_paths[node].errors);
-        let reaches = !failed || self.rng.coin();
-        let torn = failed && self.rng.below(8) == 0;
         let mut flight = self.qdisk_flights.remove(&ticket).expect("just seen");
-        match &mut flight.work {
-            Work::Slot(slot) if reaches => self.land_slot(**slot, torn),
-            Work::Eviction(eviction) if reaches => {
-                if let Some(block) = self.qdisk.evictions.get_mut(eviction.victim.index()) {
-                    *block = Some(*eviction);
+        let node = flight.node;
+        let more = match &mut flight.work {
+            Work::Write(write) => match write.rest.take() {
+                Some(rest) => {
+                    self.land(node, write, rest);
+                    false
                 }
+                None => self.begin_write(node, flight.boot, write, &mut flight.failed),
+            },
+            Work::Read(read) => {
+                flight.failed = self.rng.chance(self.qdisk_paths[node].errors);
+                self.read_part(node, read);
+                !read.rest.is_empty() && !flight.failed
             }
-            Work::Read { gathered, rest, .. } => {
-                // Often in one go, otherwise in pieces, in any order, with time between them.
-                let whole = self.rng.coin();
-                let part = if whole { rest.len() } else { self.rng.between(1, rest.len() as u64) as usize };
-                if self.rng.below(4) == 0 {
-                    rest.reverse();
-                }
-                for block in rest.drain(..part) {
-                    self.qdisk.sample(block, gathered);
-                }
-                if !rest.is_empty() && !failed {
-                    let again = self.now + self.rng.between(0, self.options.disk_latency_max);
-                    self.qdisk_flights.insert(ticket, flight);
-                    return self.queue.push(again, Due::QdiskBlock(ticket));
-                }
-            }
-            _ => {}
+        };
+        self.qdisk_flights.insert(ticket, flight);
+        if more {
+            let again = self.now + self.rng.between(0, self.options.disk_latency_max);
+            return self.queue.push(again, Due::QdiskBlock(ticket));
         }
         let back = self.now + self.disk_latency();
-        flight.failed = failed;
-        self.qdisk_flights.insert(ticket, flight);
         self.queue.push(back, Due::QdiskReturn(ticket));
     }
 
-    fn land_slot(&mut self, slot: Slot, torn: bool) {
-        let index = slot.node.index();
-        let Some(copies) = self.qdisk.slots.get_mut(index) else { return };
-        let copy = &mut copies[(slot.sequence & 1) as usize];
-        if torn {
-            *copy = SlotCopy::Torn;
-            self.counters.torn_slots += 1;
-            return;
+    /// A write reaches the disk. Says whether the rest of it comes later.
+    fn begin_write(&mut self, node: usize, boot: u32, write: &mut Write, failed: &mut bool) -> bool {
+        match self.fate_of_write(node, boot, failed) {
+            Fate::Nothing => false,
+            Fate::Part(sectors) => {
+                self.land(node, write, sectors);
+                false
+            }
+            Fate::Halves(first, second) => {
+                self.land(node, write, first);
+                write.rest = Some(second);
+                true
+            }
+            Fate::Elsewhere(offset) => {
+                self.qdisk.write(node, offset, &write.bytes, 0..write.bytes.len() / SECTOR_BYTES);
+                self.record_damaged(offset);
+                false
+            }
         }
-        if self.options.lying_qdisk && self.rng.below(50) == 0 {
-            return;
+    }
+
+    fn fate_of_write(&mut self, node: usize, boot: u32, failed: &mut bool) -> Fate {
+        let sectors = self.qdisk.unit_bytes() / SECTOR_BYTES;
+        let halves = if self.rng.coin() { (0..1, 1..sectors) } else { (1..sectors, 0..1) };
+        *failed = self.rng.chance(self.qdisk_paths[node].errors);
+        let machine = &self.machines[node];
+        let orphan = machine.boot != boot || machine.power == Power::Off;
+        let path = &self.qdisk.paths[node];
+        let (lost, misdirected) = (path.lost, path.misdirected);
+        if *failed {
+            let (mishap, fate) = match self.rng.below(4) {
+                0 => (Mishap::Torn, Fate::Part(halves.0)),
+                1 => (Mishap::FailedButWritten, Fate::Part(0..sectors)),
+                _ => (Mishap::NotWritten, Fate::Nothing),
+            };
+            self.counters.mishap(mishap);
+            return fate;
         }
-        *copy = SlotCopy::Whole(Rc::new(slot));
-        self.checker.slot_landed(self.now, &slot);
+        if orphan && self.rng.below(3) == 0 {
+            self.counters.mishap(Mishap::TornByCrash);
+            return Fate::Part(halves.0);
+        }
+        if self.rng.chance(lost) {
+            self.disk_lied(Mishap::Lost);
+            return Fate::Nothing;
+        }
+        if self.rng.chance(misdirected) {
+            self.disk_lied(Mishap::Misdirected);
+            return Fate::Elsewhere(self.wrong_place());
+        }
+        if self.rng.below(8) == 0 {
+            self.counters.mishap(Mishap::InTwoParts);
+            return Fate::Halves(halves.0, halves.1);
+        }
+        Fate::Part(0..sectors)
+    }
+
+    /// Any record of anybody; seldom the header, which only an operator can mend.
+    fn wrong_place(&mut self) -> usize {
+        let units = self.qdisk.units() as u64;
+        let first = u64::from(self.rng.below(16) != 0);
+        let unit = self.rng.between(first, units - 1) as usize;
+        self.qdisk.offset_of(unit)
+    }
+
+    fn disk_lied(&mut self, mishap: Mishap) {
+        self.counters.mishap(mishap);
+        self.checker.qdisk_lied = true;
+    }
+
+    fn land(&mut self, node: usize, write: &mut Write, sectors: Range<usize>) {
+        write.landed += sectors.len();
+        self.qdisk.write(node, write.offset, &write.bytes, sectors);
+        let Some(slot) = &write.slot else { return };
+        if write.landed == write.bytes.len() / SECTOR_BYTES {
+            self.checker.slot_landed(slot);
+        }
+        if !self.qdisk.paths[node].elsewhere {
+            let shown = self.qdisk.slot(node);
+            self.checker.slot_shows(self.now, slot.node, &shown);
+        }
+    }
+
+    /// Often in one go, otherwise in pieces, from either end, with time between them.
+    fn read_part(&mut self, node: usize, read: &mut Read) {
+        let rest = read.rest.clone();
+        let some = if self.rng.coin() { rest.len() } else { self.rng.between(1, rest.len() as u64) as usize };
+        let part = if self.rng.below(4) == 0 { rest.end - some..rest.end } else { rest.start..rest.start + some };
+        read.rest = if part.start == rest.start { part.end..rest.end } else { rest.start..part.start };
+        self.qdisk.read(node, &mut read.bytes, part.clone());
+        let Some(old) = self.qdisk.paths[node].stale.clone() else { return };
+        // A cache returns old pages, seldom old sectors.
+        let grain = if self.rng.below(8) == 0 { 1 } else { self.qdisk.unit_bytes() / SECTOR_BYTES };
+        for first in part.step_by(grain) {
+            if self.rng.below(3) == 0 {
+                let piece = first * SECTOR_BYTES..(first + grain) * SECTOR_BYTES;
+                let piece = piece.start..piece.end.min(old.len());
+                if read.bytes[piece.clone()] != old[piece.clone()] {
+                    read.bytes[piece.clone()].copy_from_slice(&old[piece]);
+                    self.disk_lied(Mishap::Stale);
+                }
+            }
+        }
     }
 
     pub(super) fn qdisk_return(&mut self, ticket: u64) {
@@ -173,24 +278,50 @@ impl World {
         let result = if flight.failed { Err(DiskError::Io) } else { Ok(()) };
         if self.machines[flight.node].boot == flight.boot {
             self.machines[flight.node].qdisk_busy = false;
+            let overdue = u64::from(self.settings.timing.io_timeout_ms) * MS;
+            if self.now - flight.issued > overdue {
+                self.counters.mishap(Mishap::Overdue);
+            }
         }
         self.qdisk_answer(flight.node, flight.boot, flight.op, flight.work, result);
         self.pump(flight.node);
     }
 
     fn qdisk_answer(&mut self, node: usize, boot: u32, op: Op, work: Work, result: Result<(), DiskError>) {
+        let alive = self.machines[node].boot == boot && self.machines[node].power != Power::Off;
         let input = match work {
-            Work::Slot(_) | Work::Eviction(_) => Input::QdiskWritten(op, result),
-            Work::Read { gathered, own, .. } => {
-                if result.is_ok() && self.machines[node].boot == boot {
-                    let slots: Vec<SlotRead> = (0..self.machines.len()).map(|n| gathered.slot(n)).collect();
-                    let life = self.machines[node].life();
-                    self.checker.qdisk_read(life, own.as_deref(), &slots);
+            Work::Write(write) => {
+                if let Some(slot) = write.slot
+                    && result.is_ok()
+                    && alive
+                    && !write.damaged
+                {
+                    self.checker.slot_reported(&slot);
                 }
-                Input::QdiskRead(op, result.map(|()| gathered))
+                Input::QdiskWritten(op, result)
             }
+            Work::Read(_) if !alive => return,
+            Work::Read(read) => Input::QdiskRead(op, result.map(|()| self.decode(node, &read))),
         };
         self.enqueue(node, boot, input);
+    }
+
+    fn decode(&mut self, node: usize, read: &Read) -> Box<quorate::disk::Image> {
+        let mut image = self.images.pop().unwrap_or_else(empty_image);
+        self.qdisk.decode(&read.bytes, &mut image);
+        match image.header {
+            Err(_) => self.counters.mishap(Mishap::HeaderRefused),
+            Ok(header) if self.qdisk.header().is_ok_and(|own| own.uuid != header.uuid) => {
+                self.counters.mishap(Mishap::OtherUuid)
+            }
+            Ok(_) => {}
+        }
+        let slots = &image.slots[..self.machines.len()];
+        let unreadable = slots.iter().filter(|slot| matches!(slot, SlotRead::Unreadable)).count();
+        (0..unreadable).for_each(|_| self.counters.mishap(Mishap::Unreadable));
+        let life = self.machines[node].life();
+        self.checker.qdisk_read(life, slots);
+        image
     }
 
     /// Commands of a dead life that never reached the disk are gone when the machine boots again.
@@ -198,33 +329,93 @@ impl World {
         self.qdisk_flights.retain(|_, flight| flight.node != node);
     }
 
-    /// One sector of the qdisk rots.
-    pub(super) fn rot_slot(&mut self, node: usize, copy: usize) {
-        self.qdisk.slots[node][copy] = SlotCopy::Torn;
+    /// The record at this offset holds something else now.
+    fn record_damaged(&mut self, offset: usize) {
+        match self.qdisk.owner_of(offset) {
+            Some(node) => self.slot_damaged(node),
+            None => self.all_slots_damaged(),
+        }
+    }
+
+    /// What a node's slot held is forgotten, and nobody can be blamed.
+    pub(super) fn slot_damaged(&mut self, node: usize) {
         self.checker.slot_damaged(node);
+        for flight in self.qdisk_flights.values_mut().filter(|flight| flight.node == node) {
+            if let Work::Write(write) = &mut flight.work {
+                write.damaged = true;
+            }
+        }
+    }
+
+    fn all_slots_damaged(&mut self) {
+        (0..self.machines.len()).for_each(|node| self.slot_damaged(node));
+    }
+
+    /// A bit of a record rots: a copy of a slot (0 or 1), or the eviction block (2).
+    pub(super) fn rot_record(&mut self, node: usize, record: usize) {
+        let offset = self.qdisk.offset_of(1 + 3 * node + record);
+        let bit = self.rng.bits() as usize % (8 * quorate::disk::layout::RECORD_BYTES);
+        self.qdisk.rot(offset, bit);
+        self.counters.mishap(Mishap::Rotted);
+        self.record_damaged(offset);
     }
 
     /// The whole disk is formatted anew.
     pub(super) fn format_qdisk(&mut self, uuid: u128, adopted: bool) {
-        let nodes = self.machines.len();
-        self.qdisk = Qdisk::new(nodes, uuid, adopted);
-        (0..nodes).for_each(|node| self.checker.slot_damaged(node));
+        self.qdisk.format(uuid, adopted);
+        self.all_slots_damaged();
     }
 
-    /// All zeros.
+    /// All zeros, or somebody's data.
     pub(super) fn wipe_qdisk(&mut self) {
-        self.qdisk.wipe();
-        (0..self.machines.len()).for_each(|node| self.checker.slot_damaged(node));
+        if self.rng.coin() {
+            self.qdisk.overwrite(|| 0);
+        } else {
+            let rng = &mut self.rng;
+            self.qdisk.overwrite(|| rng.bits() as u8);
+        }
+        self.all_slots_damaged();
+    }
+
+    /// Leads one node's path, or everyone's, to a strange disk.
+    pub(super) fn replace_qdisk(&mut self, node: Option<usize>) {
+        let what = self.rng.pick(&Strange::ALL);
+        let uuid = u128::from(self.rng.bits()) << 64 | 3;
+        self.tell(|| format!("    it is {what:?}"));
+        self.qdisk.place(what, uuid);
+        self.lead_qdisk_paths(node, true);
+    }
+
+    /// Leads paths to the strange disk, or back to the own one.
+    pub(super) fn lead_qdisk_paths(&mut self, node: Option<usize>, elsewhere: bool) {
+        for path in (0..self.machines.len()).filter(|path| node.is_none_or(|only| only == *path)) {
+            self.qdisk.paths[path].elsewhere = elsewhere;
+            self.slot_damaged(path);
+        }
+    }
+
+    /// The disk becomes what it was at some time: everything acknowledged since is lost.
+    pub(super) fn roll_back_qdisk(&mut self) {
+        let Some(old) = self.qdisk_snapshot.take() else { return };
+        self.qdisk.roll_back(&old);
+        self.disk_lied(Mishap::RolledBack);
+    }
+
+    /// The first sector of a slot's write reaches the disk, and no more of it.
+    pub(super) fn tear_slot_write(&mut self, node: usize, slot: &Slot) {
+        let (offset, bytes) = self.qdisk.encode_slot(slot);
+        self.qdisk.write(node, offset, &bytes, 0..1);
+        self.counters.mishap(Mishap::Torn);
     }
 
     /// Hangs a path until then.
-    pub(super) fn hang(&mut self, device: Device, node: usize, until: Micros) {
+    pub(super) fn hang(&mut self, device: super::Device, node: usize, until: Micros) {
         let path = self.path(device, node);
         path.hung_until = path.hung_until.max(until);
     }
 
     /// The slot of a node as the disk has it.
     pub fn slot_on_disk(&self, node: NodeId) -> Option<Slot> {
-        self.newest(node.index()).map(|slot| *slot)
+        self.qdisk.slot(node.index()).valid().copied()
     }
 }
