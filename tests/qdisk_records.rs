@@ -50,7 +50,7 @@ fn the_largest_values_read_back() {
         incarnation: Incarnation(u32::MAX),
         nonce: Nonce(u64::MAX),
         boot_id: u128::MAX,
-        sequence: u64::MAX,
+        sequence: u64::MAX - 2,
         promised: term_max(),
         accepted: Some(proposal),
         phase: Phase::Released,
@@ -172,12 +172,17 @@ fn impossible_values_are_refused_by_field() {
         (11, &[3], "views"),
         (11, &[1], "reserved"),
         (40, &[11], "sequence"),
+        // Below the term of the view that was accepted: nobody accepts above its promise.
+        (48, &[2], "promised"),
         (60, &[65], "term"),
         (61, &[1], "reserved"),
         (1000, &[1], "reserved"),
     ] {
         assert_eq!(decode(&forged(&good, at, bytes), home(3), 0), Err(RecordError::Value(field)), "byte {at}");
     }
+    // A number after which there is none.
+    let odd = forged(&slot_record(3, 11), 40, &[0xff; 8]);
+    assert_eq!(decode(&odd, home(3), 1), Err(RecordError::Value("sequence")));
     let mut good = BLANK;
     header::encode(&samples::header(), unit(512), &mut good);
     for (at, bytes, field) in [

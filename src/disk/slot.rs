@@ -107,10 +107,16 @@ pub fn decode(record: &Record, home: Home, copy: u8) -> Result<Slot, RecordError
     if cluster != home.cluster {
         return Err(RecordError::OtherCluster(cluster));
     }
-    if copy_of(bytes.sequence.get()) != copy {
+    // The next write must have a number too.
+    if copy_of(bytes.sequence.get()) != copy || bytes.sequence.get() == u64::MAX {
         return Err(RecordError::Value("sequence"));
     }
     blank(&bytes.reserved)?;
+    let (promised, accepted) = (bytes.promised.get()?, accepted(bytes)?);
+    // To accept is to promise: whoever carried such a slot on would break its own promise.
+    if accepted.is_some_and(|held| held.view.id.term > promised) {
+        return Err(RecordError::Value("promised"));
+    }
     Ok(Slot {
         cluster,
         node: node(bytes.node, "node")?,
@@ -118,8 +124,8 @@ pub fn decode(record: &Record, home: Home, copy: u8) -> Result<Slot, RecordError
         nonce: Nonce(bytes.nonce.get()),
         boot_id: bytes.boot_id.get(),
         sequence: bytes.sequence.get(),
-        promised: bytes.promised.get()?,
-        accepted: accepted(bytes)?,
+        promised,
+        accepted,
         phase: match bytes.phase {
             0 => Phase::Withdrawn,
             1 => Phase::Accepted,
