@@ -142,7 +142,11 @@ impl Node {
             Some(_) | None => 0,
         };
         let holds_qdisk = ballot.qdisk;
-        let mut epoch = base.map_or(0, |base| base.id.epoch).max(leading.epoch) + 1;
+        let Some(mut epoch) = base.map_or(0, |base| base.id.epoch).max(leading.epoch).checked_add(1) else {
+            // Nobody counts so far who counts from one; a view without a name of its own is not proposed.
+            self.lead = Lead::Leading(leading);
+            return self.step_down(actions);
+        };
         if !holds_qdisk {
             // Acceptors that forgot could number two different views alike; lives only grow.
             let lives: u64 = incarnations.0.iter().map(|life| u64::from(life.0)).sum();

@@ -14,7 +14,9 @@ use crate::wire::Message;
 
 impl Node {
     pub(super) fn prepare_now(&mut self, actions: &mut Actions) {
-        self.counter_seen = self.counter_seen.max(self.promised.counter) + 1;
+        // Nobody counts so far who counts from one; a term that is not above all seen is not proposed.
+        let Some(next) = self.counter_seen.max(self.promised.counter).checked_add(1) else { return };
+        self.counter_seen = next;
         if !self.may_claim_qdisk() {
             // Nodes that all rebooted remember no term: what grows all the same is the highest life in sight.
             let lives = self.hears().iter().map(|node| u64::from(self.life_of(node).0)).max().unwrap_or(0);
