@@ -155,6 +155,10 @@ impl Node {
                 break;
             }
         }
+        if self.fenced.is_some() {
+            // It was put first, and what the rest of the step came to is not done any more.
+            actions.truncate(1);
+        }
         self.assert_invariants();
     }
 
