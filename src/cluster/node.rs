@@ -433,7 +433,9 @@ impl Node {
             .max()
             .unwrap_or(0);
         let known = self.peers.of(self.boot.node).known.0.max(self.qdisk.previous.0);
-        self.incarnation = Incarnation(1 + known.max(on_disks).max(self.boot.clock_s));
+        // No life is left after the highest number: such a node never starts.
+        let Some(life) = known.max(on_disks).max(self.boot.clock_s).checked_add(1) else { return };
+        self.incarnation = Incarnation(life);
         // Nobody can have heard this life before: the wait for company begins here.
         self.started_ms = self.now_ms;
         self.next_heartbeat_ms = self.now_ms;
