@@ -10,6 +10,7 @@ mod cpio;
 mod debian;
 mod demo;
 mod explore;
+mod fuzz;
 mod image;
 mod kernel;
 mod lab;
@@ -47,6 +48,7 @@ enum Command {
     Build(build::Build),
     Demo(demo::Demo),
     Explore(explore::Explore),
+    Fuzz(fuzz::Fuzz),
     Image(image::Image),
     Sim(sim::Sim),
     Size(size::Size),
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         Command::Build(build) => build.run(),
         Command::Demo(demo) => demo.run(),
         Command::Explore(explore) => explore.run(),
+        Command::Fuzz(fuzz) => fuzz.run(),
         Command::Image(image) => image.run(),
         Command::Sim(sim) => sim.run(),
         Command::Size(size) => size.run(),
