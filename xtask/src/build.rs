@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use argh::FromArgs;
 use fs_err as fs;
 
@@ -59,4 +59,21 @@ pub fn binary() -> Result<PathBuf> {
             .env("RUSTFLAGS", FLAGS),
     )?;
     Ok(paths::target().join(TRIPLE).join("release/quorate"))
+}
+
+/// Builds one of the package's integration tests as a static program for the lab's guests, and says where it is.
+pub fn static_test(name: &str) -> Result<PathBuf> {
+    let said = process::output(
+        Command::new(env!("CARGO"))
+            .current_dir(paths::workspace())
+            .args(["test", "--no-run", "--quiet", "--package", "quorate", "--test", name, "--target", TRIPLE])
+            .args(["--message-format", "json"])
+            .env("RUSTFLAGS", "-C target-feature=+crt-static -C strip=symbols"),
+    )?;
+    let said = String::from_utf8_lossy(&said);
+    let built = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let path = built
+        .filter(|message| message["target"]["name"] == name)
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    path.with_context(|| format!("cargo did not say where the test {name} is"))
 }

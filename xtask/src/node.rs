@@ -118,16 +118,28 @@ impl Node {
 pub fn attach_disks(vm: &mut Vm, controller: &str, target: &target::Target, initiator: &str) {
     vm.add(&["-device", &format!("{controller},id=shared")]);
     for (number, lun) in target.luns.iter().enumerate() {
-        let name = &lun.name;
-        let drive = format!(
-            "if=none,id={name},format=raw,file.driver=iscsi,file.transport=tcp,file.portal={},file.target={},\
-             file.lun={},file.initiator-name=iqn.2016-01.test.quorate:{initiator}",
-            target.portal, target.iqn, lun.number
-        );
-        vm.add(&["-drive", &drive]);
-        // scsi-block hands the guest's commands to the target as they are, which scsi-hd would not; share-rw, because QEMU
-        // would otherwise lock a disk that others write.
-        let disk = format!("scsi-block,drive={name},bus=shared.0,scsi-id=0,lun={number},share-rw=on");
-        vm.add(&["-device", &disk]);
+        attach(vm, target, lun, lun.name, initiator, &format!("scsi-id=0,lun={number}"));
     }
+}
+
+/// Adds the data disk so many times, as SCSI ids 0 and up, each time through an I_T nexus of its own.
+pub fn attach_nexuses(vm: &mut Vm, controller: &str, target: &target::Target, nexuses: u8) {
+    vm.add(&["-device", &format!("{controller},id=shared")]);
+    for nexus in 0..nexuses {
+        let name = format!("nexus{nexus}");
+        attach(vm, target, &target.luns[0], &name, &name, &format!("scsi-id={nexus},lun=0"));
+    }
+}
+
+fn attach(vm: &mut Vm, target: &target::Target, lun: &target::Lun, name: &str, initiator: &str, address: &str) {
+    let drive = format!(
+        "if=none,id={name},format=raw,file.driver=iscsi,file.transport=tcp,file.portal={},file.target={},\
+         file.lun={},file.initiator-name=iqn.2016-01.test.quorate:{initiator}",
+        target.portal, target.iqn, lun.number
+    );
+    vm.add(&["-drive", &drive]);
+    // scsi-block hands the guest's commands to the target as they are, which scsi-hd would not; share-rw, because QEMU
+    // would otherwise lock a disk that others write.
+    let disk = format!("scsi-block,drive={name},bus=shared.0,{address},share-rw=on");
+    vm.add(&["-device", &disk]);
 }

@@ -50,7 +50,22 @@ fi
 
 /// Writes the initramfs of a toolbox with the board's modules and `more`, which sources `setup` before it takes commands.
 pub fn initramfs(board: &Board, kernel: &Kernel, more: &[&str], setup: &str, out: &Path) -> Result<()> {
+    initramfs_with(None, board, kernel, more, setup, out)
+}
+
+/// The same with a static program as /bin/program.
+pub fn initramfs_with(
+    program: Option<&Path>,
+    board: &Board,
+    kernel: &Kernel,
+    more: &[&str],
+    setup: &str,
+    out: &Path,
+) -> Result<()> {
     let mut archive = Archive::new()?;
+    if let Some(program) = program {
+        archive.file("bin/program", 0o755, &fs::read(program)?)?;
+    }
     archive.file("init", 0o755, INIT.as_bytes())?;
     archive.file("setup", 0o644, setup.as_bytes())?;
     archive.file("bin/busybox", 0o755, &fs::read("/bin/busybox")?)?;

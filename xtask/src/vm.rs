@@ -55,11 +55,11 @@ struct Up {
 /// Run a scenario on real VMs, told as it happens; the exit code is 0 only if all of it held.
 ///
 /// five: steps 1, 2 and 4 to 8 of the acceptance run. smoke: form, keys, pause, resume, rejoin with three nodes. input: bad
-/// disks and configurations.
+/// disks and configurations. pr: random reservation commands to the target and to the model of one, without any agent.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "run")]
 struct Scenario {
-    /// five, smoke or input
+    /// five, smoke, input or pr
     #[argh(positional)]
     which: Which,
     /// lio (default), istgt or tgt
@@ -74,6 +74,12 @@ struct Scenario {
     /// leave the VMs running afterwards and take commands
     #[argh(switch)]
     keep: bool,
+    /// pr only: draws the commands (default: 1)
+    #[argh(option, default = "1")]
+    seed: u64,
+    /// pr only: how many commands (default: 4000)
+    #[argh(option, default = "4000")]
+    commands: u32,
 }
 
 /// Tell the running cluster what to do: `ctl pause 5`; `ctl help` lists what there is.
@@ -105,7 +111,9 @@ impl Vm {
     pub fn run(self) -> Result<()> {
         match self.command {
             Command::Up(up) => up.run(),
-            Command::Run(Scenario { which, target, board, kvm, keep }) => Run { which, target, board, kvm, keep }.run(),
+            Command::Run(Scenario { which, target, board, kvm, keep, seed, commands }) => {
+                Run { which, target, board, kvm, keep, seed, commands }.run()
+            }
             Command::Ctl(ctl) => ctl.run(),
             Command::Selftest(test) => selftest::run(test.target, test.board, test.kvm),
         }

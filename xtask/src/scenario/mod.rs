@@ -3,6 +3,7 @@
 
 mod input;
 mod last_man;
+mod pr;
 mod split;
 mod steps;
 mod story;
@@ -26,6 +27,8 @@ pub enum Which {
     Smoke,
     /// Targets and disks that are not as they should be.
     Input,
+    /// Random reservation commands, compared with the model of a target.
+    Pr,
 }
 
 impl std::str::FromStr for Which {
@@ -36,7 +39,8 @@ impl std::str::FromStr for Which {
             "five" => Ok(Self::Five),
             "smoke" => Ok(Self::Smoke),
             "input" => Ok(Self::Input),
-            _ => Err(format!("no scenario `{name}`; there are five, smoke and input")),
+            "pr" => Ok(Self::Pr),
+            _ => Err(format!("no scenario `{name}`; there are five, smoke, input and pr")),
         }
     }
 }
@@ -49,6 +53,10 @@ pub struct Run {
     pub kvm: bool,
     /// Leave the VMs running afterwards and take commands.
     pub keep: bool,
+    /// Draws the commands of `Pr`.
+    pub seed: u64,
+    /// How many of them.
+    pub commands: u32,
 }
 
 impl Run {
@@ -59,6 +67,7 @@ impl Run {
             Which::Five => self.cluster(&mut story, 5, steps::five),
             Which::Smoke => self.cluster(&mut story, 3, steps::smoke),
             Which::Input => input::run(&self, &mut story),
+            Which::Pr => pr::run(&self, &mut story),
         };
         story.table();
         match &done {
