@@ -234,7 +234,8 @@ impl Node {
             return Proof::Command(PrCommand::ReadKeys);
         }
         if !disk.keys.contains(&self.own_key()) {
-            return Proof::KeyGone;
+            // A target that forgot everything is no fence: the next view orders to register again.
+            return if disk.lost_state { Proof::Wait } else { Proof::KeyGone };
         }
         if let Some(key) = disk.keys.iter().find(|key| key.owner(self.settings.cluster).is_none()) {
             return Proof::Foreign(*key);
