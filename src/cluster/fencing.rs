@@ -291,6 +291,8 @@ impl Node {
         let owner = victim.owner(self.settings.cluster);
         if let Lead::Leading(leading) = &mut self.lead {
             leading.plan.markers[index] = leading.plan.markers[index].max(op);
+            // The check that allows the release comes after the proof, and this calls for another proof.
+            leading.plan.before_release = Check::Idle;
             if good && let Some((node, _)) = owner {
                 leading.plan.preempted[index].insert(node);
             }
