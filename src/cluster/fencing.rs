@@ -331,6 +331,11 @@ impl Node {
         change(leading)
     }
 
+    /// The committed view with its own base. A proposal that was withdrawn since may be what is accepted now.
+    fn in_force(&self, view: &View) -> Proposal {
+        Proposal { view: *view, base: self.accepted.filter(|held| held.view.id == view.id).and_then(|held| held.base) }
+    }
+
     /// Asks everybody to accept the committed view once more.
     fn ask_round(&mut self, view: &View, actions: &mut Actions) -> Check {
         let round = self.with_leading(|leading| {
@@ -339,7 +344,7 @@ impl Node {
         });
         let mut ballot = Ballot::default();
         ballot.add(self.me(), true);
-        let proposal = Proposal { view: *view, base: self.accepted.and_then(|held| held.base) };
+        let proposal = self.in_force(view);
         let to = self.peers.alive();
         push(actions, Action::Send { to, message: Message::Accept { round, proposal } });
         Check::Round { round, id: view.id, ballot }
@@ -350,7 +355,7 @@ impl Node {
         let Some(view) = self.led_view() else { return };
         let Lead::Leading(leading) = &self.lead else { return };
         let checks = [leading.plan.before_fencing, leading.plan.before_release, leading.joining.check];
-        let proposal = Proposal { view, base: self.accepted.and_then(|held| held.base) };
+        let proposal = self.in_force(&view);
         for check in checks {
             if let Check::Round { round, ballot, .. } = check {
                 let to = self.peers.alive().without(ballot.warm.union(ballot.cold));
