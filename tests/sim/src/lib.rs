@@ -33,6 +33,7 @@ pub mod rng;
 pub mod unit;
 pub mod world;
 
+pub use check::Violation;
 pub use options::{Fault, Options};
 pub use report::{Counters, Report};
 pub use world::World;
@@ -40,4 +41,20 @@ pub use world::World;
 /// Plays one run.
 pub fn run(options: Options) -> Report {
     World::new(options).play()
+}
+
+/// Plays one run. A panic is a violation like any other, of `assert`.
+pub fn run_caught(options: Options) -> Report {
+    let again = options.clone();
+    std::panic::catch_unwind(|| run(options)).unwrap_or_else(|panic| {
+        let text = panic_text(panic.as_ref());
+        let violation = Violation { checker: "assert", at: 0, text };
+        Report { options: again, violation: Some(violation), counters: Counters::default(), trace: Vec::new() }
+    })
+}
+
+/// What a panic said.
+pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words").to_string()
 }

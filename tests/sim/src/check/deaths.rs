@@ -21,8 +21,13 @@ impl Checker {
         let entry = self.lives.get(&life).cloned().unwrap_or_default();
         let just = match why {
             SelfFence::Evicted(_) => self.condemned(life, true),
-            SelfFence::ShutOut(_) => self.condemned(life, false),
-            SelfFence::KeyGone { disk } => !key_there(disk) || entry.registers[usize::from(disk)].preempted,
+            // Whoever proposed it may give it up: it is asked, or looked for a second time.
+            SelfFence::ShutOut(id) => self.condemned(life, false) && self.shown.get(&(life, id)) != Some(&now),
+            SelfFence::KeyGone { disk } => {
+                let state = entry.registers[usize::from(disk)];
+                // A target that forgot all keys takes those of all nodes alike: that alone resets nobody.
+                state.preempted || (!key_there(disk) && state.empty_since != Some(now))
+            }
             SelfFence::NexusLost { disk } => !key_ours(disk),
             SelfFence::RegisterUnknown { disk } => {
                 let state = entry.registers[usize::from(disk)];

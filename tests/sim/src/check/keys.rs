@@ -17,8 +17,12 @@ pub struct RegisterState {
     pub unknown: bool,
     /// One came back good.
     pub done: bool,
-    /// The key was removed by a PREEMPT.
+    /// The key was removed by a PREEMPT,
     pub preempted: bool,
+    /// and the life was shown that.
+    pub seen_fenced: bool,
+    /// Since when the life has been shown no keys at all: a target that forgot them.
+    pub empty_since: Option<Micros>,
     /// The target lost its registrations so often since this life began: so often it may register again.
     pub lost: u32,
 }
@@ -94,18 +98,39 @@ impl Checker {
                 && known.view.id.term.incarnation == issuer.1
                 && known.view.condemns(owner.0, owner.1)
         });
+        let by = by.map(|known| known.view.id);
+        let by = by.and_then(|id| self.views.get_mut(&id)).map(|known| {
+            known.fenced = now;
+            known.clone()
+        });
         let Some(by) = by else {
             let text =
                 format!("node {} preempted {key} on disk {disk}, which no committed view of it condemns", issuer.0);
             return self.fail("C3", now, text);
         };
-        let newer = self.released().find(|known| known.is_after(by) && known.view.has_member(owner.0, owner.1));
+        let newer = self.released().find(|known| known.is_after(&by) && known.view.has_member(owner.0, owner.1));
         if let Some(newer) = newer {
             let text = format!(
                 "node {} under view {} preempted {key} on disk {disk}, the key of a member of the newer released view {}",
                 issuer.0, by.view.id, newer.view.id
             );
             self.fail("I2", now, text);
+        }
+    }
+
+    /// What a life gets to see of a disk's keys. Where its own one was preempted it must reset.
+    pub fn keys_shown(&mut self, now: Micros, life: LifeId, disk: u8, keys: &[PrKey]) {
+        let own = PrKey::new(self.settings.cluster, life.0, life.1);
+        let state = self.register_state(life, disk);
+        state.empty_since = if keys.is_empty() { state.empty_since.or(Some(now)) } else { None };
+        state.seen_fenced |= state.done && state.preempted && !keys.is_empty() && !keys.contains(&own);
+    }
+
+    /// A life goes on after all that it was shown.
+    pub fn goes_on(&mut self, now: Micros, life: LifeId) {
+        let fenced = self.lives.get(&life).is_some_and(|entry| entry.registers.iter().any(|state| state.seen_fenced));
+        if fenced {
+            self.fail("I5", now, format!("node {} has seen that its key was preempted, and goes on", life.0));
         }
     }
 

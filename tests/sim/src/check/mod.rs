@@ -4,7 +4,9 @@
 //! | file | watches |
 //! |---|---|
 //! | `frames` | what the wire lets through to a core |
+//! | `words` | I1, B7: what acceptors say, and what their slots hold |
 //! | `views` | I1, I2, A4: what is proposed, accepted, committed, released |
+//! | `lineage` | I1: what a view takes over from the one it is built on |
 //! | `keys` | I3, I5, I6: what is registered, preempted, proven |
 //! | `writes` | I4: what the data disks accept |
 //! | `deaths` | I8: why machines reset themselves |
@@ -12,7 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate::base::limits::DATA_DISKS_MAX;
-use quorate::base::{Incarnation, NodeId, PrKey, ViewId};
+use quorate::base::{Incarnation, NodeId, PrKey, Term, ViewId};
 use quorate::cluster::Settings;
 use quorate::scsi::Held;
 
@@ -21,7 +23,9 @@ use crate::queue::Micros;
 mod deaths;
 mod frames;
 mod keys;
+mod lineage;
 mod views;
+mod words;
 mod writes;
 
 pub use frames::Emitted;
@@ -81,11 +85,21 @@ pub struct Checker {
     pub(crate) said_committed: BTreeMap<LifeId, ViewId>,
     /// Views that a life was told, by frame or slot, to be withdrawn.
     pub(crate) told_withdrawn: BTreeSet<(LifeId, ViewId)>,
-    pub(crate) slot_marks: Vec<views::SlotMark>,
     /// The receiver's boot that last opened a frame, by its number; 0 none did.
     pub(crate) opened_in: Vec<u32>,
     /// By receiver and sender.
     pub(crate) heard: Vec<Vec<frames::Heard>>,
+    pub(crate) slot_marks: Vec<words::SlotMark>,
+    /// Highest term that a life said it promised or accepted.
+    pub(crate) promised: BTreeMap<LifeId, Term>,
+    /// Which lives said that they promised which term.
+    pub(crate) promises: BTreeSet<(LifeId, Term)>,
+    /// When the last look at the qdisk began that found nothing above this term, by its proposer.
+    pub(crate) looked: BTreeMap<Term, Micros>,
+    /// When a life was first shown, on the qdisk, a view that leaves it out and that somebody accepted.
+    pub(crate) shown: BTreeMap<(LifeId, ViewId), Micros>,
+    /// Qdisks that the operator, or a view without the qdisk's votes, adopted.
+    pub(crate) adopted: BTreeSet<u128>,
 }
 
 impl Checker {
@@ -101,9 +115,14 @@ impl Checker {
             proofs: BTreeMap::new(),
             said_committed: BTreeMap::new(),
             told_withdrawn: BTreeSet::new(),
-            slot_marks: vec![views::SlotMark::default(); 64],
             opened_in: Vec::new(),
             heard: vec![vec![frames::Heard::default(); 64]; 64],
+            slot_marks: vec![words::SlotMark::default(); 64],
+            promised: BTreeMap::new(),
+            promises: BTreeSet::new(),
+            looked: BTreeMap::new(),
+            shown: BTreeMap::new(),
+            adopted: BTreeSet::new(),
         }
     }
 
@@ -114,6 +133,8 @@ impl Checker {
             let counted = entry.gate.is_some() || entry.registers.iter().any(|state| state.sent > 0);
             *entry = Life { boot, reused: counted || entry.reused, ..Life::default() };
             self.said_committed.remove(&life);
+            self.promised.remove(&life);
+            self.promises.retain(|(other, _)| *other != life);
         }
     }
 

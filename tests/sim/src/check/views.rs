@@ -1,7 +1,9 @@
 //! I1 and I2: one history, one holder; and A4: no release before every member has stopped what is older.
 
-use quorate::base::{NodeId, NodeSet, Phase, Proposal, Term, View, ViewId};
-use quorate::disk::{Slot, SlotRead};
+use std::collections::BTreeMap;
+
+use quorate::base::{NodeId, NodeSet, Phase, Proposal, View, ViewId};
+use quorate::disk::SlotRead;
 
 use super::{Checker, LifeId};
 use crate::queue::Micros;
@@ -14,8 +16,10 @@ pub struct Known {
     /// When it was first heard of. After an amnesia of all who knew, a later history may count from lower numbers; so the
     /// checkers tell newer from older by this, and not by the view's name.
     pub seen: Micros,
-    /// Nodes that said they accepted it.
-    pub accepted: NodeSet,
+    /// Nodes that said they accepted it, in a life that had promised its term or remembers; and when they last said so.
+    pub accepted: BTreeMap<NodeId, Micros>,
+    /// Those that said so in a life that was in a committed view before.
+    pub warm: NodeSet,
     /// Its proposer's block with it reached the qdisk.
     pub on_qdisk: bool,
     /// After that, its proposer read the qdisk and found no higher term.
@@ -24,23 +28,12 @@ pub struct Known {
     pub acknowledged: NodeSet,
     /// First claim that it is committed.
     pub committed: Option<Micros>,
+    /// When its coordinator last removed a key under it.
+    pub fenced: Micros,
     /// Released by its coordinator.
     pub released: Option<Micros>,
     /// Given up by its proposer.
     pub withdrawn: bool,
-}
-
-/// What a slot held last.
-#[derive(Debug, Clone, Copy)]
-pub struct SlotMark {
-    promised: Term,
-    committed: ViewId,
-}
-
-impl Default for SlotMark {
-    fn default() -> SlotMark {
-        SlotMark { promised: Term::ZERO, committed: ViewId::ZERO }
-    }
 }
 
 impl Known {
@@ -53,21 +46,35 @@ impl Known {
 impl Checker {
     /// Somebody mentions a view.
     pub fn view_seen(&mut self, now: Micros, view: &View) {
-        let known = self.views.entry(view.id).or_insert_with(|| Known {
+        if self.views.contains_key(&view.id) {
+            let known = &self.views[&view.id].view;
+            if known != view {
+                let text = format!("two different views are called {}:\n    {known:?}\n    {view:?}", view.id);
+                self.fail("I1", now, text);
+            }
+            return;
+        }
+        let coordinator = view.coordinator().map(|node| (node, view.id.term.incarnation));
+        let warm = coordinator.filter(|life| self.remembers(*life));
+        let known = Known {
             view: *view,
             seen: now,
-            accepted: view.coordinator().map_or(NodeSet::EMPTY, NodeSet::of),
+            accepted: coordinator.map(|(node, _)| (node, now)).into_iter().collect(),
+            warm: warm.map_or(NodeSet::EMPTY, |(node, _)| NodeSet::of(node)),
             on_qdisk: false,
             qdisk_agrees: false,
+            fenced: 0,
             acknowledged: view.coordinator().map_or(NodeSet::EMPTY, NodeSet::of),
             committed: None,
             released: None,
             withdrawn: false,
-        });
-        if known.view != *view {
-            let text = format!("two different views are called {}:\n    {:?}\n    {view:?}", view.id, known.view);
-            self.fail("I1", now, text);
-        }
+        };
+        self.views.insert(view.id, known);
+    }
+
+    /// Has this life been a member of a committed view?
+    pub(super) fn remembers(&self, life: LifeId) -> bool {
+        self.views.values().any(|known| known.committed.is_some() && known.view.has_member(life.0, life.1))
     }
 
     /// Somebody mentions a proposal and how far it has come.
@@ -75,19 +82,13 @@ impl Checker {
         self.view_seen(now, &proposal.view);
         if let Some(base) = &proposal.base {
             self.view_seen(now, base);
+            self.check_descent(now, base, &proposal.view);
         }
         if phase == Phase::Withdrawn {
             self.withdrawn(now, proposal.view.id);
         }
         if phase >= Phase::Committed {
             self.committed(now, &proposal.view);
-        }
-    }
-
-    /// A node says that it accepted a view.
-    pub fn accepted(&mut self, node: NodeId, id: ViewId) {
-        if let Some(known) = self.views.get_mut(&id) {
-            known.accepted.insert(node);
         }
     }
 
@@ -105,16 +106,19 @@ impl Checker {
         self.told_withdrawn.insert((life, id));
     }
 
-    /// Votes that truly stand behind a view: what nodes said and what the qdisk holds.
-    fn votes(&self, known: &Known) -> u32 {
-        let nodes: u32 = known.accepted.iter().map(|node| u32::from(self.settings.votes[node.index()])).sum();
-        let qdisk = self.settings.qdisk.map_or(0, |qdisk| u32::from(qdisk.votes));
-        nodes + if known.view.holds_qdisk && known.qdisk_agrees { qdisk } else { 0 }
+    /// Votes of nodes.
+    fn votes_of(&self, nodes: impl Iterator<Item = NodeId>) -> u32 {
+        nodes.map(|node| u32::from(self.settings.votes[node.index()])).sum()
     }
 
     fn quorum(&self) -> u32 {
         let nodes: u32 = self.settings.votes.iter().map(|&votes| u32::from(votes)).sum();
         (nodes + self.settings.qdisk.map_or(0, |qdisk| u32::from(qdisk.votes))) / 2 + 1
+    }
+
+    /// The operator, or a view without the qdisk's votes, adopts this qdisk.
+    pub fn qdisk_adopted(&mut self, uuid: u128) {
+        self.adopted.insert(uuid);
     }
 
     /// Somebody holds this view for committed.
@@ -124,25 +128,70 @@ impl Checker {
         if known.committed.is_some() {
             return;
         }
-        let (votes, quorum) = (self.votes(known), self.quorum());
-        if votes < quorum {
-            let text = format!(
-                "view {} is called committed with {votes} of {quorum} votes: accepted by {}, qdisk {}",
-                view.id,
-                known.accepted,
-                if !view.holds_qdisk {
-                    "not asked"
-                } else if known.qdisk_agrees {
-                    "agreed"
-                } else {
-                    "did not agree"
-                }
-            );
-            self.fail("I2", now, text);
-        } else if known.withdrawn {
-            self.fail("I1", now, format!("view {} was withdrawn, and is now called committed", view.id));
+        if let Err((checker, text)) = self.is_committed(known) {
+            self.fail(checker, now, format!("view {} is called committed {text}", view.id));
+        }
+        if !view.holds_qdisk {
+            self.qdisk_adopted(view.qdisk_uuid);
         }
         self.views.get_mut(&view.id).expect("just seen").committed = Some(now);
+    }
+
+    /// Do enough votes truly stand behind a view: what nodes said and what the qdisk holds?
+    fn is_committed(&self, known: &Known) -> Result<(), (&'static str, String)> {
+        let view = &known.view;
+        let (quorum, nodes) = (self.quorum(), self.votes_of(known.accepted.keys().copied()));
+        let qdisk = self.settings.qdisk.filter(|_| view.holds_qdisk).map_or(0, |qdisk| u32::from(qdisk.votes));
+        if view.holds_qdisk && !known.qdisk_agrees {
+            return Err(("I2", "with the qdisk's votes, but the qdisk did not agree".to_string()));
+        }
+        if nodes + qdisk < quorum {
+            let who: Vec<&NodeId> = known.accepted.keys().collect();
+            return Err(("I2", format!("with {} of {quorum} votes, accepted by {who:?}", nodes + qdisk)));
+        }
+        if known.withdrawn {
+            return Err(("I1", "although it was withdrawn".to_string()));
+        }
+        let voting = self.settings.nodes.iter().filter(|node| self.settings.votes[node.index()] > 0);
+        let everybody = voting.clone().all(|node| known.accepted.contains_key(&node));
+        let warm = self.votes_of(known.warm.iter());
+        if self.settings.qdisk.is_some() && !view.holds_qdisk && warm < quorum && !everybody {
+            return Err((
+                "I1",
+                format!("without the qdisk by votes that may have forgotten: {warm} of {quorum} remember"),
+            ));
+        }
+        let first = self.views.values().all(|other| other.committed.is_none());
+        if self.settings.wait_for_all && first && !everybody {
+            return Err(("I1", "as the first of all, without all nodes".to_string()));
+        }
+        if view.holds_qdisk && !self.adopted.contains(&view.qdisk_uuid) {
+            return Err(("D4", "with the votes of a qdisk that nobody adopted".to_string()));
+        }
+        let newer = self
+            .released()
+            .find(|other| other.view.id > view.id && other.released.is_some_and(|released| released < known.seen));
+        match newer {
+            Some(newer) => Err(("I1", format!("although it was proposed after the release of {}", newer.view.id))),
+            None => Ok(()),
+        }
+    }
+
+    /// A released view was asked for once more after its last fence: has its coordinator made sure that nobody replaced it?
+    fn check_fresh(&self, known: &Known) -> Result<(), String> {
+        let since = known.fenced.max(known.committed.unwrap_or(0));
+        if known.view.holds_qdisk {
+            return match self.looked.get(&known.view.id.term) {
+                Some(began) if *began >= since => Ok(()),
+                last => {
+                    Err(format!("the last look at the qdisk began at {last:?} us, the last fence was at {since} us"))
+                }
+            };
+        }
+        let said = known.accepted.iter().filter(|(_, at)| **at >= since).map(|(node, _)| *node);
+        let coordinator = known.view.coordinator().filter(|node| known.accepted.get(node).is_none_or(|at| *at < since));
+        let (votes, quorum) = (self.votes_of(said.chain(coordinator)), self.quorum());
+        if votes < quorum { Err(format!("only {votes} of {quorum} votes were asked since {since} us")) } else { Ok(()) }
     }
 
     /// A node names the highest committed view it knows.
@@ -157,7 +206,11 @@ impl Checker {
     }
 
     /// A member says that it has stopped everything older than this view.
-    pub fn acknowledged(&mut self, life: LifeId, id: ViewId) {
+    pub fn acknowledged(&mut self, now: Micros, life: LifeId, id: ViewId) {
+        if self.views.get(&id).is_some_and(|known| known.committed.is_none()) {
+            let text = format!("node {} stopped what is older than {id}, which nobody knows to be committed", life.0);
+            return self.fail("A4", now, text);
+        }
         if let Some(known) = self.views.get_mut(&id)
             && known.view.has_member(life.0, life.1)
         {
@@ -176,71 +229,43 @@ impl Checker {
         if !silent.is_empty() {
             self.fail("A4", now, format!("view {} is released, but {silent} has not stopped older views", view.id));
         }
+        if let Err(text) = self.check_fresh(&self.views[&view.id]) {
+            self.fail("I2", now, format!("view {} is released without a fresh check: {text}", view.id));
+        }
         self.check_proof(now, coordinator, view);
         self.views.get_mut(&view.id).expect("just seen").released = Some(now);
         self.released.push((now, view.id));
     }
 
-    /// A slot reached the qdisk.
-    pub fn slot_landed(&mut self, slot: &Slot) {
-        if let Some(proposal) = &slot.accepted {
-            let id = proposal.view.id;
-            if id.term.node == Some(slot.node)
-                && id.term.incarnation == slot.incarnation
-                && let Some(known) = self.views.get_mut(&id)
-            {
-                known.on_qdisk = true;
-            }
-        }
-    }
-
-    /// The write of a slot was reported good to the node: from now on the disk remembers it.
-    pub fn slot_reported(&mut self, slot: &Slot) {
-        let mark = &mut self.slot_marks[slot.node.index()];
-        mark.promised = slot.promised;
-        if let Some(proposal) = slot.accepted.filter(|_| slot.phase >= Phase::Committed) {
-            mark.committed = proposal.view.id;
-        }
-    }
-
-    /// What readers see of a slot after a write reached the disk, or a part of one. A write that failed or is under way may
-    /// show or not; what was reported good must.
-    pub fn slot_shows(&mut self, now: Micros, node: NodeId, shown: &SlotRead) {
-        let mark = self.slot_marks[node.index()];
-        let promised = shown.valid().map_or(Term::ZERO, |slot| slot.promised);
-        if promised < mark.promised {
-            let text = format!("slot {node}: promise went back from {} to {promised}", mark.promised);
-            self.fail("I1", now, text);
-        }
-        let committed = shown.valid().filter(|slot| slot.phase >= Phase::Committed).and_then(|slot| slot.accepted);
-        if let Some(shown) = committed.map(|proposal| proposal.view.id)
-            && shown < mark.committed
-        {
-            self.fail("I1", now, format!("slot {node}: committed view went back from {} to {shown}", mark.committed));
-        }
-    }
-
-    /// The slot of a node was damaged: what it held is forgotten, and nobody can be blamed.
-    pub fn slot_damaged(&mut self, index: usize) {
-        self.slot_marks[index] = SlotMark::default();
-    }
-
-    /// A node's read of the qdisk brought these slots. Its own block among them was there before the read began: nobody else
-    /// writes it, and a node has one command in flight.
-    pub fn qdisk_read(&mut self, life: LifeId, slots: &[SlotRead]) {
+    /// A node's read of the qdisk, begun then, brought these slots. Its own block among them was there before the read
+    /// began: nobody else writes it, and a node has one command in flight.
+    pub fn qdisk_read(&mut self, now: Micros, began: Micros, life: LifeId, slots: &[SlotRead]) {
         for slot in slots.iter().filter_map(SlotRead::valid) {
-            if let (Some(proposal), Phase::Withdrawn) = (&slot.accepted, slot.phase) {
-                self.told_withdrawn(life, proposal.view.id);
+            match (&slot.accepted, slot.phase) {
+                (Some(proposal), Phase::Withdrawn) => self.told_withdrawn(life, proposal.view.id),
+                (Some(proposal), Phase::Accepted) if proposal.view.condemns(life.0, life.1) => {
+                    self.shown.entry((life, proposal.view.id)).or_insert(now);
+                }
+                _ => {}
             }
         }
         let Some(own) = slots[life.0.index()].valid() else { return };
-        let Some(proposal) = &own.accepted else { return };
-        let term = proposal.view.id.term;
+        let term = own.promised;
         if own.incarnation != life.1 || term.node != Some(life.0) || term.incarnation != life.1 {
             return;
         }
-        let overtaken = slots.iter().any(|slot| slot.valid().is_some_and(|slot| slot.promised > term));
-        if !overtaken && let Some(known) = self.views.get_mut(&proposal.view.id) {
+        let others = slots.iter().enumerate().filter(|(index, _)| *index != life.0.index()).map(|(_, slot)| slot);
+        let agrees = others.into_iter().all(|slot| match slot {
+            SlotRead::Valid(slot) => slot.promised <= term,
+            SlotRead::Empty => true,
+            SlotRead::Unreadable => false,
+        });
+        if !agrees {
+            return;
+        }
+        self.looked.insert(term, began);
+        let accepted = own.accepted.as_ref().filter(|proposal| proposal.view.id.term == term);
+        if let Some(known) = accepted.and_then(|proposal| self.views.get_mut(&proposal.view.id)) {
             known.qdisk_agrees |= known.on_qdisk;
         }
     }

@@ -8,7 +8,7 @@ use quorate::cluster::status::Status;
 use quorate::cluster::trace::Trace;
 use quorate::cluster::{Action, Boot, Event, Node};
 use quorate::disk::{DiskError, Image};
-use quorate::scsi::PrOutcome;
+use quorate::scsi::{PrOutcome, PrReply};
 use quorate::wire::Opened;
 
 use super::net::{Datagram, Wire};
@@ -74,6 +74,9 @@ pub(super) struct Machine {
     /// Directed tests keep it off.
     pub stays_off: bool,
 }
+
+/// Steps and actions that a machine does without time going by. Far more than a full socket gives reason to.
+const TURNS_MAX: u32 = 100_000;
 
 /// Frames that a socket holds while its process does not read.
 const SOCKET_FRAMES_MAX: usize = 512;
@@ -243,7 +246,13 @@ impl World {
 
     /// Lets a machine run until it has nothing to do, or is stopped between two actions.
     pub(super) fn pump(&mut self, node: usize) {
+        let mut turns = 0;
         while self.machines[node].power == Power::On && self.checker.violation.is_none() {
+            turns += 1;
+            if turns > TURNS_MAX {
+                self.checker.fail("busy", self.now, format!("n{}: works without end at one moment", node + 1));
+                return;
+            }
             if let Some(todo) = self.machines[node].todo.pop_front() {
                 self.act(node, todo);
             } else if let Some(input) = self.machines[node].inbox.pop_front() {
@@ -294,8 +303,17 @@ impl World {
             Input::PrDone(disk, op, outcome) => Event::PrDone { disk: *disk, op: *op, outcome: (**outcome).clone() },
             Input::Score(score) => Event::Score(*score),
         };
+        let life = (node_id(node), machine.incarnation);
+        if let Input::PrDone(disk, _, outcome) = &input
+            && let Ok(PrReply::Keys { keys, .. }) = &**outcome
+        {
+            self.checker.keys_shown(self.now, life, *disk, keys);
+        }
         core.step(now_ms, event, &mut actions);
         self.counters.steps += 1;
+        if !actions.iter().any(|action| matches!(action, Action::SelfFence(_))) {
+            self.checker.goes_on(self.now, life);
+        }
         while let Some(action) = actions.pop() {
             machine.todo.push_front(Todo { action, checked: false });
         }

@@ -230,6 +230,9 @@ impl World {
             rng,
             options,
         };
+        if world.options.qdisk_adopted {
+            world.checker.qdisk_adopted(uuid);
+        }
         world.furnish();
         world
     }

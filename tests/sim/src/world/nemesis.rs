@@ -263,13 +263,18 @@ impl World {
         let qdisk = self.settings.qdisk.map_or(0, |qdisk| u32::from(qdisk.votes));
         if nodes < (nodes + qdisk) / 2 + 1 {
             self.qdisk.adopt();
+            if let Ok(header) = self.qdisk.header() {
+                self.checker.qdisk_adopted(header.uuid);
+            }
         }
     }
 
-    /// L1: every node is a member of one released view that all of them know, with its gate open.
+    /// L1: every node is a member of one released view that all of them know, with its gate open, and every data disk is
+    /// reserved.
     pub fn converged(&self) -> bool {
         let all: NodeSet = (0..self.machines.len()).map(node_id).collect();
-        self.machines.iter().all(|machine| machine.power == Power::On) && self.all_in(all)
+        let guarded = self.disks.iter().all(|disk| disk.target.held().is_some());
+        guarded && self.machines.iter().all(|machine| machine.power == Power::On) && self.all_in(all)
     }
 
     /// Does a node say that only its operator can help?

@@ -247,18 +247,23 @@ impl World {
             Message::Heartbeat(_) if life.1 == Incarnation::NONE => {}
             Message::Heartbeat(heartbeat) => {
                 checker.names_committed(now, life, heartbeat.committed);
-                checker.acknowledged(life, heartbeat.stopped);
+                checker.acknowledged(now, life, heartbeat.stopped);
             }
-            Message::Promise { accepted: Some(proposal), phase, .. } => checker.proposal_seen(now, proposal, *phase),
+            Message::Promise { term, accepted, phase, standing } => {
+                checker.promise_said(now, life, *term, *standing);
+                if let Some(proposal) = accepted {
+                    checker.proposal_seen(now, proposal, *phase);
+                }
+            }
             Message::Accept { proposal, .. } => checker.proposal_seen(now, proposal, Phase::Accepted),
-            Message::Accepted { id, .. } => checker.accepted(life.0, *id),
+            Message::Accepted { id, standing, .. } => checker.acceptance_said(now, life, *id, *standing),
             Message::Commit { view, phase } => {
                 checker.committed(now, view);
                 if *phase == Phase::Released && view.id.term.node == Some(life.0) {
                     checker.released_by(now, life, view);
                 }
             }
-            Message::Ack { id } => checker.acknowledged(life, *id),
+            Message::Ack { id } => checker.acknowledged(now, life, *id),
             Message::Withdrawn { id } => checker.withdrawn(now, *id),
             _ => {}
         }

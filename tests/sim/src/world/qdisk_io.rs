@@ -53,6 +53,7 @@ struct Read {
     bytes: Vec<u8>,
     /// Sectors of the disk that are not read yet.
     rest: Range<usize>,
+    began: Micros,
 }
 
 /// What becomes of a write.
@@ -92,7 +93,7 @@ impl World {
 
     pub(super) fn qdisk_read(&mut self, node: usize, op: Op, in_time: bool) {
         let bytes = self.qdisk.bytes();
-        let read = Read { bytes: vec![0; bytes], rest: 0..bytes / SECTOR_BYTES };
+        let read = Read { bytes: vec![0; bytes], rest: 0..bytes / SECTOR_BYTES, began: self.now };
         self.qdisk_issue(node, op, in_time, Work::Read(read));
     }
 
@@ -320,7 +321,7 @@ impl World {
         let unreadable = slots.iter().filter(|slot| matches!(slot, SlotRead::Unreadable)).count();
         (0..unreadable).for_each(|_| self.counters.mishap(Mishap::Unreadable));
         let life = self.machines[node].life();
-        self.checker.qdisk_read(life, slots);
+        self.checker.qdisk_read(self.now, read.began, life, slots);
         image
     }
 
@@ -363,6 +364,9 @@ impl World {
     /// The whole disk is formatted anew.
     pub(super) fn format_qdisk(&mut self, uuid: u128, adopted: bool) {
         self.qdisk.format(uuid, adopted);
+        if adopted {
+            self.checker.qdisk_adopted(uuid);
+        }
         self.all_slots_damaged();
     }
 
