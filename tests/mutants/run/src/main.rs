@@ -1,0 +1,74 @@
+//! Plays every mutant of table.txt until a checker notices it.
+//!
+//! | argument | meaning |
+//! |---|---|
+//! | `--seeds N` | give a mutant up after N seeds (default 2000) |
+//! | `--only NAME` | this mutant only |
+//!
+//! A mutant counts as killed by a checker of safety. Of L1, `busy` and the core's own assertions it may only die where its
+//! entry says so: a lost rule of safety must not show as mere standstill.
+
+mod play;
+mod table;
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use quorate::mutant::{self, Mutant};
+
+/// Seeds that the mutated build must play exactly as the original, with no mutant on.
+const SAME_SEEDS: u64 = 40;
+
+/// Seeds for a mutant that is redundant on purpose, or that a directed scenario has killed already.
+const FEW_SEEDS: u64 = 500;
+
+fn main() -> ExitCode {
+    let mut seeds = 2000;
+    let mut only = None;
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        match (word.as_str(), words.next()) {
+            ("--seeds", Some(value)) if value.parse::<u64>().is_ok() => seeds = value.parse().unwrap_or(seeds),
+            ("--only", Some(value)) => only = Some(value),
+            _ => {
+                eprintln!("mutants: `{word}` is not known, or lacks its value; see the head of main.rs");
+                return ExitCode::from(2);
+            }
+        }
+    }
+    if only.as_ref().is_some_and(|name| mutant::ALL.iter().all(|mutant| mutant.name != name)) {
+        eprintln!("mutants: table.txt has no such mutant");
+        return ExitCode::from(2);
+    }
+    // Panics are expected here, and told in the table.
+    std::panic::set_hook(Box::new(|_| {}));
+    if let Err(seed) = play::same_as_the_original(1..=SAME_SEEDS) {
+        println!("with no mutant on, seed {seed} does not play as in the original: the copy is wrong");
+        return ExitCode::FAILURE;
+    }
+    let begun = Instant::now();
+    println!("with no mutant on, {SAME_SEEDS} seeds play as in the original\n\n{}", table::HEAD);
+    let mut rows = Vec::new();
+    for (index, mutant) in mutant::ALL.iter().enumerate() {
+        if only.as_ref().is_some_and(|name| mutant.name != name) {
+            continue;
+        }
+        let row = one(index, mutant, seeds);
+        println!("{row}");
+        let _ = std::io::stdout().flush();
+        rows.push(row);
+    }
+    let survivors = table::sum_up(&rows, begun.elapsed().as_secs_f64());
+    if survivors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn one(index: usize, mutant: &'static Mutant, seeds: u64) -> table::Row {
+    mutant::switch(Some(index));
+    let scenarios = play::directed(mutant);
+    let few = mutant.redundant.is_some() || !scenarios.is_empty();
+    let seeds = if few { seeds.min(FEW_SEEDS) } else { seeds };
+    let seed = play::seeds(mutant, seeds);
+    mutant::switch(None);
+    table::Row { mutant, seed, scenarios, seeds }
+}

@@ -1,0 +1,83 @@
+//! Plays the mutated core: seeds on all cores, directed scenarios one by one.
+
+use std::ops::RangeInclusive;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{Builder, available_parallelism, scope};
+
+use quorate::mutant::Mutant;
+use quorate_sim_mutated::{Options, Violation, directed, panic_text, run_caught};
+
+/// Steps build large values on the stack in unoptimised builds.
+const STACK_BYTES: usize = 64 << 20;
+
+/// Checkers that say that something does not go on, not that it went wrong.
+const NOT_SAFETY: [&str; 3] = ["L1", "busy", "assert"];
+
+/// The first seed that killed a mutant.
+pub struct Kill {
+    /// The seed.
+    pub seed: u64,
+    /// What was violated.
+    pub violation: Violation,
+}
+
+fn counts(mutant: &Mutant, checker: &str) -> bool {
+    !NOT_SAFETY.contains(&checker) || mutant.also.contains(&checker)
+}
+
+/// Plays seeds from 1 on until one kills the mutant. Of several the lowest is told, so that the answer is always the same.
+pub fn seeds(mutant: &Mutant, seeds: u64) -> Option<Kill> {
+    let next = AtomicU64::new(1);
+    let killed = Mutex::new(None::<Kill>);
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            let lowest = killed.lock().expect("no thread died").as_ref().map_or(u64::MAX, |kill| kill.seed);
+            if seed > seeds || seed > lowest {
+                return;
+            }
+            let Some(violation) = run_caught(Options::draw(seed)).violation else { continue };
+            let mut killed = killed.lock().expect("no thread died");
+            if counts(mutant, violation.checker) && killed.as_ref().is_none_or(|kill| seed < kill.seed) {
+                *killed = Some(Kill { seed, violation });
+            }
+        }
+    };
+    scope(|scope| {
+        for _ in 0..available_parallelism().map_or(1, usize::from) {
+            Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work).expect("a thread");
+        }
+    });
+    killed.into_inner().expect("no thread died")
+}
+
+/// The directed scenarios that this mutant does not live through, by the counterexample they are named after. One that
+/// merely gets stuck counts where standing still is what the mutant is about.
+pub fn directed(mutant: &Mutant) -> Vec<&'static str> {
+    let fails = |scenario: &&directed::Scenario| {
+        let thread = Builder::new().stack_size(STACK_BYTES).spawn(scenario.play).expect("a thread");
+        let Err(panic) = thread.join() else { return false };
+        let text = panic_text(panic.as_ref());
+        let stuck = text.starts_with("not reached") || text.starts_with("L1");
+        !stuck || mutant.also.contains(&"L1")
+    };
+    directed::ALL.iter().filter(fails).filter_map(|scenario| scenario.name.split('_').next()).collect()
+}
+
+/// With no mutant on, do both builds tell the same story? The first seed of which they do not is the error.
+pub fn same_as_the_original(seeds: RangeInclusive<u64>) -> Result<(), u64> {
+    let work = move || {
+        for seed in seeds {
+            let original = quorate_sim::run(quorate_sim::Options { trace: true, ..quorate_sim::Options::draw(seed) });
+            let mutated = run_caught(Options { trace: true, ..Options::draw(seed) });
+            let counters = (format!("{:?}", original.counters), format!("{:?}", mutated.counters));
+            if original.trace != mutated.trace || counters.0 != counters.1 {
+                return Err(seed);
+            }
+        }
+        Ok(())
+    };
+    let thread = Builder::new().stack_size(STACK_BYTES).spawn(work).expect("a thread");
+    thread.join().expect("the core panics with no mutant on")
+}
