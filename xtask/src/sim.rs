@@ -29,6 +29,12 @@ pub struct Sim {
     /// do not stop at the first failing seed
     #[argh(switch)]
     keep_going: bool,
+    /// play every mutant of tests/mutants/table.txt until a checker notices it, each for so many seeds at most
+    #[argh(switch)]
+    mutants: bool,
+    /// with --mutants: this one only
+    #[argh(option)]
+    only: Option<String>,
 }
 
 impl Sim {
@@ -36,7 +42,11 @@ impl Sim {
     pub fn run(self) -> Result<()> {
         let mut command = Command::new(env!("CARGO"));
         command.current_dir(paths::workspace());
-        command.args(["run", "--quiet", "--profile", "sim", "--package", "quorate-sim", "--"]);
+        let package = if self.mutants { "quorate-mutants" } else { "quorate-sim" };
+        command.args(["run", "--quiet", "--profile", "sim", "--package", package, "--"]);
+        if let Some(name) = &self.only {
+            command.args(["--only", name]);
+        }
         for (name, value) in
             [("--seeds", self.seeds), ("--from", self.from), ("--seed", self.seed), ("--jobs", self.jobs)]
         {
