@@ -15,6 +15,7 @@ mod image;
 mod kernel;
 mod lab;
 mod loopback;
+mod model;
 mod node;
 mod paths;
 mod process;
@@ -50,6 +51,7 @@ enum Command {
     Explore(explore::Explore),
     Fuzz(fuzz::Fuzz),
     Image(image::Image),
+    Model(model::Model),
     Sim(sim::Sim),
     Size(size::Size),
     Test(test::Test),
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Command::Explore(explore) => explore.run(),
         Command::Fuzz(fuzz) => fuzz.run(),
         Command::Image(image) => image.run(),
+        Command::Model(model) => model.run(),
         Command::Sim(sim) => sim.run(),
         Command::Size(size) => size.run(),
         Command::Test(test) => test.run(),

@@ -1,0 +1,21 @@
+//! An exhaustive search of quorate's rules in small clusters: the view register, the qdisk, fencing and amnesia.
+//!
+//! The rules are written down once more, as steps of an abstract cluster, with the core's own types, order of views and vote
+//! counting. docs/PROTOCOL.md, "The model", says what is left out and why.
+
+mod check;
+mod disks;
+mod fencing;
+pub mod lore;
+pub mod model;
+mod register;
+pub mod regressions;
+pub mod rules;
+pub mod scenarios;
+pub mod search;
+pub mod state;
+pub mod target;
+pub mod tell;
+mod world;
+
+pub use search::{Limits, Outcome, search};
