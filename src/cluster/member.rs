@@ -139,8 +139,10 @@ impl Node {
         let Some(seen) = self.shut_out else { return };
         let wait_ms = 2 * self.disk_interval_ms();
         let read_again = seen.reads >= 2 || !self.qdisk_usable();
-        // A proposer that is heard tells what became of its proposal; guessing is for when nobody can be asked.
-        if seen.id.term.node.is_some_and(|node| self.peers.of(node).alive) {
+        // A proposer that is heard tells what became of its proposal; guessing is for when nobody can be asked. A later
+        // life of it knows no more than its slot does.
+        let asked = seen.id.term.node.map(|node| self.peers.of(node));
+        if asked.is_some_and(|peer| peer.alive && peer.incarnation == seen.id.term.incarnation) {
             self.shut_out = None;
             return;
         }
