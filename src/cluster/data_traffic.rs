@@ -77,11 +77,12 @@ impl Node {
         if disk.registration == Registration::Done && disk.unconfirmed_op.is_none() && self.now_ms >= disk.confirm_ms {
             return Some(PrCommand::Confirm { key: own, aptpl: disk.probe.persist == Some(true) });
         }
-        if let Some(command) = self.proof_command(index) {
-            return Some(command);
-        }
+        // Before the proof as well: it would go on for ever from keys that are known to be old.
         if disk.keys_op <= disk.keys_wanted_after {
             return Some(PrCommand::ReadKeys);
+        }
+        if let Some(command) = self.proof_command(index) {
+            return Some(command);
         }
         if self.now_ms >= disk.audit_ms {
             return Some(PrCommand::ReadKeys);
