@@ -74,7 +74,9 @@ impl Node {
             return Some(command);
         }
         // Before the proof: a PREEMPT of a nexus that is not registered would be refused for ever.
-        if disk.registration == Registration::Done && disk.unconfirmed_op.is_none() && self.now_ms >= disk.confirm_ms {
+        // A key that the target forgot has nothing left to confirm.
+        let asks = disk.registration == Registration::Done && disk.unconfirmed_op.is_none() && !disk.lost_state;
+        if asks && self.now_ms >= disk.confirm_ms {
             return Some(PrCommand::Confirm { key: own, aptpl: disk.probe.persist == Some(true) });
         }
         // Before the proof as well: it would go on for ever from keys that are known to be old.
