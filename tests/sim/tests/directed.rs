@@ -24,6 +24,9 @@ tests! {
     b3_a_new_life_carries_its_block_on,
     c1_a_key_that_is_gone_already_is_no_defeat,
     c3_a_key_that_no_view_condemns_is_left_alone,
+    e1_a_dead_life_is_not_asked_what_became_of_its_proposal,
+    e2_a_target_that_forgets_within_the_proof_is_read_again,
+    e3_a_forgotten_key_is_not_confirmed_for_ever,
 }
 
 fn play(name: &str) {

@@ -32,6 +32,9 @@ scenarios! {
     b3_a_new_life_carries_its_block_on,
     c1_a_key_that_is_gone_already_is_no_defeat,
     c3_a_key_that_no_view_condemns_is_left_alone,
+    e1_a_dead_life_is_not_asked_what_became_of_its_proposal,
+    e2_a_target_that_forgets_within_the_proof_is_read_again,
+    e3_a_forgotten_key_is_not_confirmed_for_ever,
 }
 
 fn node(id: u8) -> NodeId {
@@ -251,4 +254,67 @@ fn c3_a_key_that_no_view_condemns_is_left_alone() {
     reach(&mut world, "2 released", |world| world.gate_open(node(2)));
     holds(&world);
     ends_well(world);
+}
+
+/// E1: a member is shut out by a proposal that may be committed, and its proposer died. A later life of the proposer is heard,
+/// and knows nothing; as long as the member waited for its word, it proposed in vain, and nobody came back.
+fn e1_a_dead_life_is_not_asked_what_became_of_its_proposal() {
+    let mut world = world(2, &[1, 2]);
+    reach(&mut world, "both in", |world| world.all_in(set(&[1, 2])));
+    let leader = led_by(&world, node(1)).unwrap().coordinator().unwrap();
+    let other = if leader == node(1) { node(2) } else { node(1) };
+    world.cut(&[leader], &[other], true);
+    world.hang_qdisk(leader, world.now() + 7 * S);
+    reach(&mut world, "a proposal without the coordinator is on the qdisk", |world| {
+        let held = world.slot_on_disk(other).filter(|slot| slot.phase == Phase::Accepted);
+        held.and_then(|slot| slot.accepted).is_some_and(|proposal| !proposal.view.members.contains(leader))
+    });
+    world.power_off(other);
+    world.power_on(other, 700 * MS);
+    // Before the new life is through with waiting for company.
+    world.run_to(world.now() + 2 * S);
+    world.cut(&[leader], &[other], false);
+    world.run_to(world.now() + 6 * S);
+    ends_well(world);
+}
+
+/// E2: a target forgets its registrations after the coordinator has read the keys and before it reserves. The conflict asks for
+/// the keys, but the proof went first, with reservations only, for ever.
+fn e2_a_target_that_forgets_within_the_proof_is_read_again() {
+    let mut world = World::new(Options { target_persists: false, ..Options::calm(2, true) });
+    reach(&mut world, "both in", |world| world.all_in(set(&[1, 2])));
+    let leader = led_by(&world, node(1)).unwrap().coordinator().unwrap();
+    let victim = if leader == node(1) { node(2) } else { node(1) };
+    world.power_off(victim);
+    stop(&mut world, leader, preempts);
+    world.pause_before(leader, |action| matches!(action, Action::Pr { command: PrCommand::ReadReservation, .. }));
+    reach(&mut world, "the keys are read, the reservation is not", |world| world.is_paused(leader));
+    world.reset_target(0);
+    world.resume(leader);
+    keeps_calm(&mut world);
+    reach(&mut world, "the survivor released alone", |world| world.all_in(NodeSet::of(leader)));
+    ends_well(world);
+}
+
+/// E3: a target forgets its registrations, and nobody has quorum to order new ones. Whether the own key is this nexus's was asked
+/// again after every answer.
+fn e3_a_forgotten_key_is_not_confirmed_for_ever() {
+    let mut world = World::new(Options { target_persists: false, ..Options::calm(3, false) });
+    reach(&mut world, "all in", |world| world.all_in(set(&[1, 2, 3])));
+    for one in [1, 2, 3] {
+        let others: Vec<NodeId> = set(&[1, 2, 3]).iter().filter(|other| *other != node(one)).collect();
+        world.cut(&[node(one)], &others, true);
+    }
+    world.reset_target(0);
+    world.run_to(world.now() + S);
+    keeps_calm(&mut world);
+    ends_well(world);
+}
+
+/// Nobody asks a disk again and again for what it will not get.
+fn keeps_calm(world: &mut World) {
+    let (nodes, steps) = (u64::from(world.options().nodes), world.counters.steps);
+    world.run_to(world.now() + 2 * S);
+    let steps = world.counters.steps - steps;
+    assert!(steps < 200 * nodes, "{steps} core steps in two seconds");
 }
