@@ -370,6 +370,10 @@ impl Node {
         if heartbeat.known_incarnation > self.incarnation {
             return self.self_fence(SelfFence::Overtaken(heartbeat.known_incarnation), actions);
         }
+        // It heard what this process has not said yet: the machine went back to a snapshot, or another one runs its state.
+        if addressed && heartbeat.echo > self.peers.number {
+            return self.self_fence(SelfFence::Clone, actions);
+        }
         // Whoever lags behind is told; this also answers a node that was shut out and asks.
         if let Some(view) = self.committed {
             let released = self.committed_phase == Phase::Released;

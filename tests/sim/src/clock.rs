@@ -36,14 +36,29 @@ impl Clock {
 
     /// The clock did not run since `since`.
     pub fn forget(&mut self, since: Micros, now: Micros) {
-        // It may have jumped during the pause.
         self.base_local = self.local(since.max(self.base_world));
         self.base_world = now;
     }
 
-    /// The clock jumps forward.
-    pub fn jump(&mut self, now: Micros, by: Micros) {
-        self.base_local = self.local(now) + by;
-        self.base_world = now;
+    /// The clock jumps forward, also while it stands.
+    pub fn jump(&mut self, by: Micros) {
+        self.base_local += by;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::S;
+
+    #[test]
+    fn a_clock_drifts_stands_still_and_jumps() {
+        let mut clock = Clock::new(10 * S, 500 * S, 1_000);
+        assert_eq!(clock.local(110 * S), 600 * S + 100 * MS, "it runs fast");
+        assert_eq!(clock.when(10 * S, 600_100), 110 * S);
+        clock.jump(7 * S);
+        clock.forget(110 * S, 200 * S);
+        assert_eq!(clock.local(200 * S), 607 * S + 100 * MS, "a jump in a pause stays, the pause itself is not seen");
+        assert_eq!(clock.when(200 * S, 1), 200 * S, "what is past is now");
     }
 }

@@ -74,11 +74,19 @@ pub enum Fault {
     QdiskStale,
     /// The qdisk goes back to what it held some time ago.
     QdiskRollBack,
+    /// A node's heuristics change their mind again and again.
+    ScoreFlap,
+    /// A node's wall clock is set wrong: the next start reads it.
+    WallClock,
+    /// An agent ends and is started again in the same boot.
+    AgentRestart,
+    /// A machine goes back to a snapshot of itself.
+    Snapshot,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 33] = [
+    pub const ALL: [Fault; 37] = [
         Fault::Crash,
         Fault::Pause,
         Fault::PauseUnnoticed,
@@ -112,6 +120,10 @@ impl Fault {
         Fault::QdiskMisdirects,
         Fault::QdiskStale,
         Fault::QdiskRollBack,
+        Fault::ScoreFlap,
+        Fault::WallClock,
+        Fault::AgentRestart,
+        Fault::Snapshot,
     ];
 
     /// Needs a qdisk to mean anything.
@@ -257,6 +269,8 @@ impl Options {
         match fault {
             Fault::NetworkDown => self.networks > 1,
             Fault::PartialPartition => self.nodes > 2,
+            // Where a clock may go back, the qdisk alone remembers how many lives there were.
+            Fault::WallClock => self.qdisk && !self.faults.iter().any(|fault| fault.loses_slots()),
             _ => self.qdisk || !fault.needs_qdisk(),
         }
     }
@@ -319,7 +333,9 @@ impl Options {
             let needs_memory = options.no_wall_clock || options.votes.contains(&0);
             let memory_lost = needs_memory && fault.loses_slots();
             let lies = fault.lies() && !lying;
-            if rng.below(5) < 2 && options.can_have(fault) && !memory_lost && !lies {
+            // A machine that goes back leaves few rules to check; most seeds do without.
+            let often = if fault == Fault::Snapshot { rng.below(12) == 0 } else { rng.below(5) < 2 };
+            if often && options.can_have(fault) && !memory_lost && !lies {
                 options.faults.push(fault);
             }
         }

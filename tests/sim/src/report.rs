@@ -83,6 +83,10 @@ pub struct Counters {
     pub refusals: [u64; Refusal::ALL.len()],
     /// Boots.
     pub boots: u64,
+    /// Agents that started again in the same boot.
+    pub agent_starts: u64,
+    /// Machines that went back to a snapshot.
+    pub restores: u64,
     /// Pauses that struck between two actions.
     pub pauses_between_actions: u64,
     /// What happened to the quorum disk, by `Mishap as usize`.
@@ -126,6 +130,8 @@ impl Counters {
             (&mut self.frames_damaged, other.frames_damaged),
             (&mut self.frames_forged, other.frames_forged),
             (&mut self.boots, other.boots),
+            (&mut self.agent_starts, other.agent_starts),
+            (&mut self.restores, other.restores),
             (&mut self.pauses_between_actions, other.pauses_between_actions),
             (&mut self.registers, other.registers),
             (&mut self.preempts, other.preempts),
@@ -186,9 +192,11 @@ impl fmt::Display for Counters {
         let faults: Vec<String> = self.faults.iter().map(|(fault, times)| format!("{fault:?} {times}")).collect();
         writeln!(
             f,
-            "faults: {}; pauses between actions {}",
+            "faults: {}; pauses between actions {}, agents started again {}, snapshots restored {}",
             if faults.is_empty() { "none".to_string() } else { faults.join(", ") },
-            self.pauses_between_actions
+            self.pauses_between_actions,
+            self.agent_starts,
+            self.restores
         )?;
         let mishaps: Vec<String> =
             Mishap::ALL.iter().map(|what| format!("{what:?} {}", self.mishaps[*what as usize])).collect();

@@ -19,7 +19,7 @@ fn formed(options: Options) -> World {
 #[test]
 fn one_network_of_two_is_enough() {
     for (seed, qdisk) in (1..10).flat_map(|seed| [(seed, true), (seed, false)]) {
-        let mut world = formed(Options { seed, networks: 2, loss: 50_000, ..Options::calm(5, qdisk) });
+        let mut world = formed(Options { seed, networks: 2, loss: 10_000, ..Options::calm(5, qdisk) });
         let before = world.view_of(NodeId::new(1).unwrap());
         for down in [0, 1, 0] {
             world.cut_network(down, true);

@@ -33,7 +33,8 @@ impl Checker {
                 let state = entry.registers[usize::from(disk)];
                 state.unknown || state.in_flight
             }
-            SelfFence::Clone => entry.reused,
+            // The own slot shows this life, or one that is not older: a wall clock that went back chose too low a number.
+            SelfFence::Clone => entry.reused || entry.rewound || self.led_before(life, Incarnation(u32::MAX)),
             SelfFence::Overtaken(seen) => {
                 seen >= incarnation && (self.condemned(life, false) || self.led_before(life, seen) || entry.reused)
             }

@@ -38,8 +38,11 @@ impl World {
         if !self.machines[node].gate_open {
             return;
         }
-        let under = self.running_view(node);
-        let life = self.machines[node].life();
+        let (under, life) = match self.machines[node].rewound {
+            false => (self.running_view(node), self.machines[node].life()),
+            // It writes with the rights of whoever is registered for its nexus.
+            true => (None, self.checker.newest_life(self.machines[node].life())),
+        };
         for under in [under, None] {
             let disk = self.rng.below(self.disks.len() as u64) as usize;
             let write = Write { life, issued: self.now, under };

@@ -74,6 +74,16 @@ impl World {
         self.machines[node.index()].power != Power::Off
     }
 
+    /// Keeps the node's state about now, and puts it back at that time. Only while faults are on.
+    pub fn go_back(&mut self, node: NodeId, back: Micros) {
+        self.take_snapshot(node.index(), back);
+    }
+
+    /// Its agent ends, and is started again in the same boot.
+    pub fn restart_agent(&mut self, node: NodeId) {
+        self.end_agent(node.index());
+    }
+
     /// It goes on.
     pub fn resume(&mut self, node: NodeId) {
         self.resume_machine(node.index());

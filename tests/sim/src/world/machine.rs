@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 
-use quorate::base::{Incarnation, Nonce, Phase, View};
+use quorate::base::{Incarnation, Phase, View};
 use quorate::cluster::event::{Op, SelfFence};
 use quorate::cluster::status::Status;
 use quorate::cluster::trace::Trace;
-use quorate::cluster::{Action, Boot, Event, Node};
+use quorate::cluster::{Action, Event, Node};
 use quorate::disk::{DiskError, Image};
 use quorate::scsi::{PrOutcome, PrReply};
 use quorate::wire::Opened;
@@ -73,6 +73,18 @@ pub(super) struct Machine {
     pub pr_busy: [bool; 4],
     /// Directed tests keep it off.
     pub stays_off: bool,
+    /// The kernel's id of this boot.
+    pub boot_id: u128,
+    /// The wall clock is off by so much.
+    pub wall_off_s: i64,
+    /// How often somebody heard this machine, or the qdisk took its slot. Also counts on over boots and snapshots.
+    pub heard: u64,
+    /// How often it said or did something, likewise.
+    pub said: u64,
+    /// It went back to an earlier state.
+    pub rewound: bool,
+    /// Somebody knows of a later state.
+    pub must_go: bool,
 }
 
 /// Steps and actions that a machine does without time going by. Far more than a full socket gives reason to.
@@ -103,6 +115,12 @@ impl Machine {
             qdisk_busy: false,
             pr_busy: [false; 4],
             stays_off: false,
+            boot_id: 0,
+            wall_off_s: 0,
+            heard: 0,
+            said: 0,
+            rewound: false,
+            must_go: false,
         }
     }
 
@@ -112,45 +130,6 @@ impl Machine {
 }
 
 impl World {
-    pub(super) fn boot(&mut self, node: usize, boot: u32) {
-        let machine = &self.machines[node];
-        if machine.boot != boot || machine.power != Power::Off || machine.stays_off {
-            return;
-        }
-        if !self.options.late_after_reboot {
-            self.nexus_lost(node);
-        }
-        let drift = self.options.drift_ppm;
-        let rate = self.rng.between(0, 2 * drift) as i64 - drift as i64;
-        let uptime = self.rng.between(S, 1000 * S);
-        let wall = if self.options.no_wall_clock { 0 } else { 1_000_000 + (self.now / S) as u32 };
-        let first = Boot {
-            node: node_id(node),
-            nonce: Nonce(self.rng.bits() | 1),
-            boot_id: u128::from(self.rng.bits()) << 64 | u128::from(self.rng.bits()) | 1,
-            clock_s: wall,
-            random: self.rng.bits(),
-        };
-        let old = &self.machines[node];
-        let mut machine = Machine::new(node);
-        machine.boot = boot + 1;
-        machine.pauses = old.pauses;
-        machine.well_since = self.now;
-        machine.score = old.score;
-        machine.clock = Clock::new(self.now, uptime, rate);
-        machine.power = Power::On;
-        machine.wire = Some(Wire::new(self.net.key.clone(), first.node, first.nonce, self.settings.nodes));
-        let now_ms = machine.clock.ms(self.now);
-        machine.node = Some(Box::new(Node::new(self.settings.clone(), first, now_ms)));
-        machine.inbox.push_back(Input::Score(machine.score));
-        self.machines[node] = machine;
-        self.counters.boots += 1;
-        self.tell(|| format!("n{}: boots (boot {})", node + 1, boot + 1));
-        let app = self.now + self.rng.between(0, self.options.app_every);
-        self.queue.push(app, Due::App { node, boot: boot + 1 });
-        self.pump(node);
-    }
-
     /// Power off, now. Commands in flight go on without their issuer.
     pub(super) fn kill(&mut self, node: usize, why: &str) {
         if self.machines[node].power == Power::Off {
@@ -392,6 +371,7 @@ impl World {
             return self.pause_for(node, Some(length), clock_runs);
         }
         let in_time = todo.checked || self.in_time(node, &todo.action);
+        self.machines[node].said += 1;
         match todo.action {
             Action::Send { to, message } => self.send(node, to, message),
             Action::QdiskWrite { op, slot, .. } => self.qdisk_write(node, op, in_time, slot),

@@ -2,7 +2,8 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `machine` | boots, steps, pauses and kills nodes; carries out their actions one by one |
+//! | `machine` | steps, pauses and kills nodes; carries out their actions one by one |
+//! | `lives` | boots, agents that start again, snapshots, wall clocks |
 //! | `net` | real frames, sealed by one node and opened by another, and what networks do to them |
 //! | `outsider` | frames that no node sent |
 //! | `qdisk_io` | commands to the quorum disk |
@@ -34,6 +35,7 @@ use crate::unit::{Make, Nexus, Unit};
 mod app;
 mod control;
 mod deviate;
+mod lives;
 mod machine;
 mod nemesis;
 mod net;
@@ -77,6 +79,14 @@ enum Due {
     Resume { node: usize, pause: u64 },
     /// A dead machine boots.
     Boot { node: usize, boot: u32 },
+    /// An agent starts again.
+    AgentStart { node: usize, boot: u32 },
+    /// A machine's state is kept until `back`.
+    Snapshot { node: usize, back: Micros },
+    /// A machine goes back to how it was at this time.
+    Restore(Box<(Micros, Machine)>),
+    /// A node's heuristics change their mind.
+    Flap { node: usize, until: Micros },
     /// An outsider sends something.
     Forge { until: Micros },
     /// The next fault.
@@ -278,8 +288,24 @@ impl World {
             let text = self.why_not_converged();
             self.checker.fail("L1", self.now, text);
         }
+        self.no_rewound_member();
         self.counters.heal_us = self.now - healed;
         self.finish()
+    }
+
+    /// Who went back to an earlier state cannot stay: the qdisk tells it. Without one, peers do, if they heard more of it.
+    fn no_rewound_member(&mut self) {
+        if !self.options.qdisk || !self.machines.iter().any(|machine| machine.must_go && machine.node.is_some()) {
+            return;
+        }
+        // It may have gone back just now.
+        self.run_to(self.now + 5 * S);
+        let rewound = self.machines.iter().find(|machine| machine.must_go && machine.node.is_some());
+        if let Some(machine) = rewound {
+            let text =
+                format!("node {} went back to an earlier state and lives on as {}", machine.life().0, machine.life().1);
+            self.checker.fail("CLONE", self.now, text);
+        }
     }
 
     /// Ends the run and tells of it.
@@ -330,6 +356,11 @@ impl World {
             Due::App { node, boot } => self.app_turn(node, boot),
             Due::Resume { node, pause } => self.resume_if(node, pause),
             Due::Boot { node, boot } => self.boot(node, boot),
+            Due::AgentStart { node, boot } => self.agent_starts(node, boot),
+            Due::Snapshot { node, back } if self.faults_on => self.take_snapshot(node, back),
+            Due::Restore(snapshot) if self.faults_on => self.restore_snapshot(snapshot.0, snapshot.1),
+            Due::Snapshot { .. } | Due::Restore(_) => {}
+            Due::Flap { node, until } => self.flap(node, until),
             Due::Forge { until } => self.forge(until),
             Due::Nemesis => self.strike(),
             // After the end of all faults there is nothing left to mend, and nothing may be formatted once more.

@@ -107,7 +107,11 @@ impl World {
                 self.set_score(node, 0);
                 self.queue.push(end, Due::Mend(Mend::Score(node)));
             }
-            Fault::ClockJump => self.machines[node].clock.jump(self.now, length),
+            Fault::ScoreFlap => self.flap(node, end),
+            Fault::WallClock => self.set_wall_clock(node),
+            Fault::AgentRestart => self.end_agent(node),
+            Fault::Snapshot => self.take_snapshot(node, end),
+            Fault::ClockJump => self.machines[node].clock.jump(length),
         }
     }
 
@@ -187,6 +191,20 @@ impl World {
         self.machines[node].score = score;
         let boot = self.machines[node].boot;
         self.give(node, boot, Input::Score(score));
+    }
+
+    /// The score falls and rises, at the pace of heuristics that cannot decide.
+    pub(super) fn flap(&mut self, node: usize, until: Micros) {
+        if !self.faults_on {
+            return;
+        }
+        let over = self.now >= until;
+        let score = if over || self.machines[node].score == 0 { 1 } else { 0 };
+        self.set_score(node, score);
+        if !over {
+            let next = self.now + self.rng.magnitude(20 * MS, 3 * S);
+            self.queue.push(next, Due::Flap { node, until });
+        }
     }
 
     /// A fault ends.

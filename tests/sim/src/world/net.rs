@@ -222,6 +222,9 @@ impl World {
         let nonce = wire.nonce;
         let intact = datagram.sealed.as_ref().filter(|sealed| *sealed.bytes == *datagram.received());
         self.checker.frame_opened(self.now, (life.0, boot, nonce), &opened, intact.map(|sealed| &sealed.emitted));
+        if matches!(opened.message, Message::Heartbeat(_)) {
+            self.machines[opened.from.index()].heard += 1;
+        }
         match opened.message {
             Message::Withdrawn { id } => self.checker.told_withdrawn(life, id),
             Message::Promise { accepted: Some(proposal), phase: Phase::Withdrawn, .. } => {

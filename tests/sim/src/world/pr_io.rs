@@ -31,6 +31,10 @@ pub(super) struct PrFlight {
 }
 
 impl PrFlight {
+    pub(super) fn is_awaited_by(&self, node: usize) -> bool {
+        self.node == node && !self.answered
+    }
+
     pub(super) fn is_held_for(&self, node: usize) -> bool {
         self.held && self.node == node
     }

@@ -27,6 +27,12 @@ pub(super) struct QdiskFlight {
     failed: bool,
 }
 
+impl QdiskFlight {
+    pub(super) fn is_of(&self, node: usize) -> bool {
+        self.node == node
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Work {
     Write(Write),
@@ -239,6 +245,7 @@ impl World {
         self.qdisk.write(node, write.offset, &write.bytes, sectors);
         let Some(slot) = &write.slot else { return };
         if write.landed == write.bytes.len() / SECTOR_BYTES {
+            self.machines[slot.node.index()].heard += 1;
             self.checker.slot_landed(slot);
         }
         if !self.qdisk.paths[node].elsewhere {
