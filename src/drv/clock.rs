@@ -8,9 +8,16 @@ pub fn boottime_ms() -> u64 {
     now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
 }
 
-/// Seconds of the wall clock; one lower bound of an incarnation.
+/// 2026-01-01: a machine that says less has no clock that survives a reboot, and counts from 1970 or its kernel's build.
+const CLOCK_S_MIN: u32 = 1_767_225_600;
+
+/// Seconds of the wall clock; one lower bound of an incarnation. 0 if the clock is not set.
 pub fn wall_clock_s() -> u32 {
-    u32::try_from(clock_gettime(ClockId::Realtime).tv_sec).unwrap_or(0)
+    believed_s(clock_gettime(ClockId::Realtime).tv_sec)
+}
+
+fn believed_s(seconds: i64) -> u32 {
+    u32::try_from(seconds).ok().filter(|&seconds| seconds >= CLOCK_S_MIN).unwrap_or(0)
 }
 
 /// A random number above 0. Waits until the kernel's pool is filled: a nonce that can be guessed is none.
@@ -45,6 +52,14 @@ fn parse_boot_id(text: &str) -> Option<u128> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_was_never_set_is_none() {
+        assert_eq!(believed_s(12), 0);
+        assert_eq!(believed_s(-1), 0);
+        assert_eq!(believed_s(1 << 32), 0);
+        assert_eq!(believed_s(1_795_000_000), 1_795_000_000);
+    }
 
     #[test]
     fn a_boot_id_is_128_bits_of_hex() {
