@@ -222,7 +222,9 @@ impl Node {
 
     /// An earlier life's promise, accepted view and its phase are this life's too.
     pub(super) fn carry_on(&mut self, slot: &Slot) {
-        self.qdisk.sequence = slot.sequence;
+        // Never back, or own writes that turn up again would be a clone's; and the next one spares the copy that was read.
+        let sequence = self.qdisk.sequence.max(slot.sequence);
+        self.qdisk.sequence = sequence + ((sequence ^ slot.sequence) & 1);
         self.qdisk.previous = slot.incarnation;
         self.counter_seen = self.counter_seen.max(slot.promised.counter);
         self.promised = self.promised.max(slot.promised);
