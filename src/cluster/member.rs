@@ -170,7 +170,7 @@ impl Node {
             .filter(|held| self.effective(held, Phase::Accepted).is_some_and(|view| view.id == held.view.id))
             .filter(|held| !self.proposer_moved_on(held.view.id))
             .map(|held| held.view.id)
-            .chain(hint.filter(|id| *id > known))
+            .chain(hint.filter(|id| *id > known && !self.withdrawn.contains(id) && !self.proposer_moved_on(*id)))
             .max();
         match seen {
             Some(id) => {
