@@ -170,7 +170,7 @@ impl Node {
             .filter(|held| self.effective(held, Phase::Accepted).is_some_and(|view| view.id == held.view.id))
             .filter(|held| !self.proposer_moved_on(held.view.id))
             .map(|held| held.view.id)
-            .chain(hint.filter(|id| *id > known && !self.withdrawn.contains(id) && !self.proposer_moved_on(*id)))
+            .chain(hint.filter(|id| *id > known && !self.withdrawn.contains(id) && self.proposer_stands_by(*id)))
             .max();
         match seen {
             Some(id) => {
@@ -192,6 +192,13 @@ impl Node {
                 .accepted
                 .as_ref()
                 .is_some_and(|held| held.view.id != id && held.base.is_none_or(|base| base.id != id))
+    }
+
+    /// Is the slot of the very life that proposed this view there, and does it not show that it went on? An eviction block
+    /// alone, whose writer cannot be read or has another life, says nothing.
+    fn proposer_stands_by(&self, id: ViewId) -> bool {
+        let slot = id.term.node.and_then(|node| self.peers.of(node).slot.as_ref());
+        slot.is_some_and(|slot| slot.incarnation == id.term.incarnation) && !self.proposer_moved_on(id)
     }
 
     /// With every heartbeat until the answer comes: the own key is on every disk.

@@ -1,6 +1,7 @@
 //! The quorum disk: a block device of bytes, written and read through the product's own encoders. When a path fails, and when the disk
 //! lies, is decided by the world; what then stands on the disk is decided here.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -11,6 +12,8 @@ use quorate::disk::layout::RECORD_BYTES;
 use quorate::disk::record::Record;
 use quorate::disk::slot::Home;
 use quorate::disk::{Eviction, Expect, HeaderFault, Image, Slot, SlotRead, Unit, decode_image, eviction, slot};
+
+use crate::report::Mishap;
 
 mod strange;
 
@@ -30,6 +33,8 @@ pub struct Path {
     pub misdirected: u32,
     /// What some sectors of a read are taken from.
     pub stale: Option<Rc<[u8]>>,
+    /// What becomes of its next slot writes, in directed tests.
+    pub script: VecDeque<Mishap>,
 }
 
 /// The disk, and a strange one that may stand in its place.
@@ -177,6 +182,11 @@ impl Qdisk {
     pub fn read(&mut self, node: usize, into: &mut [u8], sectors: Range<usize>) {
         let part = sectors.start * SECTOR_BYTES..sectors.end * SECTOR_BYTES;
         into[part.clone()].copy_from_slice(&self.behind(node)[part]);
+    }
+
+    /// A record appears on the disk, whoever wrote it.
+    pub fn plant(&mut self, (offset, bytes): (usize, Vec<u8>)) {
+        self.own[offset..offset + bytes.len()].copy_from_slice(&bytes);
     }
 
     /// The disk's own bytes, to be remembered.

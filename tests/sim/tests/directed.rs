@@ -27,6 +27,15 @@ tests! {
     e1_a_dead_life_is_not_asked_what_became_of_its_proposal,
     e2_a_target_that_forgets_within_the_proof_is_read_again,
     e3_a_forgotten_key_is_not_confirmed_for_ever,
+    q1_a_promise_of_a_node_without_the_disk_may_be_forgotten,
+    q2_a_late_slot_write_is_never_joined_by_another,
+    q3_torn_slot_writes_spare_the_good_copy,
+    q4_an_unreadable_own_slot_waits_for_a_view_without_the_disk,
+    q5_a_second_writer_of_the_own_slot_is_a_clone,
+    q6_a_wiped_disk_resets_nobody_and_is_not_written,
+    q7_a_new_disk_counts_only_once_adopted,
+    q8_an_eviction_block_alone_resets_nobody,
+    q9_a_path_that_leads_elsewhere_and_back_makes_no_clone,
 }
 
 fn play(name: &str) {

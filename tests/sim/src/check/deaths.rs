@@ -34,7 +34,9 @@ impl Checker {
                 state.unknown || state.in_flight
             }
             // The own slot shows this life, or one that is not older: a wall clock that went back chose too low a number.
-            SelfFence::Clone => entry.reused || entry.rewound || self.led_before(life, Incarnation(u32::MAX)),
+            SelfFence::Clone => {
+                entry.reused || entry.second_writer || entry.rewound || self.led_before(life, Incarnation(u32::MAX))
+            }
             SelfFence::Overtaken(seen) => {
                 seen >= incarnation && (self.condemned(life, false) || self.led_before(life, seen) || entry.reused)
             }

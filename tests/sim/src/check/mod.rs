@@ -56,6 +56,8 @@ pub struct Life {
     pub reused: bool,
     /// A machine went back to an earlier state of it.
     pub rewound: bool,
+    /// Somebody else wrote its slot on the qdisk.
+    pub second_writer: bool,
     /// When and under which view its gate opened.
     pub gate: Option<(Micros, ViewId)>,
     /// Its registration, disk by disk.
@@ -153,6 +155,11 @@ impl Checker {
         self.lives.entry(life).or_default().rewound = true;
         self.went_back = true;
         self.said_committed.remove(&life);
+    }
+
+    /// Another machine writes the slot of this life.
+    pub fn second_writer(&mut self, life: LifeId) {
+        self.lives.entry(life).or_default().second_writer = true;
     }
 
     /// Views that were released, in the order of their release.

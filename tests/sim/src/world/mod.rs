@@ -10,7 +10,7 @@
 //! | `pr_io` | commands to the data disks |
 //! | `app` | applications that write while their gate is open |
 //! | `nemesis` | injects faults and heals them |
-//! | `control` | the handles of directed tests |
+//! | `control`, `qdisk_hands` | the handles of directed tests |
 //! | `placing`, `deviate` | outputs counted, and something going wrong at one of them |
 
 use std::collections::{BTreeMap, VecDeque};
@@ -42,6 +42,7 @@ mod net;
 mod outsider;
 mod placing;
 mod pr_io;
+mod qdisk_hands;
 mod qdisk_io;
 
 use machine::Machine;

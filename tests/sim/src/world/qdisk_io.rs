@@ -3,7 +3,6 @@
 
 use std::ops::Range;
 
-use quorate::base::NodeId;
 use quorate::cluster::event::Op;
 use quorate::disk::{DiskError, Eviction, Slot, SlotRead};
 
@@ -69,7 +68,7 @@ enum Fate {
     Part(Range<usize>),
     /// These now and those later.
     Halves(Range<usize>, Range<usize>),
-    Elsewhere(usize),
+    Elsewhere,
 }
 
 impl World {
@@ -172,7 +171,7 @@ impl World {
 
     /// A write reaches the disk. Says whether the rest of it comes later.
     fn begin_write(&mut self, node: usize, boot: u32, write: &mut Write, failed: &mut bool) -> bool {
-        match self.fate_of_write(node, boot, failed) {
+        match self.fate_of_write(node, boot, write.slot.is_some(), failed) {
             Fate::Nothing => false,
             Fate::Part(sectors) => {
                 self.land(node, write, sectors);
@@ -183,7 +182,8 @@ impl World {
                 write.rest = Some(second);
                 true
             }
-            Fate::Elsewhere(offset) => {
+            Fate::Elsewhere => {
+                let offset = self.wrong_place(write.offset);
                 self.qdisk.write(node, offset, &write.bytes, 0..write.bytes.len() / SECTOR_BYTES);
                 self.record_damaged(offset);
                 false
@@ -191,7 +191,7 @@ impl World {
         }
     }
 
-    fn fate_of_write(&mut self, node: usize, boot: u32, failed: &mut bool) -> Fate {
+    fn fate_of_write(&mut self, node: usize, boot: u32, slot: bool, failed: &mut bool) -> Fate {
         let sectors = self.qdisk.unit_bytes() / SECTOR_BYTES;
         let halves = if self.rng.coin() { (0..1, 1..sectors) } else { (1..sectors, 0..1) };
         *failed = self.rng.chance(self.qdisk_paths[node].errors);
@@ -199,14 +199,17 @@ impl World {
         let orphan = machine.boot != boot || machine.power == Power::Off;
         let path = &self.qdisk.paths[node];
         let (lost, misdirected) = (path.lost, path.misdirected);
+        let scripted = if slot { self.qdisk.paths[node].script.pop_front() } else { None };
+        *failed |= scripted.is_some();
         if *failed {
-            let (mishap, fate) = match self.rng.below(4) {
-                0 => (Mishap::Torn, Fate::Part(halves.0)),
-                1 => (Mishap::FailedButWritten, Fate::Part(0..sectors)),
-                _ => (Mishap::NotWritten, Fate::Nothing),
-            };
+            const DRAWN: [Mishap; 4] = [Mishap::Torn, Mishap::FailedButWritten, Mishap::NotWritten, Mishap::NotWritten];
+            let mishap = scripted.unwrap_or_else(|| self.rng.pick(&DRAWN));
             self.counters.mishap(mishap);
-            return fate;
+            return match mishap {
+                Mishap::Torn => Fate::Part(halves.0),
+                Mishap::FailedButWritten => Fate::Part(0..sectors),
+                _ => Fate::Nothing,
+            };
         }
         if orphan && self.rng.below(3) == 0 {
             self.counters.mishap(Mishap::TornByCrash);
@@ -218,7 +221,7 @@ impl World {
         }
         if self.rng.chance(misdirected) {
             self.disk_lied(Mishap::Misdirected);
-            return Fate::Elsewhere(self.wrong_place());
+            return Fate::Elsewhere;
         }
         if self.rng.below(8) == 0 {
             self.counters.mishap(Mishap::InTwoParts);
@@ -227,12 +230,14 @@ impl World {
         Fate::Part(0..sectors)
     }
 
-    /// Any record of anybody; seldom the header, which only an operator can mend.
-    fn wrong_place(&mut self) -> usize {
+    /// Any other record; seldom the header, which only an operator can mend.
+    fn wrong_place(&mut self, right: usize) -> usize {
         let units = self.qdisk.units() as u64;
         let first = u64::from(self.rng.below(16) != 0);
-        let unit = self.rng.between(first, units - 1) as usize;
-        self.qdisk.offset_of(unit)
+        let place = self.rng.between(first, units - 2) as usize;
+        // Over the right one, to the next.
+        let place = if self.qdisk.offset_of(place) >= right { place + 1 } else { place };
+        self.qdisk.offset_of(place)
     }
 
     fn disk_lied(&mut self, mishap: Mishap) {
@@ -423,10 +428,5 @@ impl World {
     pub(super) fn hang(&mut self, device: super::Device, node: usize, until: Micros) {
         let path = self.path(device, node);
         path.hung_until = path.hung_until.max(until);
-    }
-
-    /// The slot of a node as the disk has it.
-    pub fn slot_on_disk(&self, node: NodeId) -> Option<Slot> {
-        self.qdisk.slot(node.index()).valid().copied()
     }
 }
