@@ -38,6 +38,7 @@ struct World {
     cut: NodeSet,
     target: Target,
     image: Box<Image>,
+    qdisk_fails: bool,
     coming: VecDeque<(u64, NodeId, Coming)>,
     story: String,
 }
@@ -65,6 +66,7 @@ impl World {
             cut: NodeSet::EMPTY,
             target: Target::new(true, Some(capable)),
             image,
+            qdisk_fails: false,
             coming: VecDeque::new(),
             story: String::new(),
         }
@@ -90,6 +92,24 @@ impl World {
             ["pause", id] => self.paused.insert(node(id)),
             ["resume", id] => self.paused.remove(node(id)),
             ["cut", ref ids @ ..] => self.cut = ids.iter().map(|id| node(id)).collect(),
+            ["qdisk", "fails"] => self.qdisk_fails = true,
+            ["qdisk", "works"] => self.qdisk_fails = false,
+            ["qdisk", "formatted"] => {
+                let uuid = self.image.header.map_or(0, |header| header.uuid) + 1;
+                *self.image = Image::EMPTY;
+                self.image.header = Ok(HeaderFacts { uuid, adopted: false });
+            }
+            // No longer than a minute.
+            ["until", ref what @ ..] => {
+                let (what, before) = (what.join(" "), self.story.len());
+                for _ in 0..60_000 {
+                    if self.story[before..].contains(&what) {
+                        return;
+                    }
+                    self.millisecond();
+                }
+                panic!("`{what}` did not come about:\n{}", self.story);
+            }
             ["run", ms] => (0..ms.parse().unwrap()).for_each(|_| self.millisecond()),
             ["keys"] => {
                 let keys: Vec<String> = self.target.registrations().map(|(_, key)| key.to_string()).collect();
@@ -132,6 +152,16 @@ impl World {
                     self.step(to, Event::Frame { from, incarnation, nonce, addressed, message: &message });
                 }
             }
+            Coming::Written(op) | Coming::Read(op, _) if self.qdisk_fails => {
+                let error = DiskError::Io;
+                let written = matches!(coming, Coming::Written(_));
+                let event = if written {
+                    Event::QdiskWritten { op, result: Err(error) }
+                } else {
+                    Event::QdiskRead { op, result: Err(error) }
+                };
+                self.step(to, event);
+            }
             Coming::Written(op) => self.step(to, Event::QdiskWritten { op, result: Ok::<(), DiskError>(()) }),
             Coming::Read(op, image) => self.step(to, Event::QdiskRead { op, result: Ok(&image) }),
             Coming::Pr(disk, op, outcome) => self.step(to, Event::PrDone { disk, op, outcome: *outcome }),
@@ -164,6 +194,9 @@ impl World {
                     let frame = Coming::Frame { from: id, incarnation, nonce, to_nonce, message };
                     self.coming.push_back((self.now_ms + 1, to, frame));
                 }
+            }
+            Action::QdiskWrite { op, .. } if self.qdisk_fails => {
+                self.coming.push_back((back_ms, id, Coming::Written(*op)));
             }
             Action::QdiskWrite { op, slot, .. } => {
                 self.image.slots[id.index()] = SlotRead::Valid(*slot);

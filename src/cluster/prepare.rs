@@ -128,7 +128,9 @@ impl Node {
 
     /// Phase 1 is done: build the first view of the term.
     fn win_term(&mut self, preparing: Preparing, ballot: Ballot, actions: &mut Actions) {
-        let mut base = preparing.base;
+        // An earlier life's slot may have been carried on after the own promise was counted.
+        let held = self.accepted.and_then(|held| self.effective(&held, self.phase));
+        let mut base = higher(preparing.base, held);
         // What the qdisk shows counts whether or not its votes do: knowing more is never wrong.
         for node in self.settings.nodes.iter() {
             if let Some(slot) = self.peers.of(node).slot
