@@ -311,13 +311,12 @@ impl Node {
         actions: &mut Actions,
     ) -> bool {
         let Some(view) = self.led_view() else { return false };
-        let term = view.id.term;
         let check = self.with_leading(|leading| *of(leading).0);
         let next = match check {
             Check::Done => return true,
             Check::Idle if view.holds_qdisk => Check::Qdisk { version: self.touch_slot() },
             Check::Idle => self.ask_round(&view, actions),
-            Check::Qdisk { version } if self.qdisk.confirms(version, term) && self.score_ok() => Check::Done,
+            Check::Qdisk { version } if self.qdisk_confirms(&view, version) => Check::Done,
             Check::Round { ballot, .. } if is_quorum(&self.settings, ballot, false) => Check::Done,
             Check::Qdisk { .. } | Check::Round { .. } => return false,
         };

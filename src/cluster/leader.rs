@@ -231,10 +231,7 @@ impl Node {
         };
         let view = outstanding.proposal.view;
         let mut ballot = outstanding.ballot;
-        ballot.qdisk = view.holds_qdisk
-            && self.score_ok()
-            && self.qdisk.fault.is_none()
-            && self.qdisk.confirms(outstanding.version, leading.term);
+        ballot.qdisk = view.holds_qdisk && self.qdisk_confirms(&view, outstanding.version);
         let needs_qdisk = view.holds_qdisk && !ballot.qdisk;
         let first = outstanding.proposal.base.is_none();
         // Fewer nodes that remember said yes than were asked: then the view would have had to say so.

@@ -47,6 +47,12 @@ impl Node {
         self.qdisk_usable() && readable && self.qdisk_adopted() && self.score_ok()
     }
 
+    /// Has a cycle that carried this version, on the very disk that the view names, found nobody above its term? What was
+    /// promised on another disk is not to be seen on this one.
+    pub(super) fn qdisk_confirms(&self, view: &View, version: u64) -> bool {
+        self.score_ok() && self.qdisk.uuid == view.qdisk_uuid && self.qdisk.confirms(version, view.id.term)
+    }
+
     /// The coordinator of the committed view, if it is this node and leads, or is heard and says it has quorum. Hearing it
     /// one way is enough: if it does not hear us, it is the one who decides what becomes of that.
     pub(super) fn living_coordinator(&self) -> Option<NodeId> {
