@@ -303,9 +303,13 @@ impl Node {
                 self.judge_persistence(index);
                 return;
             }
-            // Another one won, which is as good; or the own key is gone, which only READ KEYS can tell.
-            (PrCommand::Reserve { .. }, PrError::ReservationConflict) => {
+            // Another one won, which is as good; or the own key is gone, which only READ KEYS can tell. LIO says the latter
+            // as NOT READY; a disk that is really not ready says so to READ KEYS as well.
+            (PrCommand::Reserve { .. }, PrError::ReservationConflict | PrError::NotReady { .. }) => {
                 let disk = &mut self.disks[index];
+                if error != PrError::ReservationConflict {
+                    disk.not_before_ms = self.now_ms + u64::from(self.settings.timing.heartbeat_ms);
+                }
                 disk.reservation_op = 0;
                 disk.keys_wanted_after = op;
                 if matches!(disk.registration, Registration::Good(_)) {

@@ -3,6 +3,7 @@
 //! mutants are played against them.
 
 use crate::queue::{MS, S};
+use crate::unit::Manners;
 use crate::{Options, World};
 use quorate::base::{NodeId, NodeSet, Phase, View};
 use quorate::cluster::Action;
@@ -39,6 +40,7 @@ scenarios! {
     e1_a_dead_life_is_not_asked_what_became_of_its_proposal,
     e2_a_target_that_forgets_within_the_proof_is_read_again,
     e3_a_forgotten_key_is_not_confirmed_for_ever,
+    e4_a_reserve_that_is_refused_as_not_ready_reads_the_keys,
     q1_a_promise_of_a_node_without_the_disk_may_be_forgotten,
     q2_a_late_slot_write_is_never_joined_by_another,
     q3_torn_slot_writes_spare_the_good_copy,
@@ -321,6 +323,21 @@ fn e3_a_forgotten_key_is_not_confirmed_for_ever() {
     world.reset_target(0);
     world.run_to(world.now() + S);
     keeps_calm(&mut world);
+    ends_well(world);
+}
+
+/// E4: a target forgets its registrations between a REGISTER and the RESERVE after it. LIO says "not ready" to a RESERVE of whoever
+/// is not registered, and the node asked it again for ever.
+fn e4_a_reserve_that_is_refused_as_not_ready_reads_the_keys() {
+    let options = Options { target_persists: false, target_manners: Manners::Lio, ..Options::calm(2, true) };
+    let mut world = World::new(options);
+    let first = node(1);
+    world.pause_before(first, |action| matches!(action, Action::Pr { command: PrCommand::Reserve { .. }, .. }));
+    world.keep_off(node(2));
+    reach(&mut world, "about to reserve", |world| world.is_paused(first));
+    world.reset_target(0);
+    world.resume(first);
+    reach(&mut world, "in, whether reset or not", |world| world.all_in(NodeSet::of(first)));
     ends_well(world);
 }
 
