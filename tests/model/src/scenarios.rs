@@ -172,7 +172,7 @@ pub fn all() -> Vec<Scenario> {
         scenario("3 of votes 2 1 1", Model::new(&[2, 1, 1], 0, 1, Faults { tries: 1, ..ill }), Begin::Running(7)),
         scenario("3 + q", three_q(ill), Begin::Running(7)),
         scenario("3 + q, slots read one by one", three_q(Faults { split_reads: true, ..ill }), Begin::Running(7)),
-        scenario("3 + q, 1 crash", three_q(Faults { tries: 1, ..mortal }), Begin::Running(7)),
+        scenario("3 + q, 1 crash", three_q(mortal), Begin::Running(7)),
         scenario("3 + q, joining", three_q(ill), Begin::Joining),
         scenario("3 + q, two data disks", Model::new(&[1, 1, 1], 2, 2, ill), Begin::Running(7)),
         scenario("3 + q of votes 2 1 1", Model::new(&[2, 1, 1], 3, 1, ill), Begin::Running(7)),

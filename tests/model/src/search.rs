@@ -74,7 +74,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { states: 12_000_000, threads: 2, liveness: false }
+        Limits { states: 8_000_000, threads: 2, liveness: false }
     }
 }
 

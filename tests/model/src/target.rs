@@ -23,7 +23,7 @@ pub fn preempt(disk: &mut Disk, node: usize, life: u8, victim: usize, key: u8) -
     }
     disk.keys[victim] = 0;
     if usize::from(disk.holder) == victim + 1 {
-        disk.holder = if node == victim { 0 } else { node as u8 + 1 };
+        disk.holder = node as u8 + 1;
     }
     true
 }
