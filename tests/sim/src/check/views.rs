@@ -162,8 +162,12 @@ impl Checker {
             ));
         }
         let first = self.views.values().all(|other| other.committed.is_none());
-        if self.settings.wait_for_all && first && !everybody {
-            return Err(("I1", "as the first of all, without all nodes".to_string()));
+        // A majority may finish what somebody began when all were there.
+        let came = |node: NodeId| {
+            self.promised.keys().any(|life| life.0 == node) || self.views.keys().any(|id| id.term.node == Some(node))
+        };
+        if self.settings.wait_for_all && first && !everybody && !voting.clone().all(came) {
+            return Err(("I1", "as the first of all, before all nodes had come".to_string()));
         }
         if view.holds_qdisk && !self.adopted.contains(&view.qdisk_uuid) {
             return Err(("D4", "with the votes of a qdisk that nobody adopted".to_string()));
