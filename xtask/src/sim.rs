@@ -29,12 +29,39 @@ pub struct Sim {
     /// do not stop at the first failing seed
     #[argh(switch)]
     keep_going: bool,
+    /// do not look for a smaller world in which the first failing seed fails
+    #[argh(switch)]
+    no_shrink: bool,
+    /// print the sums as JSON
+    #[argh(switch)]
+    json: bool,
+    /// so many nodes, whatever the seed draws
+    #[argh(option)]
+    nodes: Option<u64>,
+    /// so many data disks
+    #[argh(option)]
+    disks: Option<u64>,
+    /// these faults only, as in crash,partition
+    #[argh(option)]
+    faults: Option<String>,
+    /// inject faults for so many seconds
+    #[argh(option, long = "for")]
+    seconds: Option<u64>,
+    /// without these nuisances, as in loss,drift
+    #[argh(option)]
+    without: Option<String>,
+    /// what happens during the run is drawn from this seed, the world from --seed
+    #[argh(option)]
+    chance: Option<u64>,
     /// play every mutant of tests/mutants/table.txt until a checker notices it, each for so many seeds at most
     #[argh(switch)]
     mutants: bool,
     /// with --mutants: this one only
     #[argh(option)]
     only: Option<String>,
+    /// play with this mutant of the core
+    #[argh(option)]
+    mutant: Option<String>,
 }
 
 impl Sim {
@@ -42,23 +69,35 @@ impl Sim {
     pub fn run(self) -> Result<()> {
         let mut command = Command::new(env!("CARGO"));
         command.current_dir(paths::workspace());
-        let package = if self.mutants { "quorate-mutants" } else { "quorate-sim" };
+        let mutated = self.mutants || self.mutant.is_some();
+        let package = if mutated { "quorate-mutants" } else { "quorate-sim" };
         command.args(["run", "--quiet", "--profile", "sim", "--package", package, "--"]);
-        if let Some(name) = &self.only {
-            command.args(["--only", name]);
-        }
-        for (name, value) in
-            [("--seeds", self.seeds), ("--from", self.from), ("--seed", self.seed), ("--jobs", self.jobs)]
-        {
+        let number = |value: Option<u64>| value.map(|value| value.to_string());
+        for (name, value) in [
+            ("--mutant", self.mutant),
+            ("--only", self.only),
+            ("--seeds", number(self.seeds)),
+            ("--from", number(self.from)),
+            ("--seed", number(self.seed)),
+            ("--jobs", number(self.jobs)),
+            ("--nodes", number(self.nodes)),
+            ("--disks", number(self.disks)),
+            ("--faults", self.faults),
+            ("--for", number(self.seconds)),
+            ("--without", self.without),
+            ("--chance", number(self.chance)),
+        ] {
             if let Some(value) = value {
-                command.args([name.to_string(), value.to_string()]);
+                command.args([name, &value]);
             }
         }
-        for (name, on) in [("--trace", self.trace), ("--keep-going", self.keep_going)] {
-            if on {
-                command.arg(name);
-            }
-        }
+        let switches = [
+            ("--trace", self.trace),
+            ("--keep-going", self.keep_going),
+            ("--no-shrink", self.no_shrink),
+            ("--json", self.json),
+        ];
+        command.args(switches.iter().filter(|(_, on)| *on).map(|(name, _)| name));
         process::run(&mut command)
     }
 }

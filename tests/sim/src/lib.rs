@@ -19,17 +19,23 @@
 //! | [`explore`] | one and two deviations at every output of a calm run |
 //! | [`qdisk`] | the quorum disk's sectors |
 //! | [`report`] | what a run tells |
+//! | [`front`] | the command line |
+//! | [`overrides`] | what the command line changes about a seed's world |
+//! | [`shrink`] | makes the world of a failing seed small |
 
 pub mod check;
 pub mod clock;
 pub mod device_server;
 pub mod directed;
 pub mod explore;
+pub mod front;
 pub mod options;
+pub mod overrides;
 pub mod qdisk;
 pub mod queue;
 pub mod report;
 pub mod rng;
+pub mod shrink;
 pub mod unit;
 pub mod world;
 

@@ -265,7 +265,7 @@ impl Options {
     }
 
     /// Does this fault mean anything here?
-    fn can_have(&self, fault: Fault) -> bool {
+    pub(crate) fn can_have(&self, fault: Fault) -> bool {
         match fault {
             Fault::NetworkDown => self.networks > 1,
             Fault::PartialPartition => self.nodes > 2,

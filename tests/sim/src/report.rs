@@ -155,52 +155,79 @@ impl Counters {
     }
 }
 
+/// Lines of the report are not longer than this.
+const COLUMNS: usize = 80;
+
+/// A heading and its items, wrapped.
+fn list(f: &mut fmt::Formatter<'_>, heading: &str, items: &[(String, u64)]) -> fmt::Result {
+    let there: Vec<String> =
+        items.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{name} {count}")).collect();
+    let mut line = format!("{heading}:");
+    if there.is_empty() {
+        line.push_str(" none");
+    }
+    for (index, item) in there.iter().enumerate() {
+        let comma = if index + 1 < there.len() { "," } else { "" };
+        if line.len() + item.len() + 1 + comma.len() > COLUMNS {
+            writeln!(f, "{line}")?;
+            line = " ".to_string();
+        }
+        line.push_str(&format!(" {item}{comma}"));
+    }
+    writeln!(f, "{line}")
+}
+
+fn pairs(items: &[(&str, u64)]) -> Vec<(String, u64)> {
+    items.iter().map(|(name, count)| (name.to_string(), *count)).collect()
+}
+
+impl Counters {
+    /// Everything counted, by the report's headings.
+    fn groups(&self) -> Vec<(&'static str, Vec<(String, u64)>)> {
+        let resets = self.self_fences.iter().map(|(why, times)| (why.to_string(), *times)).collect();
+        let mut faults: Vec<(String, u64)> =
+            self.faults.iter().map(|(fault, times)| (format!("{fault:?}"), *times)).collect();
+        faults.push(("pauses between actions".to_string(), self.pauses_between_actions));
+        faults.push(("agents started again".to_string(), self.agent_starts));
+        faults.push(("snapshots restored".to_string(), self.restores));
+        let mishaps = Mishap::ALL.iter().map(|what| (format!("{what:?}"), self.mishaps[*what as usize])).collect();
+        let mut refusals = pairs(&[("damaged", self.frames_damaged), ("forged", self.frames_forged)]);
+        refusals.extend(Refusal::ALL.iter().map(|why| (format!("refused: {why}"), self.refusals[*why as usize])));
+        vec![
+            ("work", pairs(&[("events", self.events), ("core steps", self.steps), ("boots", self.boots)])),
+            ("views", pairs(&[("committed", self.views_committed), ("released", self.views_released)])),
+            ("fences", pairs(&[("preempts", self.preempts), ("keys removed", self.keys_removed)])),
+            ("gates", pairs(&[("registers", self.registers), ("opened", self.gates)])),
+            ("writes", pairs(&[("taken", self.writes_taken), ("refused", self.writes_refused)])),
+            ("resets", resets),
+            ("faults", faults),
+            ("qdisk", mishaps),
+            ("frames", [pairs(&[("sent", self.frames)]), refusals].concat()),
+        ]
+    }
+
+    /// The same for programs.
+    pub fn json(&self) -> serde_json::Value {
+        let mut value = serde_json::json!({
+            "simulated_s": self.simulated_us / S,
+            "longest_way_back_s": self.heal_us as f64 / 1e6,
+        });
+        for (heading, items) in self.groups() {
+            let items: serde_json::Map<String, serde_json::Value> =
+                items.into_iter().map(|(name, count)| (name, count.into())).collect();
+            value[heading] = items.into();
+        }
+        value
+    }
+}
+
 impl fmt::Display for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "simulated {} s: {} events, {} core steps, {} frames, {} boots, longest way back {:.1} s",
-            self.simulated_us / S,
-            self.events,
-            self.steps,
-            self.frames,
-            self.boots,
-            self.heal_us as f64 / 1e6
-        )?;
-        writeln!(
-            f,
-            "views committed {}, released {}; registers {}, keys preempted {}, gates opened {}; writes taken {}, refused {}",
-            self.views_committed,
-            self.views_released,
-            self.registers,
-            self.keys_removed,
-            self.gates,
-            self.writes_taken,
-            self.writes_refused
-        )?;
-        let refusals: Vec<String> =
-            Refusal::ALL.iter().map(|refusal| format!("{refusal} {}", self.refusals[*refusal as usize])).collect();
-        writeln!(
-            f,
-            "frames damaged {}, forged {}; refused: {}",
-            self.frames_damaged,
-            self.frames_forged,
-            refusals.join(", ")
-        )?;
-        let resets: Vec<String> = self.self_fences.iter().map(|(why, times)| format!("{why} {times}")).collect();
-        writeln!(f, "resets: {}", if resets.is_empty() { "none".to_string() } else { resets.join(", ") })?;
-        let faults: Vec<String> = self.faults.iter().map(|(fault, times)| format!("{fault:?} {times}")).collect();
-        writeln!(
-            f,
-            "faults: {}; pauses between actions {}, agents started again {}, snapshots restored {}",
-            if faults.is_empty() { "none".to_string() } else { faults.join(", ") },
-            self.pauses_between_actions,
-            self.agent_starts,
-            self.restores
-        )?;
-        let mishaps: Vec<String> =
-            Mishap::ALL.iter().map(|what| format!("{what:?} {}", self.mishaps[*what as usize])).collect();
-        write!(f, "qdisk: {}", mishaps.join(", "))
+        for (heading, items) in self.groups() {
+            list(f, heading, &items)?;
+        }
+        let (simulated, back) = (self.simulated_us / S, self.heal_us as f64 / 1e6);
+        write!(f, "time: simulated {simulated} s, longest way back {back:.1} s")
     }
 }
 

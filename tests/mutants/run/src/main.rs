@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `--seeds N` | give a mutant up after N seeds (default 2000) |
 //! | `--only NAME` | this mutant only |
+//! | `--mutant NAME ...` | as `cargo xtask sim ...`, with this mutant on |
 //!
 //! A mutant counts as killed by a checker of safety. Of L1, `busy` and the core's own assertions it may only die where its
 //! entry says so: a lost rule of safety must not show as mere standstill.
@@ -16,6 +17,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use quorate::mutant::{self, Mutant};
+use quorate_sim_mutated::front;
 
 /// Seeds that the mutated build must play exactly as the original, with no mutant on.
 const SAME_SEEDS: u64 = 40;
@@ -24,6 +26,12 @@ const SAME_SEEDS: u64 = 40;
 const FEW_SEEDS: u64 = 500;
 
 fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, name, rest @ ..] = &words[..]
+        && first == "--mutant"
+    {
+        return with_one_on(name, rest);
+    }
     let mut seeds = 2000;
     let mut only = None;
     let mut words = std::env::args().skip(1);
@@ -61,6 +69,17 @@ fn main() -> ExitCode {
     }
     let survivors = table::sum_up(&rows, begun.elapsed().as_secs_f64());
     if survivors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The simulator's own command line.
+fn with_one_on(name: &str, words: &[String]) -> ExitCode {
+    let Some(index) = mutant::ALL.iter().position(|mutant| mutant.name == name) else {
+        eprintln!("mutants: table.txt has no mutant `{name}`");
+        return ExitCode::from(2);
+    };
+    mutant::switch(Some(index));
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    front::command(&format!("cargo xtask sim --mutant {name}"), &words)
 }
 
 fn one(index: usize, mutant: &'static Mutant, seeds: u64) -> table::Row {
