@@ -20,10 +20,13 @@ macro_rules! tests {
 tests! {
     a1_a_superseded_coordinator_answers_no_joiner,
     a4_no_release_before_every_member_has_stopped,
+    a5_a_clone_is_noticed,
     b1_a_late_coordinator_does_not_preempt_its_successor,
     b3_a_new_life_carries_its_block_on,
     c1_a_key_that_is_gone_already_is_no_defeat,
     c3_a_key_that_no_view_condemns_is_left_alone,
+    d2_a_coordinator_that_cannot_fence_yields,
+    d3_a_coordinator_without_quorum_holds_nobody_up,
     e1_a_dead_life_is_not_asked_what_became_of_its_proposal,
     e2_a_target_that_forgets_within_the_proof_is_read_again,
     e3_a_forgotten_key_is_not_confirmed_for_ever,

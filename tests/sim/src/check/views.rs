@@ -172,6 +172,12 @@ impl Checker {
         if view.holds_qdisk && !self.adopted.contains(&view.qdisk_uuid) {
             return Err(("D4", "with the votes of a qdisk that nobody adopted".to_string()));
         }
+        // A quorum that remembers knows what was released before.
+        if warm >= quorum
+            && let Some(node) = self.forgets(known)
+        {
+            return Err(("I1", format!("although it forgets which lives of {node} were condemned before")));
+        }
         let newer = self
             .released()
             .find(|other| other.view.id > view.id && other.released.is_some_and(|released| released < known.seen));
@@ -179,6 +185,17 @@ impl Checker {
             Some(newer) => Err(("I1", format!("although it was proposed after the release of {}", newer.view.id))),
             None => Ok(()),
         }
+    }
+
+    /// A node of which a view that was released before this one was proposed knows a higher life, or condemns the member.
+    fn forgets(&self, known: &Known) -> Option<NodeId> {
+        let view = &known.view;
+        let mut before = self.released().filter(|other| other.released.is_some_and(|released| released < known.seen));
+        let forgets = |older: &View, node: NodeId| {
+            let life = view.incarnations.of(node);
+            life < older.incarnations.of(node) || (view.members.contains(node) && older.condemns(node, life))
+        };
+        before.find_map(|older| self.settings.nodes.iter().find(|node| forgets(&older.view, *node)))
     }
 
     /// A released view was asked for once more after its last fence: has its coordinator made sure that nobody replaced it?

@@ -33,10 +33,13 @@ macro_rules! scenarios {
 scenarios! {
     a1_a_superseded_coordinator_answers_no_joiner,
     a4_no_release_before_every_member_has_stopped,
+    a5_a_clone_is_noticed,
     b1_a_late_coordinator_does_not_preempt_its_successor,
     b3_a_new_life_carries_its_block_on,
     c1_a_key_that_is_gone_already_is_no_defeat,
     c3_a_key_that_no_view_condemns_is_left_alone,
+    d2_a_coordinator_that_cannot_fence_yields,
+    d3_a_coordinator_without_quorum_holds_nobody_up,
     e1_a_dead_life_is_not_asked_what_became_of_its_proposal,
     e2_a_target_that_forgets_within_the_proof_is_read_again,
     e3_a_forgotten_key_is_not_confirmed_for_ever,
@@ -347,4 +350,46 @@ fn keeps_calm(world: &mut World) {
     world.run_to(world.now() + 2 * S);
     let steps = world.counters.steps - steps;
     assert!(steps < 200 * nodes, "{steps} core steps in two seconds");
+}
+
+/// A5: a snapshot is started beside its original, and both write to one slot.
+fn a5_a_clone_is_noticed() {
+    let mut world = world(2, &[1, 2]);
+    reach(&mut world, "both in", |world| world.all_in(set(&[1, 2])));
+    world.clone_writes(node(2));
+    world.run_to(world.now() + 2 * S);
+    holds(&world);
+    assert_eq!(world.counters.self_fences.get("clone"), Some(&1), "a clone goes unnoticed");
+    ends_well(world);
+}
+
+/// D2: a coordinator that cannot reach a data disk can fence nobody, and keeps the office. It has to yield.
+fn d2_a_coordinator_that_cannot_fence_yields() {
+    let mut world = world(3, &[1, 2, 3]);
+    reach(&mut world, "all in", |world| world.all_in(set(&[1, 2, 3])));
+    let leader = led_by(&world, node(1)).unwrap().coordinator().unwrap();
+    let others: Vec<NodeId> = set(&[1, 2, 3]).iter().filter(|other| *other != leader).collect();
+    let (victim, successor) = (others[0], others[1]);
+    world.hang_disk(leader, 0, world.now() + 300 * S);
+    world.power_off(victim);
+    reach(&mut world, "the victim fenced by somebody else", |world| {
+        world.view_of(successor).is_some_and(|(view, phase)| phase == Phase::Released && !view.members.contains(victim))
+    });
+    ends_well(world);
+}
+
+/// D3: a coordinator that lost its quorum and everybody's ear still writes to the qdisk. Whoever boots now must not wait
+/// for it.
+fn d3_a_coordinator_without_quorum_holds_nobody_up() {
+    let mut world = world(3, &[1, 2, 3]);
+    reach(&mut world, "all in", |world| world.all_in(set(&[1, 2, 3])));
+    let leader = led_by(&world, node(1)).unwrap().coordinator().unwrap();
+    let others: Vec<NodeId> = set(&[1, 2, 3]).iter().filter(|other| *other != leader).collect();
+    world.fail_heuristics(leader);
+    world.cut(&[leader], &others, true);
+    others.iter().for_each(|other| world.power_off(*other));
+    others.iter().for_each(|other| world.power_on(*other, 2 * S));
+    let rest: NodeSet = others.iter().copied().collect();
+    reach(&mut world, "the others in without it", |world| world.all_in(rest));
+    ends_well(world);
 }

@@ -2,13 +2,14 @@
 
 use std::rc::Rc;
 
-use quorate::base::{NodeId, NodeSet, Phase, PrKey, View};
+use quorate::base::{NodeId, NodeSet, Nonce, Phase, PrKey, View};
 use quorate::cluster::Action;
 use quorate::cluster::status::Status;
 use quorate::scsi::PrCommand;
 
 use super::machine::Power;
 use super::{Due, World};
+use crate::qdisk::SECTOR_BYTES;
 use crate::queue::{MS, Micros};
 
 /// Waits for an action of a node.
@@ -132,6 +133,23 @@ impl World {
     /// The node's path to a data disk hangs until then (0: works again).
     pub fn hang_disk(&mut self, node: NodeId, disk: usize, until: Micros) {
         self.disks[disk].paths[node.index()].hung_until = until;
+    }
+
+    /// The node's heuristics fail from now on.
+    pub fn fail_heuristics(&mut self, node: NodeId) {
+        self.set_score(node.index(), 0);
+    }
+
+    /// A clone of the node writes their common slot.
+    pub fn clone_writes(&mut self, node: NodeId) {
+        let mut slot = self.slot_on_disk(node).expect("it has written");
+        slot.nonce = Nonce(slot.nonce.0 ^ 1);
+        // The other copy, or the node's own next write would hide it.
+        slot.sequence += 2;
+        let (offset, bytes) = self.qdisk.encode_slot(&slot);
+        let sectors = bytes.len() / SECTOR_BYTES;
+        self.qdisk.write(node.index(), offset, &bytes, 0..sectors);
+        self.checker.second_writer(self.machines[node.index()].life());
     }
 
     /// The story so far, if a trace was asked for.

@@ -187,7 +187,7 @@ impl World {
         }
     }
 
-    fn set_score(&mut self, node: usize, score: u16) {
+    pub(super) fn set_score(&mut self, node: usize, score: u16) {
         self.machines[node].score = score;
         let boot = self.machines[node].boot;
         self.give(node, boot, Input::Score(score));
