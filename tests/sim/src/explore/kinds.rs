@@ -112,19 +112,27 @@ impl Kind {
         }
     }
 
-    /// The kinds that pairs are made of: those whose effect no other kind at the same or the next output has.
-    pub fn for_pairs(self) -> bool {
+    /// The first one of a pair: what has an effect of its own on what comes later.
+    pub fn may_come_first(self) -> bool {
         !matches!(
             self,
             // The envelope refuses the second copy, whatever else happens.
             Kind::Twice
             // As a pause with the clock standing that ends with a look at the disks.
             | Kind::PauseRunning | Kind::PauseStale | Kind::PauseAfterRunning
+            // What follows in the same breath is an output as well, and there is the pause before that one.
+            | Kind::PauseAfter
             // Before an output is after the last one, but for what came in between.
             | Kind::Crash | Kind::CrashLong
             // A failure of the whole device, not of one output.
             | Kind::TargetReset | Kind::Wipe
         )
+    }
+
+    /// The second one of a pair.
+    pub fn may_come_second(self) -> bool {
+        // A frame that is late only counts if something goes wrong in the meantime.
+        self.may_come_first() && self != Kind::Late
     }
 }
 

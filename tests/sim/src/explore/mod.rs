@@ -29,6 +29,7 @@ mod worlds;
 
 use kinds::Place;
 use run::Run;
+pub use search::Failure;
 use search::{Plan, Tally};
 use worlds::{Explored, WORLDS};
 
@@ -120,6 +121,7 @@ fn all(arguments: &Arguments) -> bool {
             seed: arguments.seed,
             jobs: arguments.jobs.unwrap_or(cores),
             pairs_every: if arguments.singles { None } else { arguments.every.or(world.pairs_every) },
+            first_only: false,
         };
         let tally = search::search(&plan);
         println!("{}", tally.line(world.name, plan.pairs_every));
@@ -136,6 +138,16 @@ fn all(arguments: &Arguments) -> bool {
         total.runs() as f64 / begun.elapsed().as_secs_f64()
     );
     total.failures.is_empty()
+}
+
+/// A world and the first failure in it: single deviations in all worlds, then one pair in so many. For cores that are broken on
+/// purpose.
+pub fn first_failure(pairs_every: u64) -> Option<(&'static str, Failure)> {
+    let jobs = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    let plans = [None, Some(pairs_every)].into_iter().flat_map(|pairs_every| {
+        WORLDS.iter().map(move |world| Plan { world, seed: None, jobs, pairs_every, first_only: true })
+    });
+    plans.into_iter().find_map(|plan| Some((plan.world.name, search::search(&plan).failures.into_iter().next()?)))
 }
 
 /// Violations of one world that are printed.

@@ -22,6 +22,8 @@ pub struct Plan {
     pub jobs: usize,
     /// One pair in so many; `None`: no pairs.
     pub pairs_every: Option<u64>,
+    /// One failure is enough.
+    pub first_only: bool,
 }
 
 /// A run that broke a rule.
@@ -32,16 +34,26 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// Whose rule was broken.
+    pub fn checker(&self) -> &'static str {
+        self.violation.checker
+    }
+
+    /// Where it was broken, as `--place` takes it.
+    pub fn places(&self) -> String {
+        let places: Vec<String> = self.places.iter().map(Place::to_string).collect();
+        places.join(",")
+    }
+
     /// What went wrong, and the command that shows it.
     pub fn tell(&self, world: &str, seed: Option<u64>) -> String {
-        let places: Vec<String> = self.places.iter().map(Place::to_string).collect();
         let seed = seed.map(|seed| format!(" --seed {seed}")).unwrap_or_default();
         format!(
             "  {} violated at {:.3} ms: {}\n    replay: cargo xtask explore {world} --place {}{seed} --trace",
             self.violation.checker,
             self.violation.at as f64 / 1000.0,
             self.violation.text,
-            places.join(","),
+            self.places(),
         )
     }
 }
@@ -131,28 +143,35 @@ impl Searcher<'_> {
     /// Takes one output of the undisturbed run after the other, as long as there are some that nobody took.
     fn work(mut self, next: &AtomicU32) -> Tally {
         let mut base = Run::begin(self.plan.world, self.plan.seed, false);
-        loop {
+        while !self.is_enough() {
             let wanted = next.fetch_add(1, Ordering::Relaxed);
-            let Some((point, output)) = base.stop_at(wanted) else { return self.tally };
+            let Some((point, output)) = base.stop_at(wanted) else { break };
             self.tally.points += 1;
             for kind in Kind::at(output, self.qdisk) {
                 let place = Place { point, kind };
                 self.tally.singles += 1;
                 self.try_out(&base, &[place]);
-                if let Some(every) = self.plan.pairs_every.filter(|_| kind.for_pairs()) {
+                if let Some(every) = self.plan.pairs_every.filter(|_| kind.may_come_first()) {
                     self.pairs_with(base.clone(), place, every);
                 }
             }
         }
+        self.tally
+    }
+
+    fn is_enough(&self) -> bool {
+        self.plan.first_only && !self.tally.failures.is_empty()
     }
 
     /// All second places in the run that the first one makes.
     fn pairs_with(&mut self, mut run: Run, first: Place, every: u64) {
         let mut kind = Some(first.kind);
-        while let Ok(Some((point, output))) = catch_unwind(AssertUnwindSafe(|| run.step_on(kind.take()))) {
+        while !self.is_enough()
+            && let Ok(Some((point, output))) = catch_unwind(AssertUnwindSafe(|| run.step_on(kind.take())))
+        {
             for kind in Kind::at(output, self.qdisk) {
                 let places = [first, Place { point, kind }];
-                if kind.for_pairs() && hash(&places).is_multiple_of(every) {
+                if kind.may_come_second() && hash(&places).is_multiple_of(every) {
                     self.tally.pairs += 1;
                     self.try_out(&run, &places);
                 }
