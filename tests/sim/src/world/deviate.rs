@@ -2,6 +2,7 @@
 
 use quorate::base::NodeId;
 use quorate::cluster::Action;
+use quorate::cluster::event::Op;
 use quorate::disk::DiskError;
 use quorate::scsi::{PrCommand, PrError};
 
@@ -165,18 +166,11 @@ impl World {
         self.just_do(node, todo);
     }
 
-    /// An input as it reaches its node.
-    pub(super) fn spoil(&mut self, node: usize, input: Input) -> Input {
-        let Some(books) = &mut self.placing else { return input };
-        let (Input::QdiskWritten(op, _) | Input::QdiskRead(op, _)) = &input else { return input };
-        let key = (node, self.machines[node].boot, *op);
-        let Some(index) = books.spoiled.iter().position(|other| *other == key) else { return input };
-        books.spoiled.remove(index);
-        match input {
-            Input::QdiskWritten(op, _) => Input::QdiskWritten(op, Err(DiskError::Io)),
-            Input::QdiskRead(op, _) => Input::QdiskRead(op, Err(DiskError::Io)),
-            other => other,
-        }
+    /// Does the answer of this command come back as an error, whatever became of it?
+    pub(super) fn spoils(&mut self, node: usize, boot: u32, op: Op) -> bool {
+        let Some(books) = &mut self.placing else { return false };
+        let position = books.spoiled.iter().position(|spoiled| *spoiled == (node, boot, op));
+        position.map(|position| books.spoiled.remove(position)).is_some()
     }
 
     /// The command never gets to the disk, the answer is an error.

@@ -235,7 +235,6 @@ impl World {
             if let Some(todo) = self.machines[node].todo.pop_front() {
                 self.act(node, todo);
             } else if let Some(input) = self.machines[node].inbox.pop_front() {
-                let input = self.spoil(node, input);
                 self.step(node, input);
             } else {
                 return self.rearm(node);

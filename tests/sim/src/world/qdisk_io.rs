@@ -288,7 +288,8 @@ impl World {
             return self.queue.push(hung, Due::QdiskReturn(ticket));
         }
         let flight = self.qdisk_flights.remove(&ticket).expect("just seen");
-        let result = if flight.failed { Err(DiskError::Io) } else { Ok(()) };
+        let failed = flight.failed || self.spoils(flight.node, flight.boot, flight.op);
+        let result = if failed { Err(DiskError::Io) } else { Ok(()) };
         if self.machines[flight.node].boot == flight.boot {
             self.machines[flight.node].qdisk_busy = false;
             let overdue = u64::from(self.settings.timing.io_timeout_ms) * MS;
