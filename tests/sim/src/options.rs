@@ -82,11 +82,27 @@ pub enum Fault {
     AgentRestart,
     /// A machine goes back to a snapshot of itself.
     Snapshot,
+    /// A foreign initiator registers for a while, and reserves with any type where nobody holds.
+    ForeignReserve,
+    /// A foreign initiator registers for a while and preempts one of our keys.
+    ForeignPreempt,
+    /// A foreign initiator registers and CLEARs everything, its own key included.
+    ForeignClear,
+    /// LOGICAL UNIT RESET: commands are lost, registrations stay.
+    UnitReset,
+    /// A node's session is renewed under another name: a new nexus, while the old one's registration stays listed.
+    SessionRenewed,
+    /// PREEMPT AND ABORT is carried out at once and answered after everybody's patience.
+    AbortHangs,
+    /// A target answers BUSY or TASK SET FULL.
+    TargetBusy,
+    /// A target raises several unit attentions for everyone, reservations' among them, though nothing happened.
+    AttentionStorm,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 37] = [
+    pub const ALL: [Fault; 45] = [
         Fault::Crash,
         Fault::Pause,
         Fault::PauseUnnoticed,
@@ -124,6 +140,14 @@ impl Fault {
         Fault::WallClock,
         Fault::AgentRestart,
         Fault::Snapshot,
+        Fault::ForeignReserve,
+        Fault::ForeignPreempt,
+        Fault::ForeignClear,
+        Fault::UnitReset,
+        Fault::SessionRenewed,
+        Fault::AbortHangs,
+        Fault::TargetBusy,
+        Fault::AttentionStorm,
     ];
 
     /// Needs a qdisk to mean anything.
@@ -145,6 +169,11 @@ impl Fault {
     /// The qdisk acknowledges what it does not do, or returns what it no longer holds. No write of ours can notice in time.
     pub fn lies(self) -> bool {
         matches!(self, Fault::QdiskLosesWrites | Fault::QdiskMisdirects | Fault::QdiskStale | Fault::QdiskRollBack)
+    }
+
+    /// Concerns targets alone: drawn from their own stream.
+    fn of_targets(self) -> bool {
+        (Fault::ForeignReserve..=Fault::AttentionStorm).contains(&self)
     }
 
     /// What a slot on the qdisk held may be gone after it.
@@ -327,7 +356,7 @@ impl Options {
         }
         options.sector_bytes = rng.pick(&[512, 512, 512, 4096]);
         let lying = rng.below(4) == 0;
-        for fault in Fault::ALL {
+        for fault in Fault::ALL.into_iter().filter(|fault| !fault.of_targets()) {
             // Without a clock, the qdisk is all that remembers how many lives there were; and where a node without votes
             // makes Q as large as all votes, only the operator can replace a damaged qdisk.
             let needs_memory = options.no_wall_clock || options.votes.contains(&0);
@@ -339,6 +368,8 @@ impl Options {
                 options.faults.push(fault);
             }
         }
+        let strange = Fault::ALL.into_iter().filter(|fault| fault.of_targets() && targets.below(4) == 0);
+        options.faults.extend(strange);
         options
     }
 }

@@ -21,6 +21,8 @@ pub struct RegisterState {
     pub preempted: bool,
     /// and the life was shown that.
     pub seen_fenced: bool,
+    /// It was no PREEMPT of ours.
+    pub by_stranger: bool,
     /// Since when the life has been shown no keys at all: a target that forgot them.
     pub empty_since: Option<Micros>,
     /// The target lost its registrations so often since this life began: so often it may register again.
@@ -78,10 +80,23 @@ impl Checker {
         }
     }
 
-    /// A target lost all registrations.
+    /// A target lost all registrations, or strangers took them away and left nothing of their own: nobody can tell a
+    /// stranger's PREEMPT from that then.
     pub fn registrations_lost(&mut self, disk: u8) {
         for life in self.lives.values_mut() {
-            life.registers[usize::from(disk)].lost += 1;
+            let state = &mut life.registers[usize::from(disk)];
+            state.lost += 1;
+            state.preempted &= !state.by_stranger;
+            state.by_stranger = false;
+        }
+    }
+
+    /// Somebody else's initiator preempted a key. As long as anybody's key is there, its life must not register again.
+    pub fn preempted_by_stranger(&mut self, disk: u8, key: PrKey) {
+        if let Some(owner) = self.owner(key) {
+            let state = self.register_state(owner, disk);
+            state.by_stranger |= !state.preempted;
+            state.preempted = true;
         }
     }
 

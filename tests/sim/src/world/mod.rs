@@ -8,6 +8,7 @@
 //! | `outsider` | frames that no node sent |
 //! | `qdisk_io` | commands to the quorum disk |
 //! | `pr_io` | commands to the data disks |
+//! | `strangers` | other people's initiators, and what targets do by themselves |
 //! | `app` | applications that write while their gate is open |
 //! | `nemesis` | injects faults and heals them |
 //! | `control`, `qdisk_hands` | the handles of directed tests |
@@ -44,6 +45,7 @@ mod placing;
 mod pr_io;
 mod qdisk_hands;
 mod qdisk_io;
+mod strangers;
 
 use machine::Machine;
 use net::{Datagram, Net};
@@ -138,6 +140,10 @@ struct DataDisk {
     target: Unit,
     /// Whom the target takes each node for: a new session may make another nexus of it.
     nexuses: Vec<Nexus>,
+    /// It answers BUSY or TASK SET FULL until then.
+    busy_until: Micros,
+    /// It answers no PREEMPT AND ABORT in time until then.
+    abort_hangs_until: Micros,
     paths: Vec<Path>,
     /// The target lost its state, or an operator released the reservation, and there is no new one yet: the stated
     /// exception of I4.
@@ -205,6 +211,8 @@ impl World {
             .map(|_| DataDisk {
                 target: Unit::new(make, 0..nodes as Nexus),
                 nexuses: (0..nodes as Nexus).collect(),
+                busy_until: 0,
+                abort_hangs_until: 0,
                 paths: vec![Path::default(); nodes],
                 unguarded: false,
             })

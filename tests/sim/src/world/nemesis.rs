@@ -112,6 +112,14 @@ impl World {
             Fault::AgentRestart => self.end_agent(node),
             Fault::Snapshot => self.take_snapshot(node, end),
             Fault::ClockJump => self.machines[node].clock.jump(length),
+            Fault::ForeignReserve => self.foreign_reserve(disk, end),
+            Fault::ForeignPreempt => self.foreign_preempt(disk, end),
+            Fault::ForeignClear => self.foreign_clear(disk),
+            Fault::UnitReset => self.unit_reset(disk),
+            Fault::SessionRenewed => self.renew_session(disk, node),
+            Fault::AbortHangs => self.disks[disk].abort_hangs_until = end,
+            Fault::TargetBusy => self.disks[disk].busy_until = end,
+            Fault::AttentionStorm => self.attention_storm(disk),
         }
     }
 
@@ -254,6 +262,7 @@ impl World {
         self.operator_adopts();
         for disk in 0..self.disks.len() {
             self.foreign_key(disk, false);
+            (self.disks[disk].busy_until, self.disks[disk].abort_hangs_until) = (0, 0);
         }
         for node in 0..self.machines.len() {
             self.qdisk_paths[node] = Default::default();
@@ -287,12 +296,11 @@ impl World {
         }
     }
 
-    /// L1: every node is a member of one released view that all of them know, with its gate open, and every data disk is
-    /// reserved.
+    /// L1: every node is a member of one released view that all of them know, with its gate open, and every data disk
+    /// is reserved and takes its writes.
     pub fn converged(&self) -> bool {
         let all: NodeSet = (0..self.machines.len()).map(node_id).collect();
-        let guarded = self.disks.iter().all(|disk| disk.target.held().is_some());
-        guarded && self.machines.iter().all(|machine| machine.power == Power::On) && self.all_in(all)
+        self.targets_guard_all() && self.machines.iter().all(|machine| machine.power == Power::On) && self.all_in(all)
     }
 
     /// Does a node say that only its operator can help?

@@ -2,13 +2,13 @@
 
 use quorate::base::PrKey;
 use quorate::cluster::event::Op;
-use quorate::scsi::target::{Attention, Request};
+use quorate::scsi::target::Attention;
 use quorate::scsi::{PrCommand, PrError, PrOutcome, PrReply};
 
 use super::machine::Input;
-use super::{CLUSTER, Device, Due, FOREIGN, World, node_id};
+use super::{CLUSTER, Device, Due, World, node_id};
 use crate::check::LifeId;
-use crate::queue::{MS, Micros};
+use crate::queue::{MS, Micros, S};
 use crate::unit::{Effects, Nexus};
 
 /// A command in flight.
@@ -97,14 +97,24 @@ impl World {
         let errors = path.errors;
         let failed = self.rng.chance(errors);
         let reaches = !failed || self.rng.coin();
-        let mut outcome = if reaches { self.carry_out(node, disk, life, &command) } else { Err(PrError::Transport) };
+        let busy = self.disks[disk].busy_until > self.now;
+        let mut outcome = if busy {
+            self.disks[disk].target.too_busy(&command, self.rng.coin())
+        } else if reaches {
+            self.carry_out(node, disk, life, &command)
+        } else {
+            Err(PrError::Transport)
+        };
         if failed || self.loses_answer(node, &command) {
             outcome = Err(PrError::Transport);
         }
         let flight = self.pr_flights.get_mut(&ticket).expect("just seen");
         flight.outcome = Some(outcome);
         flight.landed = self.now;
-        let back = self.now + self.disk_latency();
+        let mut back = self.now + self.disk_latency();
+        if matches!(command, PrCommand::PreemptAbort { .. }) && self.disks[disk].abort_hangs_until > self.now {
+            back += u64::from(self.settings.timing.io_timeout_ms) * MS + self.rng.between(0, 3 * S);
+        }
         self.queue.push(back, Due::PrReturn(ticket));
     }
 
@@ -219,25 +229,6 @@ impl World {
         }
     }
 
-    /// A command of somebody else's tool. Where it leaves no reservation, the disk takes everyone's writes until somebody reserves again.
-    pub(super) fn tool(&mut self, disk: usize, nexus: Nexus, request: impl Into<Request>) -> PrOutcome {
-        let disk = &mut self.disks[disk];
-        let held = disk.target.held().is_some();
-        let outcome = disk.target.tool(nexus, request);
-        disk.unguarded = disk.target.held().is_none() && (held || disk.unguarded);
-        outcome
-    }
-
-    /// An operator releases the reservation, at the holder's own console.
-    pub(super) fn release_reservation(&mut self, disk: usize) {
-        let target = &self.disks[disk].target;
-        let Some(held) = target.held() else { return };
-        let holder = target.registrations().find(|(_, key)| *key == held.key || held.key.0 == 0);
-        if let Some((nexus, key)) = holder {
-            let _ = self.tool(disk, nexus, Request::Release { key, kind: held.kind });
-        }
-    }
-
     /// Somebody takes a registration away.
     pub(super) fn unregister(&mut self, disk: usize, nexus: Nexus) {
         let aptpl = self.options.target_persists;
@@ -256,19 +247,6 @@ impl World {
                 }
             }
         }
-    }
-
-    /// A foreign initiator comes or goes.
-    pub(super) fn foreign_key(&mut self, disk: usize, there: bool) {
-        if there {
-            // A careless one takes the persistence from all: the last REGISTER decides (SPC-4 5.13.5).
-            let key = PrKey(0x0000_0009_1234_0001);
-            let aptpl = self.options.target_persists && self.rng.coin();
-            let _ = self.tool(disk, FOREIGN, PrCommand::Register { key, aptpl });
-        } else {
-            self.unregister(disk, FOREIGN);
-        }
-        self.tell(|| format!("   disk {disk}: foreign key {}", if there { "registered" } else { "gone" }));
     }
 
     /// Hangs one path, or all, of a data disk.
