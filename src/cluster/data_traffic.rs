@@ -108,6 +108,10 @@ impl Node {
             Registration::Good(_) if disk.lost_state => None,
             Registration::Good(op) if disk.keys_op < op => Some(PrCommand::ReadKeys),
             Registration::Good(_) if disk.reservation_op < disk.keys_op => Some(PrCommand::ReadReservation),
+            // A RESERVE that was refused may have come from a nexus that holds no key any more.
+            Registration::Good(_) if self.now_ms >= disk.confirm_ms && disk.unconfirmed_op.is_none() => {
+                Some(PrCommand::Confirm { key, aptpl: disk.probe.persist == Some(true) })
+            }
             Registration::Good(_) => Some(PrCommand::Reserve { key }),
         }
     }
@@ -197,7 +201,7 @@ impl Node {
         if self.disks[index].unconfirmed_op.is_some_and(|asked| asked < op) {
             self.disks[index].unconfirmed_op = None;
             // Writes of this nexus are refused like a fenced node's, although its key is still there.
-            if there && self.disks[index].registration == Registration::Done {
+            if there && matches!(self.disks[index].registration, Registration::Done | Registration::Good(_)) {
                 return self.self_fence(SelfFence::NexusLost { disk: index as u8 }, actions);
             }
         }
@@ -295,6 +299,9 @@ impl Node {
             (PrCommand::Confirm { .. }, PrError::ReservationConflict) => {
                 let disk = &mut self.disks[index];
                 disk.unconfirmed_op = Some(op);
+                if matches!(disk.registration, Registration::Good(_)) {
+                    disk.registration = Registration::Good(op);
+                }
                 disk.keys_wanted_after = disk.keys_wanted_after.max(op);
                 return;
             }
@@ -307,6 +314,7 @@ impl Node {
             // as NOT READY; a disk that is really not ready says so to READ KEYS as well.
             (PrCommand::Reserve { .. }, PrError::ReservationConflict | PrError::NotReady { .. }) => {
                 let disk = &mut self.disks[index];
+                disk.confirm_ms = self.now_ms;
                 if error != PrError::ReservationConflict {
                     disk.not_before_ms = self.now_ms + u64::from(self.settings.timing.heartbeat_ms);
                 }
