@@ -24,7 +24,7 @@ fn the_first_hundred_seeds_hold() {
 /// Each of these found a mistake in the core while it was being written.
 #[test]
 fn kept_seeds_hold() {
-    const KEPT: [(u64, &str); 9] = [
+    const KEPT: [(u64, &str); 11] = [
         (8, "a later history counted its terms from zero, and outranked nobody"),
         (607, "a joiner that did not yet hear its coordinator's echo proposed, and evicted it"),
         (315, "members fought over a living view and evicted each other, round after round"),
@@ -34,6 +34,8 @@ fn kept_seeds_hold() {
         (365, "a released reservation left the disk open (the stated exception; the reservation must come back)"),
         (98, "a deadline in the past kept a node spinning"),
         (484, "a node that had waited long for its slot did not wait for its peer, and evicted it"),
+        (109, "a session renewed before the RESERVE left a node asking for ever"),
+        (164, "the same, with a gate that was not open yet"),
     ];
     play(KEPT.iter().map(|(seed, _)| *seed));
 }
