@@ -314,8 +314,8 @@ impl Node {
             // as NOT READY; a disk that is really not ready says so to READ KEYS as well.
             (PrCommand::Reserve { .. }, PrError::ReservationConflict | PrError::NotReady { .. }) => {
                 let disk = &mut self.disks[index];
-                disk.confirm_ms = self.now_ms;
                 if error != PrError::ReservationConflict {
+                    disk.confirm_ms = self.now_ms;
                     disk.not_before_ms = self.now_ms + u64::from(self.settings.timing.heartbeat_ms);
                 }
                 disk.reservation_op = 0;
