@@ -288,7 +288,9 @@ impl Node {
         let condemn = self.foreign_lives(&view, joiners.union(keep));
         let claim = !view.holds_qdisk && self.may_claim_qdisk();
         let adopt = released && self.qdisk_usable() && !self.qdisk_adopted() && self.warm_majority();
-        let drop_qdisk = view.holds_qdisk && !released && !self.qdisk_usable();
+        // A disk that is gone or another one now confirms nothing of this view any more.
+        let same_disk = self.qdisk_usable() && self.qdisk.uuid == view.qdisk_uuid;
+        let drop_qdisk = view.holds_qdisk && !released && !same_disk;
         let order = self.lost_state_members(&view);
         let order =
             !order.is_subset(view.reregister) || (!order.is_empty() && self.lost_disks() & !view.lost_disks != 0);

@@ -31,6 +31,7 @@ tests! {
     e2_a_target_that_forgets_within_the_proof_is_read_again,
     e3_a_forgotten_key_is_not_confirmed_for_ever,
     e4_a_reserve_that_is_refused_as_not_ready_reads_the_keys,
+    e5_a_disk_replaced_before_the_release_is_let_go,
     q1_a_promise_of_a_node_without_the_disk_may_be_forgotten,
     q2_a_late_slot_write_is_never_joined_by_another,
     q3_torn_slot_writes_spare_the_good_copy,

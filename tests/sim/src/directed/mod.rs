@@ -44,6 +44,7 @@ scenarios! {
     e2_a_target_that_forgets_within_the_proof_is_read_again,
     e3_a_forgotten_key_is_not_confirmed_for_ever,
     e4_a_reserve_that_is_refused_as_not_ready_reads_the_keys,
+    e5_a_disk_replaced_before_the_release_is_let_go,
     q1_a_promise_of_a_node_without_the_disk_may_be_forgotten,
     q2_a_late_slot_write_is_never_joined_by_another,
     q3_torn_slot_writes_spare_the_good_copy,
@@ -341,6 +342,16 @@ fn e4_a_reserve_that_is_refused_as_not_ready_reads_the_keys() {
     world.reset_target(0);
     world.resume(first);
     reach(&mut world, "in, whether reset or not", |world| world.all_in(NodeSet::of(first)));
+    ends_well(world);
+}
+
+/// E5: the qdisk is formatted while a view that holds it waits for its release. The new disk confirms nothing of that view, and
+/// the coordinator waited for it for ever; the nodes themselves are quorum enough for a view without it.
+fn e5_a_disk_replaced_before_the_release_is_let_go() {
+    let mut world = World::new(Options { trace: true, ..Options::calm(2, true) });
+    reach(&mut world, "proven", |world| world.story().iter().any(|line| line.contains("Proven")));
+    world.new_qdisk(0x77);
+    reach(&mut world, "both in", |world| world.all_in(set(&[1, 2])));
     ends_well(world);
 }
 
