@@ -1,6 +1,6 @@
 //! I1 and I2: one history, one holder; and A4: no release before every member has stopped what is older.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quorate::base::{NodeId, NodeSet, Phase, Proposal, View, ViewId};
 use quorate::disk::SlotRead;
@@ -20,6 +20,8 @@ pub struct Known {
     pub accepted: BTreeMap<NodeId, Micros>,
     /// Those that said so in a life that was in a committed view before.
     pub warm: NodeSet,
+    /// Every life that said so, its proposer's included.
+    pub lives: BTreeSet<LifeId>,
     /// Its proposer's block with it reached the qdisk.
     pub on_qdisk: bool,
     /// After that, its proposer read the qdisk and found no higher term.
@@ -61,6 +63,7 @@ impl Checker {
             seen: now,
             accepted: coordinator.map(|(node, _)| (node, now)).into_iter().collect(),
             warm: warm.map_or(NodeSet::EMPTY, |(node, _)| NodeSet::of(node)),
+            lives: view.id.term.node.map(|node| (node, view.id.term.incarnation)).into_iter().collect(),
             on_qdisk: false,
             qdisk_agrees: false,
             fenced: 0,
@@ -172,10 +175,7 @@ impl Checker {
         if view.holds_qdisk && !self.adopted.contains(&view.qdisk_uuid) {
             return Err(("D4", "with the votes of a qdisk that nobody adopted".to_string()));
         }
-        // A quorum that remembers knows what was released before.
-        if warm >= quorum
-            && let Some(node) = self.forgets(known)
-        {
+        if let Some(node) = self.forgets(known) {
             return Err(("I1", format!("although it forgets which lives of {node} were condemned before")));
         }
         let newer = self
@@ -187,10 +187,14 @@ impl Checker {
         }
     }
 
-    /// A node of which a view that was released before this one was proposed knows a higher life, or condemns the member.
+    /// A node of which a view that was released before this one was proposed knows a higher life, or condemns the member. Only
+    /// views that the proposer accepted in this very life count: whoever rebooted may have forgotten the others.
     fn forgets(&self, known: &Known) -> Option<NodeId> {
         let view = &known.view;
-        let mut before = self.released().filter(|other| other.released.is_some_and(|released| released < known.seen));
+        let proposer = view.id.term.node.map(|node| (node, view.id.term.incarnation))?;
+        let mut before = self.released().filter(|other| {
+            other.lives.contains(&proposer) && other.released.is_some_and(|released| released < known.seen)
+        });
         let forgets = |older: &View, node: NodeId| {
             let life = view.incarnations.of(node);
             life < older.incarnations.of(node) || (view.members.contains(node) && older.condemns(node, life))

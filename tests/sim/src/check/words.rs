@@ -37,6 +37,7 @@ impl Checker {
             && (warm || promised)
         {
             known.accepted.insert(life.0, now);
+            known.lives.insert(life);
             if warm {
                 known.warm.insert(life.0);
             }
