@@ -171,7 +171,8 @@ impl World {
         then.rewound = now.rewound || now.life() != life || now.said != then.said;
         // Did what this machine did since then reach anybody? Of a moment with a heartbeat or two nobody can tell.
         let noted = self.now - taken >= REWIND_NOTED && now.heard != then.heard;
-        then.must_go = now.must_go || now.life() != life || noted;
+        // What went back before and is gone by now is nothing against this state.
+        then.must_go = then.must_go || now.life() != life || noted;
         (then.heard, then.said) = (now.heard, now.said);
         then.wall_off_s = now.wall_off_s;
         then.well_since = self.now;
