@@ -195,7 +195,7 @@ impl Node {
         }
         // Nobody's key, though members said that theirs is there: the target forgot them, and must be told so before this
         // node's own first key hides it.
-        if self.disks[index].keys.is_empty() && self.some_member_registered() {
+        if self.disks[index].keys.is_empty() && self.some_member_registered_before(op) {
             self.disks[index].lost_state = true;
         }
         if self.disks[index].unconfirmed_op.is_some_and(|asked| asked < op) {
@@ -227,11 +227,12 @@ impl Node {
         self.self_fence(SelfFence::KeyGone { disk: index as u8 }, actions);
     }
 
-    fn some_member_registered(&self) -> bool {
+    /// Was this command issued after a member had said that its key is there? An older one may have missed it.
+    fn some_member_registered_before(&self, op: Op) -> bool {
         self.committed.is_some_and(|view| {
             view.members.iter().filter(|node| *node != self.me()).any(|node| {
                 let peer = self.peers.of(node);
-                view.has_member(node, peer.incarnation) && peer.registered_op.is_some()
+                view.has_member(node, peer.incarnation) && peer.registered_op.is_some_and(|registered| registered < op)
             })
         })
     }
