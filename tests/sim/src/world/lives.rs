@@ -5,7 +5,7 @@
 //! until its agent notices; and it does not stay: sooner or later it resets itself or is evicted. Until then the target cannot
 //! tell it from the life that is registered for its nexus, so it writes with that life's rights and no others.
 
-use quorate::base::Incarnation;
+use quorate::base::{Incarnation, Phase, Term, ViewId};
 use quorate::cluster::{Boot, Node};
 
 use super::machine::{Input, Machine, Power};
@@ -170,10 +170,12 @@ impl World {
         then.pauses = now.pauses;
         then.rewound = now.rewound || now.life() != life || now.said != then.said;
         // Did what this machine did since then reach anybody? Of a moment with a heartbeat or two nobody can tell.
-        let noted = self.now - taken >= REWIND_NOTED && now.heard != then.heard;
+        // Where it has given its word on nothing since, nothing is forgotten.
+        let noted =
+            self.now - taken >= REWIND_NOTED && now.heard != then.heard && now.highest_word() > then.present_word();
         // What went back before and is gone by now is nothing against this state.
         then.must_go = then.must_go || now.life() != life || noted;
-        (then.heard, then.said) = (now.heard, now.said);
+        (then.heard, then.said, then.word) = (now.heard, now.said, now.highest_word());
         then.wall_off_s = now.wall_off_s;
         then.well_since = self.now;
         then.wake_at = Micros::MAX;
@@ -196,5 +198,20 @@ impl World {
     fn waits_for_disks(&self, node: usize) -> bool {
         self.qdisk_flights.values().any(|flight| flight.is_of(node))
             || self.pr_flights.values().any(|flight| flight.is_awaited_by(node))
+    }
+}
+
+/// What a node stands by: its promise, its view and its gate. Grows within a life.
+pub(super) type Word = (Term, Option<(ViewId, Phase)>, Option<ViewId>);
+
+impl Machine {
+    /// The most that this life has stood by, in any state of it.
+    pub(super) fn highest_word(&self) -> Option<Word> {
+        self.word.max(self.present_word())
+    }
+
+    fn present_word(&self) -> Option<Word> {
+        let status = self.node.as_ref()?.status(self.stepped_ms);
+        Some((status.promised, status.view.map(|(view, phase)| (view.id, phase)), status.gate_open))
     }
 }

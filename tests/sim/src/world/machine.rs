@@ -11,6 +11,7 @@ use quorate::disk::{DiskError, Image};
 use quorate::scsi::{PrOutcome, PrReply};
 use quorate::wire::Opened;
 
+use super::lives::Word;
 use super::net::{Datagram, Wire};
 use super::{Due, World, node_id};
 use crate::clock::Clock;
@@ -81,6 +82,8 @@ pub(super) struct Machine {
     pub heard: u64,
     /// How often it said or did something, likewise.
     pub said: u64,
+    /// The most that earlier states of this life stood by.
+    pub word: Option<Word>,
     /// It went back to an earlier state.
     pub rewound: bool,
     /// Somebody knows of a later state.
@@ -119,6 +122,7 @@ impl Machine {
             wall_off_s: 0,
             heard: 0,
             said: 0,
+            word: None,
             rewound: false,
             must_go: false,
         }
@@ -137,6 +141,7 @@ impl World {
         }
         let machine = &mut self.machines[node];
         machine.power = Power::Off;
+        machine.word = machine.highest_word();
         machine.node = None;
         machine.wire = None;
         machine.todo.clear();
