@@ -76,7 +76,7 @@ impl World {
     /// PREEMPT would leave writes in the queue that no node knows of (docs/targets.md).
     pub(super) fn foreign_preempt(&mut self, disk: usize, end: Micros) {
         let ours: Vec<PrKey> = self.disks[disk].target.keys().filter(|key| key.owner(CLUSTER).is_some()).collect();
-        if ours.is_empty() {
+        if ours.is_empty() || self.has_forgotten(disk) {
             return;
         }
         self.foreign_guest(disk, end);
@@ -91,10 +91,29 @@ impl World {
         }
     }
 
-    /// It clears everything and is gone: to us it looks as if the target had lost its state.
+    /// Is a registration missing that its node believes in, or are nodes ordered to register again? They expect their keys to be
+    /// gone then, and cannot know that a stranger took one of them.
+    fn has_forgotten(&self, disk: usize) -> bool {
+        (0..self.machines.len()).any(|node| {
+            let life = self.machines[node].life();
+            let key = PrKey::new(CLUSTER, life.0, life.1);
+            let Some(status) = self.status(node) else { return false };
+            if status.view.is_some_and(|(view, _)| !view.reregister.is_empty()) {
+                return true;
+            }
+            status.disks[disk].registered && !self.disks[disk].target.keys().any(|other| other == key)
+        })
+    }
+
+    /// It clears everything and is gone: to us it looks as if the target had lost its state. What is queued is aborted here as
+    /// well: no target does that, and no node could know of such writes (docs/targets.md).
     pub(super) fn foreign_clear(&mut self, disk: usize) {
         self.foreign_key(disk, true);
+        let nexuses: Vec<u32> = self.disks[disk].target.registrations().map(|(nexus, _)| nexus).collect();
         let outcome = self.tool(disk, FOREIGN, Request::Clear { key: FOREIGN_KEY });
+        if outcome.is_ok() {
+            nexuses.into_iter().for_each(|nexus| self.abort_writes(nexus, disk));
+        }
         self.tell(|| format!("   disk {disk}: foreign CLEAR: {outcome:?}"));
     }
 
