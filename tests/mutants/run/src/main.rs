@@ -2,7 +2,7 @@
 //!
 //! | argument | meaning |
 //! |---|---|
-//! | `--seeds N` | give a mutant up after N seeds (default 2000) |
+//! | `--seeds N` | give a mutant up after N seeds (default 400) |
 //! | `--only NAME` | this mutant only |
 //! | `--mutant NAME ...` | as `cargo xtask sim ...`, with this mutant on |
 //!
@@ -23,7 +23,7 @@ use quorate_sim_mutated::front;
 const SAME_SEEDS: u64 = 40;
 
 /// Seeds for a mutant that is redundant on purpose, or that a directed scenario has killed already.
-const FEW_SEEDS: u64 = 500;
+const FEW_SEEDS: u64 = 60;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     {
         return with_one_on(name, rest);
     }
-    let mut seeds = 2000;
+    let mut seeds = 400;
     let mut only = None;
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -53,6 +53,10 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|_| {}));
     if let Err(seed) = play::same_as_the_original(1..=SAME_SEEDS) {
         println!("with no mutant on, seed {seed} does not play as in the original: the copy is wrong");
+        return ExitCode::FAILURE;
+    }
+    if let Some(name) = play::fails_unmutated() {
+        println!("with no mutant on, the directed scenario {name} fails: it can kill nothing");
         return ExitCode::FAILURE;
     }
     let begun = Instant::now();

@@ -67,17 +67,31 @@ fn fails_anyway(seed: u64) -> bool {
     quorate_sim::run_caught(quorate_sim::Options::draw(seed)).violation.is_some()
 }
 
-/// The directed scenarios that this mutant does not live through, by the counterexample they are named after. One that
-/// merely gets stuck counts where standing still is what the mutant is about.
-pub fn directed(mutant: &Mutant) -> Vec<&'static str> {
-    let fails = |scenario: &&directed::Scenario| {
-        let thread = Builder::new().stack_size(STACK_BYTES).spawn(scenario.play).expect("a thread");
-        let Err(panic) = thread.join() else { return false };
-        let text = panic_text(panic.as_ref());
-        let stuck = text.starts_with("not reached") || text.starts_with("L1");
-        !stuck || mutant.also.contains(&"L1")
+/// The directed scenarios that this mutant does not live through: the counterexample they are named after, and the checker, or
+/// nothing where the scenario itself asks for what went wrong. One that merely gets stuck counts where standing still is what
+/// the mutant is about.
+pub fn directed(mutant: &Mutant) -> Vec<String> {
+    let fails = |scenario: &directed::Scenario| {
+        let text = fate(scenario)?;
+        let checker = text.split_once(" at ").map_or("", |(checker, _)| checker);
+        let checker = if text.starts_with("not reached") { "L1" } else { checker };
+        let number = scenario.name.split('_').next().unwrap_or(scenario.name);
+        let told =
+            if checker.contains(' ') || checker.is_empty() { number.into() } else { format!("{number}:{checker}") };
+        counts(mutant, checker).then_some(told)
     };
-    directed::ALL.iter().filter(fails).filter_map(|scenario| scenario.name.split('_').next()).collect()
+    directed::ALL.iter().filter_map(fails).collect()
+}
+
+/// The first directed scenario that fails with no mutant on.
+pub fn fails_unmutated() -> Option<&'static str> {
+    directed::ALL.iter().find(|scenario| fate(scenario).is_some()).map(|scenario| scenario.name)
+}
+
+/// What a scenario panics with.
+fn fate(scenario: &directed::Scenario) -> Option<String> {
+    let thread = Builder::new().stack_size(STACK_BYTES).spawn(scenario.play).expect("a thread");
+    thread.join().err().map(|panic| panic_text(panic.as_ref()))
 }
 
 /// With no mutant on, do both builds tell the same story? The first seed of which they do not is the error.

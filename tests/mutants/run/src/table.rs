@@ -16,7 +16,7 @@ pub struct Row {
     /// The first seed that killed it.
     pub seed: Option<Kill>,
     /// Directed scenarios that killed it.
-    pub scenarios: Vec<&'static str>,
+    pub scenarios: Vec<String>,
     /// Seeds that it was given.
     pub seeds: u64,
 }
