@@ -98,11 +98,13 @@ pub enum Fault {
     TargetBusy,
     /// A target raises several unit attentions for everyone, reservations' among them, though nothing happened.
     AttentionStorm,
+    /// A newer configuration: this machine reboots with it now, the others whenever they boot.
+    NewImage,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 45] = [
+    pub const ALL: [Fault; 46] = [
         Fault::Crash,
         Fault::Pause,
         Fault::PauseUnnoticed,
@@ -148,6 +150,7 @@ impl Fault {
         Fault::AbortHangs,
         Fault::TargetBusy,
         Fault::AttentionStorm,
+        Fault::NewImage,
     ];
 
     /// Needs a qdisk to mean anything.
@@ -356,7 +359,8 @@ impl Options {
         }
         options.sector_bytes = rng.pick(&[512, 512, 512, 4096]);
         let lying = rng.below(4) == 0;
-        for fault in Fault::ALL.into_iter().filter(|fault| !fault.of_targets()) {
+        let usual = Fault::ALL.into_iter().filter(|fault| !fault.of_targets() && *fault != Fault::NewImage);
+        for fault in usual {
             // Without a clock, the qdisk is all that remembers how many lives there were; and where a node without votes
             // makes Q as large as all votes, only the operator can replace a damaged qdisk.
             let needs_memory = options.no_wall_clock || options.votes.contains(&0);
@@ -370,6 +374,9 @@ impl Options {
         }
         let strange = Fault::ALL.into_iter().filter(|fault| fault.of_targets() && targets.below(4) == 0);
         options.faults.extend(strange);
+        if rng.below(6) == 0 {
+            options.faults.push(Fault::NewImage);
+        }
         options
     }
 }

@@ -44,6 +44,15 @@ impl Checker {
         }
     }
 
+    /// B8: nobody accepts a view that counts votes by another configuration than its own.
+    pub fn votes_alike(&mut self, now: Micros, life: LifeId, id: ViewId, config: Option<u32>) {
+        let theirs = self.views.get(&id).map(|known| known.view.config_version);
+        if theirs.is_some() && theirs != config {
+            let text = format!("node {} runs configuration {config:?} and accepts view {id} of {theirs:?}", life.0);
+            self.fail("B8", now, text);
+        }
+    }
+
     fn gives_its_word(&mut self, now: Micros, life: LifeId, term: Term, standing: Standing, does: &str) {
         let highest = self.promised.entry(life).or_insert(Term::ZERO);
         if term < *highest {

@@ -75,6 +75,11 @@ impl World {
         self.pump(node);
     }
 
+    /// The version of the configuration that a node runs.
+    pub(super) fn config_of(&self, node: usize) -> Option<u32> {
+        self.machines[node].node.as_ref().map(|core| core.settings().config_version)
+    }
+
     /// What a machine believes the time of day to be. A time before the product existed is no time: the agent says 0.
     fn wall_clock_s(&self, node: usize) -> u32 {
         if self.options.no_wall_clock {

@@ -120,6 +120,10 @@ impl World {
             Fault::AbortHangs => self.disks[disk].abort_hangs_until = end,
             Fault::TargetBusy => self.disks[disk].busy_until = end,
             Fault::AttentionStorm => self.attention_storm(disk),
+            Fault::NewImage => {
+                self.settings.config_version += 1;
+                self.kill(node, "new image");
+            }
         }
     }
 
@@ -271,6 +275,10 @@ impl World {
             }
         }
         for node in 0..self.machines.len() {
+            // The operator ends what was begun: one image everywhere.
+            if self.config_of(node).is_some_and(|version| version != self.settings.config_version) {
+                self.kill(node, "new image");
+            }
             self.machines[node].stays_off = false;
             self.set_score(node, 1);
             match self.machines[node].power {

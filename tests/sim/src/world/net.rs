@@ -244,6 +244,7 @@ impl World {
     fn overhear(&mut self, node: usize, message: &Message) {
         let life = self.machines[node].life();
         let now = self.now;
+        let config = self.config_of(node);
         let checker = &mut self.checker;
         match message {
             // Before it has chosen a life it says nothing that counts.
@@ -259,7 +260,10 @@ impl World {
                 }
             }
             Message::Accept { proposal, .. } => checker.proposal_seen(now, proposal, Phase::Accepted),
-            Message::Accepted { id, standing, .. } => checker.acceptance_said(now, life, *id, *standing),
+            Message::Accepted { id, standing, .. } => {
+                checker.acceptance_said(now, life, *id, *standing);
+                checker.votes_alike(now, life, *id, config);
+            }
             Message::Commit { view, phase } => {
                 checker.committed(now, view);
                 if *phase == Phase::Released && view.id.term.node == Some(life.0) {
