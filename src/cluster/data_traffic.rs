@@ -112,6 +112,8 @@ impl Node {
             Registration::Good(_) if self.now_ms >= disk.confirm_ms && disk.unconfirmed_op.is_none() => {
                 Some(PrCommand::Confirm { key, aptpl: disk.probe.persist == Some(true) })
             }
+            // A reservation of another type: only its holders or an operator can end it, and the audit looks again.
+            Registration::Good(_) if disk.reservation.is_some() => None,
             Registration::Good(_) => Some(PrCommand::Reserve { key }),
         }
     }
