@@ -420,6 +420,11 @@ impl Node {
         if !self.disks.iter().any(|disk| disk.lost_state) {
             return NodeSet::EMPTY;
         }
+        // An order names its disks for everyone in it. Nobody may come under it for a disk on which its key was never lost: it
+        // could not tell a fence there from the loss. What is open for such a disk is finished first.
+        if !view.reregister.is_empty() && view.lost_disks & !self.lost_disks() != 0 {
+            return NodeSet::EMPTY;
+        }
         view.members
             .without(view.forgotten)
             .iter()
@@ -471,7 +476,14 @@ impl Node {
 
     /// A member reports that its last REGISTER returned.
     pub(super) fn report(&mut self, from: NodeId, id: ViewId, nonce: Nonce) {
-        self.peers.of_mut(from).report = Some(Report { id, nonce });
+        let op = self.op;
+        let ordered = self.committed.is_some_and(|view| view.reregister.contains(from));
+        let peer = self.peers.of_mut(from);
+        peer.report = Some(Report { id, nonce });
+        if ordered {
+            // It may have registered again between two heartbeats. Keys read before this say nothing about it.
+            peer.registered_op = Some(op);
+        }
         self.again = true;
     }
 

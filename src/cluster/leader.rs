@@ -136,11 +136,11 @@ impl Node {
             forgotten = members.intersection(ballot.warm);
         }
         let reregister = self.reregister_order(base, members, victims, forgotten);
-        let lost_disks = match base {
-            Some(base) if !base.reregister.intersection(reregister).is_empty() => base.lost_disks | self.lost_disks(),
-            Some(_) if !reregister.is_empty() => self.lost_disks(),
-            Some(_) | None => 0,
-        };
+        let lost_disks = base.filter(|_| !reregister.is_empty()).map_or(0, |base| {
+            let open = if base.reregister.intersection(reregister).is_empty() { 0 } else { base.lost_disks };
+            let ordered = !self.lost_state_members(&base).without(forgotten).is_empty();
+            open | if ordered { self.lost_disks() } else { 0 }
+        });
         let holds_qdisk = ballot.qdisk;
         let Some(mut epoch) = base.map_or(0, |base| base.id.epoch).max(leading.epoch).checked_add(1) else {
             // Nobody counts so far who counts from one; a view without a name of its own is not proposed.

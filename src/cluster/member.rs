@@ -206,7 +206,8 @@ impl Node {
         let Some(view) = self.committed.filter(|view| view.has_member(self.me(), self.incarnation)) else { return };
         let due = self.gate.is_none() || view.reregister.contains(self.me());
         let Some(coordinator) = view.coordinator().filter(|coordinator| *coordinator != self.me()) else { return };
-        if !due || !self.registered() {
+        // A key that a target forgot again since it was registered is not there, whatever was said before.
+        if !due || !self.registered() || self.lost_disks() != 0 {
             return;
         }
         if self.join_nonce == Nonce(0) {
