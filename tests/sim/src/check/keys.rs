@@ -91,6 +91,19 @@ impl Checker {
         }
     }
 
+    /// A committed view orders its members to register again. Whoever of them lost its key to a stranger cannot know it.
+    pub(super) fn ordered_again(&mut self, view: &View) {
+        for node in view.reregister.intersection(view.members).iter() {
+            for disk in (0..4).filter(|disk| view.lost_disks & 1 << disk != 0) {
+                let state = self.register_state((node, view.incarnations.of(node)), disk);
+                if state.by_stranger {
+                    (state.preempted, state.by_stranger) = (false, false);
+                    state.lost += 1;
+                }
+            }
+        }
+    }
+
     /// Somebody else's initiator preempted a key. As long as anybody's key is there, its life must not register again.
     pub fn preempted_by_stranger(&mut self, disk: u8, key: PrKey) {
         if let Some(owner) = self.owner(key) {
@@ -136,9 +149,14 @@ impl Checker {
     /// What a life gets to see of a disk's keys. Where its own one was preempted it must reset.
     pub fn keys_shown(&mut self, now: Micros, life: LifeId, disk: u8, keys: &[PrKey]) {
         let own = PrKey::new(self.settings.cluster, life.0, life.1);
+        // Whoever was ordered to register again expects its key to be gone.
+        let ordered = self.views.values().any(|known| {
+            let view = &known.view;
+            view.reregister.contains(life.0) && view.has_member(life.0, life.1) && view.lost_disks & 1 << disk != 0
+        });
         let state = self.register_state(life, disk);
         state.empty_since = if keys.is_empty() { state.empty_since.or(Some(now)) } else { None };
-        state.seen_fenced |= state.done && state.preempted && !keys.is_empty() && !keys.contains(&own);
+        state.seen_fenced |= state.done && state.preempted && !ordered && !keys.is_empty() && !keys.contains(&own);
     }
 
     /// A life goes on after all that it was shown.

@@ -138,6 +138,7 @@ impl Checker {
             self.qdisk_adopted(view.qdisk_uuid);
         }
         self.views.get_mut(&view.id).expect("just seen").committed = Some(now);
+        self.ordered_again(view);
     }
 
     /// Do enough votes truly stand behind a view: what nodes said and what the qdisk holds?
@@ -178,12 +179,21 @@ impl Checker {
         if let Some(node) = self.forgets(known) {
             return Err(("I1", format!("although it forgets which lives of {node} were condemned before")));
         }
-        let newer = self
-            .released()
-            .find(|other| other.view.id > view.id && other.released.is_some_and(|released| released < known.seen));
-        match newer {
-            Some(newer) => Err(("I1", format!("although it was proposed after the release of {}", newer.view.id))),
-            None => Ok(()),
+        let newer = |known: &Known| {
+            let before = |other: &&Known| other.released.is_some_and(|released| released < known.seen);
+            self.released().filter(before).find(|other| other.view.id > known.view.id)
+        };
+        // The gap of B4: a view without the configured qdisk is not known to the next one that has it, nor to its successors.
+        let gap = self.settings.qdisk.is_some()
+            && self.views.values().chain([known]).any(|known| {
+                let after = known.committed.is_some() || known.view.id == view.id;
+                after && known.view.holds_qdisk && newer(known).is_some_and(|newer| !newer.view.holds_qdisk)
+            });
+        match newer(known) {
+            Some(newer) if !gap => {
+                Err(("I1", format!("although it was proposed after the release of {}", newer.view.id)))
+            }
+            Some(_) | None => Ok(()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Faults: which, whom, for how long. And the end of all of them.
 
 use quorate::base::NodeSet;
+use quorate::disk::SlotRead;
 use quorate::scsi::target::Attention;
 
 use super::machine::{Input, Power};
@@ -297,6 +298,12 @@ impl World {
         let nodes: u32 = self.settings.votes.iter().map(|&votes| u32::from(votes)).sum();
         let qdisk = self.settings.qdisk.map_or(0, |qdisk| u32::from(qdisk.votes));
         if nodes < (nodes + qdisk) / 2 + 1 {
+            // Nor can they do without a slot of which no copy can be read.
+            let unreadable = |node| matches!(self.slot_read(node_id(node)), SlotRead::Unreadable);
+            if self.options.qdisk && (0..self.machines.len()).any(unreadable) {
+                let uuid = u128::from(self.rng.bits()) << 64 | 1;
+                return self.format_qdisk(uuid, true);
+            }
             self.qdisk.adopt();
             if let Ok(header) = self.qdisk.header() {
                 self.checker.qdisk_adopted(header.uuid);
