@@ -206,8 +206,8 @@ impl World {
     }
 }
 
-/// What a node stands by: its promise, its view and its gate. Grows within a life.
-pub(super) type Word = (Term, Option<(ViewId, Phase)>, Option<ViewId>);
+/// What a member stands by: its promise, its view and its gate. Grows within a life.
+pub(super) type Word = (Term, (ViewId, Phase), Option<ViewId>);
 
 impl Machine {
     /// The most that this life has stood by, in any state of it.
@@ -217,6 +217,8 @@ impl Machine {
 
     fn present_word(&self) -> Option<Word> {
         let status = self.node.as_ref()?.status(self.stepped_ms);
-        Some((status.promised, status.view.map(|(view, phase)| (view.id, phase)), status.gate_open))
+        // What it merely learned of others it learns again.
+        let (view, phase) = status.view.filter(|(view, _)| view.has_member(status.node, status.incarnation))?;
+        Some((status.promised, (view.id, phase), status.gate_open))
     }
 }

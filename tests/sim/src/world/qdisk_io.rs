@@ -334,7 +334,10 @@ impl World {
         let unreadable = slots.iter().filter(|slot| matches!(slot, SlotRead::Unreadable)).count();
         (0..unreadable).for_each(|_| self.counters.mishap(Mishap::Unreadable));
         let life = self.machines[node].life();
-        self.checker.qdisk_read(self.now, read.began, life, slots);
+        // Of a disk that is not ours nothing is believed.
+        if image.header.is_ok() {
+            self.checker.qdisk_read(self.now, read.began, life, slots);
+        }
         image
     }
 
