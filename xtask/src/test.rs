@@ -14,12 +14,23 @@ use crate::{build, debian, paths, process};
 const BINARY_BYTES_MAX: u64 = (16 << 20) / 10;
 /// Seeds of a simulated cluster: a minute or two on two cores.
 const SEEDS: &str = "500";
+/// A mutant for each invariant; `cargo xtask sim --mutants` plays them all.
+const MUTANTS: [&str; 6] = [
+    "half-the-votes",
+    "no-check-before-release",
+    "no-proof-of-keys",
+    "reregister-order-proves-nothing",
+    "lives-on-when-evicted",
+    "no-acknowledgements",
+];
+/// Models of some seconds; `cargo xtask model` explores them all, and brings the counterexamples back.
+const MODELS: [&str; 3] = ["2 + q, 1 crash", "3 of votes 2 1 1", "2 + q, two data disks"];
 
 /// Run all tests in order, go on after a failure, close with a table. Installs the Debian packages that the VMs need.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "test")]
 pub struct Test {
-    /// only these parts (packages, format, lint, no_std, unit, sim, binary, loopback, vm)
+    /// only these parts (packages, format, lint, no_std, unit, sim, explore, mutants, model, binary, loopback, vm)
     #[argh(positional)]
     parts: Vec<String>,
 }
@@ -30,13 +41,16 @@ struct Part {
     run: fn() -> Result<()>,
 }
 
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 12] = [
     Part { name: "packages", what: "the Debian packages that the VMs need", run: packages },
     Part { name: "format", what: "rustfmt changes nothing", run: format },
     Part { name: "lint", what: "clippy finds nothing", run: lint },
     Part { name: "no_std", what: "the core builds without std and without a heap", run: no_std },
     Part { name: "unit", what: "unit, table and golden tests", run: unit },
     Part { name: "sim", what: "simulated clusters keep every invariant", run: sim },
+    Part { name: "explore", what: "one deviation at every output of small clusters", run: explore },
+    Part { name: "mutants", what: "some rules taken out: somebody notices", run: mutants },
+    Part { name: "model", what: "every state of a few small models", run: model },
     Part { name: "binary", what: "the static binary, and its size", run: binary },
     Part { name: "loopback", what: "five agents on this machine (cargo xtask demo)", run: loopback },
     Part { name: "vm", what: "a cluster of VMs on a real SCSI target (cargo xtask vm run smoke)", run: vm },
@@ -107,6 +121,18 @@ fn unit() -> Result<()> {
 
 fn sim() -> Result<()> {
     this(&["sim", "--seeds", SEEDS])
+}
+
+fn explore() -> Result<()> {
+    this(&["explore", "--singles"])
+}
+
+fn mutants() -> Result<()> {
+    MUTANTS.iter().try_for_each(|name| this(&["sim", "--mutants", "--only", name]))
+}
+
+fn model() -> Result<()> {
+    MODELS.iter().try_for_each(|name| this(&["model", "--models", name]))
 }
 
 fn binary() -> Result<()> {

@@ -52,11 +52,15 @@ impl Checker {
         self.views.values().any(|known| {
             let known_withdrawn = known.withdrawn && self.told_withdrawn.contains(&(life, known.view.id));
             let counts = if surely { known.committed.is_some() } else { !known_withdrawn };
+            // The gap of B4: who was let in by the lower of two histories learns of the higher one, which does not know it.
+            let gap = self.settings.qdisk.is_some() && !known.view.holds_qdisk;
+            let out = known.view.condemns(life.0, life.1) || (gap && !known.view.has_member(life.0, life.1));
             counts
-                && known.view.condemns(life.0, life.1)
-                && !self.views.values().any(|other| {
-                    other.committed.is_some() && other.is_after(known) && other.view.has_member(life.0, life.1)
-                })
+                && out
+                && (gap
+                    || !self.views.values().any(|other| {
+                        other.committed.is_some() && other.is_after(known) && other.view.has_member(life.0, life.1)
+                    }))
         })
     }
 

@@ -45,11 +45,11 @@ scenarios! {
     c4_a_view_that_was_given_up_keeps_nobody_out,
     d2_a_coordinator_that_cannot_fence_yields,
     d3_a_coordinator_without_quorum_holds_nobody_up,
-    e1_a_dead_life_is_not_asked_what_became_of_its_proposal,
-    e2_a_target_that_forgets_within_the_proof_is_read_again,
-    e3_a_forgotten_key_is_not_confirmed_for_ever,
-    e4_a_reserve_that_is_refused_as_not_ready_reads_the_keys,
-    e5_a_disk_replaced_before_the_release_is_let_go,
+    f1_a_dead_life_is_not_asked_what_became_of_its_proposal,
+    f2_a_target_that_forgets_within_the_proof_is_read_again,
+    f3_a_forgotten_key_is_not_confirmed_for_ever,
+    f4_a_reserve_that_is_refused_as_not_ready_reads_the_keys,
+    f5_a_disk_replaced_before_the_release_is_let_go,
     i1_the_first_view_waits_for_all,
     i2_a_check_from_before_the_last_fence_does_not_count,
     i4_queued_writes_drain_where_nothing_aborts_them,
@@ -300,9 +300,9 @@ fn c3_a_key_that_no_view_condemns_is_left_alone() {
     }
 }
 
-/// E1: a member is shut out by a proposal that may be committed, and its proposer died. A later life of the proposer is heard,
+/// F1: a member is shut out by a proposal that may be committed, and its proposer died. A later life of the proposer is heard,
 /// and knows nothing; as long as the member waited for its word, it proposed in vain, and nobody came back.
-fn e1_a_dead_life_is_not_asked_what_became_of_its_proposal() {
+fn f1_a_dead_life_is_not_asked_what_became_of_its_proposal() {
     let mut world = world(2, &[1, 2]);
     reach(&mut world, "both in", |world| world.all_in(set(&[1, 2])));
     let leader = led_by(&world, node(1)).unwrap().coordinator().unwrap();
@@ -322,9 +322,9 @@ fn e1_a_dead_life_is_not_asked_what_became_of_its_proposal() {
     ends_well(world);
 }
 
-/// E2: a target forgets its registrations after the coordinator has read the keys and before it reserves. The conflict asks for
+/// F2: a target forgets its registrations after the coordinator has read the keys and before it reserves. The conflict asks for
 /// the keys, but the proof went first, with reservations only, for ever.
-fn e2_a_target_that_forgets_within_the_proof_is_read_again() {
+fn f2_a_target_that_forgets_within_the_proof_is_read_again() {
     let mut world = World::new(Options { target_persists: false, ..Options::calm(2, true) });
     reach(&mut world, "both in", |world| world.all_in(set(&[1, 2])));
     let leader = led_by(&world, node(1)).unwrap().coordinator().unwrap();
@@ -340,9 +340,9 @@ fn e2_a_target_that_forgets_within_the_proof_is_read_again() {
     ends_well(world);
 }
 
-/// E3: a target forgets its registrations, and nobody has quorum to order new ones. Whether the own key is this nexus's was asked
+/// F3: a target forgets its registrations, and nobody has quorum to order new ones. Whether the own key is this nexus's was asked
 /// again after every answer.
-fn e3_a_forgotten_key_is_not_confirmed_for_ever() {
+fn f3_a_forgotten_key_is_not_confirmed_for_ever() {
     let mut world = World::new(Options { target_persists: false, ..Options::calm(3, false) });
     reach(&mut world, "all in", |world| world.all_in(set(&[1, 2, 3])));
     for one in [1, 2, 3] {
@@ -356,9 +356,9 @@ fn e3_a_forgotten_key_is_not_confirmed_for_ever() {
     ends_well(world);
 }
 
-/// E4: a target forgets its registrations between a REGISTER and the RESERVE after it. LIO says "not ready" to a RESERVE of whoever
+/// F4: a target forgets its registrations between a REGISTER and the RESERVE after it. LIO says "not ready" to a RESERVE of whoever
 /// is not registered, and the node asked it again for ever.
-fn e4_a_reserve_that_is_refused_as_not_ready_reads_the_keys() {
+fn f4_a_reserve_that_is_refused_as_not_ready_reads_the_keys() {
     let options = Options { target_persists: false, target_manners: Manners::Lio, ..Options::calm(2, true) };
     let mut world = World::new(options);
     let first = node(1);
@@ -371,9 +371,9 @@ fn e4_a_reserve_that_is_refused_as_not_ready_reads_the_keys() {
     ends_well(world);
 }
 
-/// E5: the qdisk is formatted while a view that holds it waits for its release. The new disk confirms nothing of that view, and
+/// F5: the qdisk is formatted while a view that holds it waits for its release. The new disk confirms nothing of that view, and
 /// the coordinator waited for it for ever; the nodes themselves are quorum enough for a view without it.
-fn e5_a_disk_replaced_before_the_release_is_let_go() {
+fn f5_a_disk_replaced_before_the_release_is_let_go() {
     let mut world = World::new(Options { trace: true, ..Options::calm(2, true) });
     reach(&mut world, "proven", |world| world.story().iter().any(|line| line.contains("Proven")));
     world.new_qdisk(0x77);
