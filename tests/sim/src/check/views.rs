@@ -183,11 +183,13 @@ impl Checker {
             let before = |other: &&Known| other.released.is_some_and(|released| released < known.seen);
             self.released().filter(before).find(|other| other.view.id > known.view.id)
         };
-        // The gap of B4: a view without the configured qdisk is not known to the next one that has it, nor to its successors.
+        // The gap of B4: a view without the configured qdisk, or with another one, is not known to the next one that has it, nor to
+        // its successors.
         let gap = self.settings.qdisk.is_some()
             && self.views.values().chain([known]).any(|known| {
                 let after = known.committed.is_some() || known.view.id == view.id;
-                after && known.view.holds_qdisk && newer(known).is_some_and(|newer| !newer.view.holds_qdisk)
+                let elsewhere = |newer: &View| !newer.holds_qdisk || newer.qdisk_uuid != known.view.qdisk_uuid;
+                after && known.view.holds_qdisk && newer(known).is_some_and(|newer| elsewhere(&newer.view))
             });
         match newer(known) {
             Some(newer) if !gap => {
