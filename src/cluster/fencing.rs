@@ -454,8 +454,6 @@ impl Node {
         let open: NodeSet = base
             .reregister
             .iter()
-            // Who may have been evicted unknown to everybody here keeps no order from before that either.
-            .filter(|node| !(members.contains(*node) && forgotten.contains(*node)))
             .filter(|node| victims.contains(*node) || (members.contains(*node) && !self.reported_again(&base, *node)))
             .filter(|node| victims.contains(*node) || base.has_member(*node, self.life(*node)))
             .collect();
