@@ -157,6 +157,11 @@ impl View {
         incarnation <= self.incarnations.of(node) && !self.has_member(node, incarnation)
     }
 
+    /// Is this node told to register again on this data disk? Not if it may have been evicted unknown to the view.
+    pub fn orders(&self, node: NodeId, disk: usize) -> bool {
+        self.reregister.without(self.forgotten).contains(node) && self.lost_disks & 1 << disk != 0
+    }
+
     /// May this life be a member of a successor: is one already, or is newer than all lives known?
     pub fn may_have(&self, node: NodeId, incarnation: Incarnation) -> bool {
         self.has_member(node, incarnation) || incarnation > self.incarnations.of(node)

@@ -11,7 +11,7 @@ use crate::scsi::{Held, PrCommand, PrError};
 /// The own registration on one disk. One REGISTER per life and disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Registration {
-    /// No REGISTER of this life was carried out.
+    /// No REGISTER of this life was carried out, or the key that it left was read to be gone.
     No,
     /// A REGISTER may have been carried out.
     Sent,
@@ -49,6 +49,8 @@ pub struct DataDisk {
     pub refused: Option<TargetRefusal>,
     /// Own registration.
     pub registration: Registration,
+    /// A REGISTER of this life was carried out: another one needs an order.
+    pub was_registered: bool,
     /// Keys as last read.
     pub keys: Vec<PrKey, KEYS_MAX>,
     /// The READ KEYS that brought them; 0 = none yet.
@@ -92,6 +94,7 @@ impl DataDisk {
             probe: Probe::default(),
             refused: None,
             registration: Registration::No,
+            was_registered: false,
             keys: Vec::new(),
             keys_op: 0,
             generation: 0,

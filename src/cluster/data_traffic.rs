@@ -100,7 +100,7 @@ impl Node {
         let disk = &self.disks[index];
         let key = self.own_key();
         match disk.registration {
-            Registration::No if self.may_register() => {
+            Registration::No if self.may_register(index) => {
                 let aptpl = disk.probe.persist == Some(true);
                 Some(PrCommand::Register { key, aptpl })
             }
@@ -161,6 +161,7 @@ impl Node {
             }
             (PrCommand::Register { .. }, _) => {
                 disk.registration = Registration::Good(op);
+                disk.was_registered = true;
                 disk.lost_state = false;
                 disk.lost_since_ms = None;
                 disk.confirm_ms = now_ms + interval_ms * CONFIRM_INTERVALS;
@@ -211,7 +212,9 @@ impl Node {
         let expected = match disk.registration {
             Registration::Done => true,
             Registration::Good(registered) => registered < op,
-            Registration::No | Registration::Sent | Registration::Ordered(_) => false,
+            // The order that would bring it back was taken back, or is none for this node.
+            Registration::No => disk.was_registered && !self.ordered_to_register(index),
+            Registration::Sent | Registration::Ordered(_) => false,
         };
         if !expected || there {
             return;

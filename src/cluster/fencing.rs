@@ -370,19 +370,20 @@ impl Node {
 
     // ---- what calls for another view --------------------------------------------------------------------------------
 
-    /// Registered members whose key is not on the disk although it was read after they had registered.
+    /// Registered members, and members with an open gate, whose key is not on the disk although it was read after that was
+    /// said, and which no order will bring back.
     fn missing_keys(&self, view: &View, disk: &DataDisk) -> NodeSet {
         if disk.lost_state {
             return NodeSet::EMPTY;
         }
         view.members
             .iter()
-            .filter(|node| *node != self.me() && !view.reregister.contains(*node))
+            .filter(|node| *node != self.me() && !view.reregister.without(view.forgotten).contains(*node))
             .filter(|node| {
                 let peer = self.peers.of(*node);
                 let key = PrKey::new(self.settings.cluster, *node, view.incarnations.of(*node));
                 let registered = peer.incarnation == view.incarnations.of(*node)
-                    && peer.registered_op.is_some_and(|op| disk.keys_op > op);
+                    && peer.registered_op.or(peer.gate_op).is_some_and(|op| disk.keys_op > op);
                 registered && !disk.keys.contains(&key)
             })
             .collect()

@@ -38,6 +38,8 @@ pub struct Peer {
     pub report: Option<Report>,
     /// The last operation issued here when its heartbeat first said REGISTERED: later READ KEYS must show its key.
     pub registered_op: Option<Op>,
+    /// The same for GATE_OPEN: it stays, whatever becomes of the key.
+    pub gate_op: Option<Op>,
 }
 
 /// A member's report that its last REGISTER returned.
@@ -64,6 +66,7 @@ impl Peer {
         stopped: ViewId::ZERO,
         report: None,
         registered_op: None,
+        gate_op: None,
     };
 }
 
@@ -143,6 +146,7 @@ impl Peers {
         peer.heartbeat = Some(*heartbeat);
         peer.registered_op =
             heartbeat.standing.contains(Standing::REGISTERED).then(|| peer.registered_op.unwrap_or(op));
+        peer.gate_op = heartbeat.standing.contains(Standing::GATE_OPEN).then(|| peer.gate_op.unwrap_or(op));
         if !addressed {
             return;
         }

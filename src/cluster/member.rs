@@ -92,15 +92,14 @@ impl Node {
         if self.admitted.is_none() {
             self.admitted = Some(view.id);
         }
-        if view.reregister.contains(self.me()) {
-            let newly_lost = view.lost_disks & !ordered_before;
-            let op = self.op;
-            for (index, disk) in self.disks.iter_mut().enumerate().filter(|(index, _)| newly_lost & 1 << index != 0) {
-                if matches!(disk.registration, Registration::Done | Registration::Good(_)) {
-                    disk.registration = Registration::Ordered(op);
-                    disk.keys_wanted_after = disk.keys_wanted_after.max(op);
-                    self.traces.record(self.now_ms, Trace::OrderedToRegister { disk: index as u8 });
-                }
+        let me = self.me();
+        let op = self.op;
+        for (index, disk) in self.disks.iter_mut().enumerate() {
+            let newly = view.orders(me, index) && ordered_before & 1 << index == 0;
+            if newly && matches!(disk.registration, Registration::Done | Registration::Good(_)) {
+                disk.registration = Registration::Ordered(op);
+                disk.keys_wanted_after = disk.keys_wanted_after.max(op);
+                self.traces.record(self.now_ms, Trace::OrderedToRegister { disk: index as u8 });
             }
         }
         // Everything older is stopped here before the coordinator hears of it.
@@ -241,12 +240,19 @@ impl Node {
     /// May this node REGISTER now? Members of a committed view do, released or not: somebody must be able to fence. When a
     /// target lost its state, the coordinator waits until every member knows the order, or they would take the missing
     /// key for a fence.
-    pub(super) fn may_register(&self) -> bool {
+    pub(super) fn may_register(&self, index: usize) -> bool {
         let Some(view) = self.committed.filter(|view| view.has_member(self.me(), self.incarnation)) else {
             return false;
         };
         let ordered = view.reregister.contains(self.me());
         let leads = matches!(self.lead, Lead::Leading(_));
-        self.shut_out.is_none() && (!ordered || !leads || self.unacknowledged(&view).is_empty())
+        // A life that loses its key for another reason than the one that the order names does not come back.
+        let allowed = !self.disks[index].was_registered || self.ordered_to_register(index);
+        allowed && self.shut_out.is_none() && (!ordered || !leads || self.unacknowledged(&view).is_empty())
+    }
+
+    /// Does the committed view order this node to register again on this disk?
+    pub(super) fn ordered_to_register(&self, index: usize) -> bool {
+        self.committed.is_some_and(|view| view.has_member(self.me(), self.incarnation) && view.orders(self.me(), index))
     }
 }

@@ -57,6 +57,9 @@ pub struct Qdisk {
     pub sequence: u64,
     /// That write failed. The next one repeats its sequence, and so its copy: the other one still holds the ballot.
     pub repeat: bool,
+    /// Something was written since the last good read. The other copy stays as it is until a read has shown that nobody
+    /// else wrote there: two writes unread would leave no trace of a clone, or of what this life wrote before it went back.
+    pub unread: bool,
     /// Life that wrote the own slot before us.
     pub previous: Incarnation,
     /// The last good cycle.
@@ -93,6 +96,7 @@ impl Qdisk {
             own: OwnSlot::Unread,
             sequence: 0,
             repeat: false,
+            unread: false,
             previous: Incarnation::NONE,
             good: None,
             began_ms: now_ms,

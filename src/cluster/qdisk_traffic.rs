@@ -31,7 +31,7 @@ impl Node {
         self.qdisk.wanted = false;
         self.qdisk.next_ms = self.now_ms + self.disk_interval_ms();
         self.qdisk.began_ms = self.now_ms;
-        if !writable {
+        if !writable || self.qdisk.unread {
             return self.read_qdisk(None, actions);
         }
         if !self.qdisk.repeat {
@@ -95,6 +95,7 @@ impl Node {
 
     pub(super) fn qdisk_written(&mut self, op: Op, result: Result<(), DiskError>, actions: &mut Actions) {
         let Some((what, in_time)) = self.qdisk_back(op) else { return };
+        self.qdisk.unread |= matches!((what, result), (InFlight::Slot(_), Ok(())));
         match (what, result) {
             (InFlight::Slot(version), Ok(())) if in_time => {
                 self.qdisk.repeat = false;
@@ -137,7 +138,10 @@ impl Node {
             self.again = true;
         }
         self.qdisk.adopted = header.adopted;
-        if !self.check_own_slot(image, version, actions) {
+        let stayed = self.check_own_slot(image, version, actions);
+        // A read alone ends no cycle.
+        self.qdisk.wanted |= core::mem::take(&mut self.qdisk.unread) && version.is_none();
+        if !stayed {
             return;
         }
         let mut promised = Term::ZERO;

@@ -3,6 +3,7 @@
 use quorate::base::Incarnation;
 use quorate::cluster::event::SelfFence;
 
+use super::views::Known;
 use super::{Checker, LifeId};
 use crate::queue::Micros;
 
@@ -46,21 +47,23 @@ impl Checker {
         }
     }
 
-    /// Does a view condemn this life that is committed (or, if not `surely`, may be), and that no newer committed view
+    /// Does a view leave this life out that is committed (or, if not `surely`, may be), and that no newer committed view
     /// with this life in it has overtaken?
     fn condemned(&self, life: LifeId, surely: bool) -> bool {
+        let (node, incarnation) = life;
+        let has_it = |known: &&Known| known.committed.is_some() && known.view.has_member(node, incarnation);
+        let highest = self.views.values().filter(has_it).map(|known| known.view.id).max();
         self.views.values().any(|known| {
             let known_withdrawn = known.withdrawn && self.told_withdrawn.contains(&(life, known.view.id));
             let counts = if surely { known.committed.is_some() } else { !known_withdrawn };
-            // The gap of B4: who was let in by the lower of two histories learns of the higher one, which does not know it.
-            let gap = self.settings.qdisk.is_some() && !known.view.holds_qdisk;
-            let out = known.view.condemns(life.0, life.1) || (gap && !known.view.has_member(life.0, life.1));
-            counts
-                && out
-                && (gap
-                    || !self.views.values().any(|other| {
-                        other.committed.is_some() && other.is_after(known) && other.view.has_member(life.0, life.1)
-                    }))
+            let condemned = known.view.condemns(node, incarnation)
+                && !self.views.values().filter(has_it).any(|other| other.is_after(known));
+            // Without the qdisk two histories are possible, with cold votes or as in B4: who was let in by the lower one
+            // learns of the higher one, which does not know it.
+            let other_history = !known.view.holds_qdisk
+                && !known.view.has_member(node, incarnation)
+                && highest.is_some_and(|own| own < known.view.id);
+            counts && (condemned || other_history)
         })
     }
 
