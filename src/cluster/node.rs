@@ -166,7 +166,7 @@ impl Node {
     fn look(&mut self, actions: &mut Actions) {
         self.look_at_peers();
         self.choose_incarnation();
-        if self.incarnation == Incarnation::NONE {
+        if self.is_starting() {
             self.drive_data_disks(actions);
             self.drive_qdisk(actions);
             return;
@@ -185,7 +185,7 @@ impl Node {
         if self.fenced.is_some() {
             return u64::MAX;
         }
-        let mut deadline = if self.incarnation == Incarnation::NONE {
+        let mut deadline = if self.is_starting() {
             self.now_ms + u64::from(self.settings.timing.heartbeat_ms)
         } else {
             self.next_heartbeat_ms
@@ -198,7 +198,7 @@ impl Node {
             deadline = deadline.min(self.qdisk.next_ms);
         }
         // While the incarnation is being chosen a disk has nothing more to do once its keys are read.
-        let starting = self.incarnation == Incarnation::NONE;
+        let starting = self.is_starting();
         for disk in self.disks.iter().filter(|disk| disk.in_flight.is_none() && !(starting && disk.keys_op > 0)) {
             deadline = deadline.min(disk.audit_ms.max(disk.not_before_ms));
             if disk.drain_until_ms > self.now_ms {
@@ -453,6 +453,22 @@ impl Node {
         self.settings.qdisk.is_some()
             && self.qdisk.own == OwnSlot::Carried
             && self.disks.iter().all(|disk| disk.keys_op > 0)
+    }
+
+    /// Is this life still being chosen, or put where the next one will look for it? Nobody hears of it before that: without
+    /// a clock a life that ended before its slot was written would be led twice.
+    pub(super) fn is_starting(&self) -> bool {
+        self.incarnation == Incarnation::NONE || (self.boot.clock_s == 0 && !self.qdisk.tells_of_us)
+    }
+
+    /// A good cycle has put this life on the own slot.
+    pub(super) fn life_is_on_disk(&mut self) {
+        if self.is_starting() {
+            // The wait for company begins when others can hear of it.
+            self.started_ms = self.now_ms;
+            self.next_heartbeat_ms = self.now_ms;
+        }
+        self.qdisk.tells_of_us = true;
     }
 
     fn send_heartbeats(&mut self, actions: &mut Actions) {

@@ -60,6 +60,8 @@ pub struct Qdisk {
     /// Something was written since the last good read. The other copy stays as it is until a read has shown that nobody
     /// else wrote there: two writes unread would leave no trace of a clone, or of what this life wrote before it went back.
     pub unread: bool,
+    /// A good cycle has shown this life on the own slot.
+    pub tells_of_us: bool,
     /// Life that wrote the own slot before us.
     pub previous: Incarnation,
     /// The last good cycle.
@@ -97,6 +99,7 @@ impl Qdisk {
             sequence: 0,
             repeat: false,
             unread: false,
+            tells_of_us: false,
             previous: Incarnation::NONE,
             good: None,
             began_ms: now_ms,

@@ -167,6 +167,7 @@ impl Node {
             self.qdisk.error = None;
             self.qdisk.good = Some(Cycle { version, promised, unreadable, at_ms: self.now_ms });
             self.qdisk.took_ms = self.now_ms - self.qdisk.began_ms;
+            self.life_is_on_disk();
         }
         self.again = true;
         self.learn_from_slots(image, actions);

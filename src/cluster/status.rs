@@ -268,7 +268,7 @@ impl Node {
         if self.fenced.is_some() {
             return Stage::Fenced;
         }
-        if self.incarnation == Incarnation::NONE {
+        if self.is_starting() {
             return Stage::Starting;
         }
         if self.shut_out.is_some() {
@@ -284,7 +284,7 @@ impl Node {
 
     /// The first thing that is missing, in the order in which an admin would look.
     fn waiting_for(&self) -> Waiting {
-        if self.incarnation == Incarnation::NONE {
+        if self.is_starting() {
             let blind = self.boot.clock_s == 0 && !self.own_past_is_known();
             return if blind { Waiting::Clock } else { Waiting::Startup };
         }

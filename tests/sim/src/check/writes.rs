@@ -24,7 +24,8 @@ impl Checker {
             let (released, id) = self.released[position];
             let known = &self.views[&id];
             let view = known.view;
-            if view.condemns(node, incarnation) && released < now && !self.readmitted(position, write.life) {
+            let evicted = view.condemns(node, incarnation) && released < now;
+            if evicted && !self.readmitted(position, write.life) && !self.began_anew(position, write.life) {
                 let text = format!(
                     "disk {disk} took a write of {node} (life {incarnation}), issued at {} us, {} us after the release of view {id}, \
                      which evicted it",
@@ -54,6 +55,16 @@ impl Checker {
         self.released[..position].iter().any(|(_, other)| {
             let other = &self.views[other];
             other.is_after(late) && other.view.has_member(life.0, life.1)
+        })
+    }
+
+    /// Without the qdisk cold votes may begin another history, in which nobody knows of an eviction: then a life whose gate was never
+    /// open until then may be let in, under a higher name than that of the view that evicted it.
+    fn began_anew(&self, position: usize, life: LifeId) -> bool {
+        let (released, evicting) = self.released[position];
+        let gate = self.lives.get(&life).and_then(|entry| entry.gate);
+        gate.is_some_and(|(opened, under)| {
+            opened > released && under > evicting && self.views.get(&under).is_some_and(|known| !known.view.holds_qdisk)
         })
     }
 }

@@ -179,7 +179,8 @@ impl World {
         let noted =
             self.now - taken >= REWIND_NOTED && now.heard != then.heard && now.highest_word() > then.present_word();
         // What went back before and is gone by now is nothing against this state.
-        then.must_go = then.must_go || now.life() != life || noted;
+        then.must_go = (then.must_go || now.life() != life || noted) && now.slot_lost <= taken;
+        then.slot_lost = now.slot_lost;
         (then.heard, then.said, then.word) = (now.heard, now.said, now.highest_word());
         then.wall_off_s = now.wall_off_s;
         then.well_since = self.now;

@@ -88,6 +88,8 @@ pub(super) struct Machine {
     pub rewound: bool,
     /// Somebody knows of a later state.
     pub must_go: bool,
+    /// When what its slot held was last destroyed.
+    pub slot_lost: Micros,
 }
 
 /// Steps and actions that a machine does without time going by. Far more than a full socket gives reason to.
@@ -125,6 +127,7 @@ impl Machine {
             word: None,
             rewound: false,
             must_go: false,
+            slot_lost: 0,
         }
     }
 

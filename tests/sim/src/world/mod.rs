@@ -304,7 +304,10 @@ impl World {
 
     /// Who went back to an earlier state cannot stay: the qdisk tells it. Without one, peers do, if they heard more of it.
     fn no_rewound_member(&mut self) {
-        if !self.options.qdisk || !self.machines.iter().any(|machine| machine.must_go && machine.node.is_some()) {
+        if !self.options.qdisk
+            || self.checker.qdisk_lied
+            || !self.machines.iter().any(|machine| machine.must_go && machine.node.is_some())
+        {
             return;
         }
         // It may have gone back just now.

@@ -357,6 +357,9 @@ impl World {
     /// What a node's slot held is forgotten, and nobody can be blamed.
     pub(super) fn slot_damaged(&mut self, node: usize) {
         self.checker.slot_damaged(node);
+        // Nor can anybody tell any more that its machine went back to an earlier state.
+        self.machines[node].must_go = false;
+        self.machines[node].slot_lost = self.now;
         for flight in self.qdisk_flights.values_mut().filter(|flight| flight.node == node) {
             if let Work::Write(write) = &mut flight.work {
                 write.damaged = true;
