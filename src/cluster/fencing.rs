@@ -480,7 +480,7 @@ impl Node {
         let op = self.op;
         let ordered = self.committed.is_some_and(|view| view.reregister.contains(from));
         let peer = self.peers.of_mut(from);
-        peer.report = Some(Report { id, nonce });
+        peer.report = Some(Report { id, nonce, dealt_with: false });
         if ordered {
             // It may have registered again between two heartbeats. Keys read before this say nothing about it.
             peer.registered_op = Some(op);
@@ -496,7 +496,9 @@ impl Node {
                 .members
                 .iter()
                 .filter(|node| *node != self.me())
-                .filter(|node| self.peers.of(*node).report.is_some_and(|report| report.id == view.id))
+                .filter(|node| {
+                    self.peers.of(*node).report.is_some_and(|report| report.id == view.id && !report.dealt_with)
+                })
                 .collect();
             if waiting.is_empty() {
                 return;
@@ -521,12 +523,9 @@ impl Node {
             let key = PrKey::new(self.settings.cluster, node, view.incarnations.of(node));
             let on_all = self.disks.iter().all(|disk| disk.keys.contains(&key));
             // Missing or not, this report is dealt with; a member that is still waiting reports again.
-            let report = if view.reregister.contains(node) {
-                self.peers.of(node).report
-            } else {
-                self.peers.of_mut(node).report.take()
-            };
-            if let Some(report) = report.filter(|report| on_all && report.id == view.id) {
+            let Some(report) = &mut self.peers.of_mut(node).report else { continue };
+            report.dealt_with = true;
+            if on_all && report.id == view.id {
                 let message = Message::JoinAnswer { id: view.id, nonce: report.nonce };
                 push(actions, Action::Send { to: NodeSet::of(node), message });
             }

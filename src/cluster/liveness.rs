@@ -49,6 +49,8 @@ pub struct Report {
     pub id: ViewId,
     /// To be carried back.
     pub nonce: Nonce,
+    /// Looked at: only kept because it says that the member registered again.
+    pub dealt_with: bool,
 }
 
 impl Peer {

@@ -56,7 +56,7 @@ pub struct Life {
     pub reused: bool,
     /// A machine went back to an earlier state of it.
     pub rewound: bool,
-    /// Somebody else wrote its slot on the qdisk.
+    /// Somebody else wrote its slot on the qdisk, or an earlier boot that chose the same number may have.
     pub second_writer: bool,
     /// When and under which view its gate opened.
     pub gate: Option<(Micros, ViewId)>,
@@ -138,7 +138,8 @@ impl Checker {
         let entry = self.lives.entry(life).or_insert_with(|| Life { boot, ..Life::default() });
         if entry.boot != boot {
             let counted = entry.gate.is_some() || entry.registers.iter().any(|state| state.sent > 0);
-            *entry = Life { boot, reused: counted || entry.reused, ..Life::default() };
+            let reused = counted || entry.reused;
+            *entry = Life { boot, reused, second_writer: true, ..Life::default() };
             self.said_committed.remove(&life);
             self.promised.remove(&life);
             self.promises.retain(|(other, _)| *other != life);

@@ -270,7 +270,9 @@ impl Checker {
             self.fail("I2", now, format!("view {} is released without a fresh check: {text}", view.id));
         }
         self.check_proof(now, coordinator, view);
-        self.views.get_mut(&view.id).expect("just seen").released = Some(now);
+        let known = self.views.get_mut(&view.id).expect("just seen");
+        // A coordinator that went back to an earlier state may have given the name to another view before.
+        (known.view, known.released) = (*view, Some(now));
         self.released.push((now, view.id));
     }
 

@@ -58,13 +58,11 @@ impl Checker {
         })
     }
 
-    /// Without the qdisk cold votes may begin another history, in which nobody knows of an eviction: then a life whose gate was never
-    /// open until then may be let in, under a higher name than that of the view that evicted it.
+    /// Without the qdisk, or after it was wiped, cold votes may begin another history, in which nobody knows of an eviction: then a
+    /// life whose gate was never open until then may be let in, under a higher name than that of the view that evicted it.
     fn began_anew(&self, position: usize, life: LifeId) -> bool {
         let (released, evicting) = self.released[position];
         let gate = self.lives.get(&life).and_then(|entry| entry.gate);
-        gate.is_some_and(|(opened, under)| {
-            opened > released && under > evicting && self.views.get(&under).is_some_and(|known| !known.view.holds_qdisk)
-        })
+        gate.is_some_and(|(opened, under)| opened > released && under > evicting)
     }
 }

@@ -356,7 +356,10 @@ impl World {
             let calm_since = machine.well_since.max(self.calm_since);
             let life = machine.life();
             let well = machine.power == Power::On && machine.gate_open && calm_since.saturating_add(5 * S) < self.now;
-            if well && view.condemns(life.0, life.1) {
+            let key = quorate::base::PrKey::new(super::CLUSTER, life.0, life.1);
+            // Whose key a stranger took will find that out, and cannot stay.
+            let registered = self.disks.iter().all(|disk| disk.target.keys().any(|other| other == key));
+            if well && registered && view.condemns(life.0, life.1) {
                 let text = format!("view {} evicts {}, which has been well for at least 5 s", view.id, life.0);
                 self.checker.fail("I8", self.now, text);
             }
