@@ -82,8 +82,9 @@ pub(super) fn q2_a_late_slot_write_is_never_joined_by_another() {
     no_resets(&world);
     world.let_go(late);
     reach(&mut world, "it landed", |world| world.slot_on_disk(late).unwrap().sequence == before.sequence + 1);
-    world.fail_slot_writes(late, &[Mishap::Torn, Mishap::Torn]);
-    reach(&mut world, "torn twice", |world| world.counters.mishaps[Mishap::Torn as usize] == 2);
+    // One only: what a second one leaves may complete the first.
+    world.fail_slot_writes(late, &[Mishap::Torn]);
+    reach(&mut world, "the next one torn", |world| world.counters.mishaps[Mishap::Torn as usize] == 1);
     assert_eq!(world.slot_on_disk(late).map(|slot| slot.sequence), Some(before.sequence + 1), "what was late is lost");
     no_resets(&world);
     ends_well(world);
