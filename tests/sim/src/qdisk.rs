@@ -35,6 +35,8 @@ pub struct Path {
     pub stale: Option<Rc<[u8]>>,
     /// What becomes of its next slot writes, in directed tests.
     pub script: VecDeque<Mishap>,
+    /// So many of its next reads fail, in directed tests.
+    pub failing_reads: u32,
 }
 
 /// The disk, and a strange one that may stand in its place.

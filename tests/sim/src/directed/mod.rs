@@ -11,9 +11,11 @@ use quorate::disk::Standing;
 use quorate::scsi::PrCommand;
 use quorate::wire::Message;
 
+mod losses;
 mod orders;
 mod slots;
 
+use losses::*;
 use orders::*;
 use slots::*;
 
@@ -47,6 +49,15 @@ macro_rules! each_directed_scenario {
             f3_a_forgotten_key_is_not_confirmed_for_ever,
             f4_a_reserve_that_is_refused_as_not_ready_reads_the_keys,
             f5_a_disk_replaced_before_the_release_is_let_go,
+            f19_keys_from_before_a_registration_make_no_target_forgetful,
+            f20_an_open_order_takes_in_no_disk_that_was_lost_later,
+            f21_a_key_that_was_forgotten_again_is_not_reported,
+            f21_a_reservation_of_another_type_is_left_to_the_audit,
+            f22_who_may_have_been_evicted_unknown_registers_no_more,
+            f22_an_order_from_before_all_forgot_is_void,
+            f22_a_gate_without_a_key_is_not_carried_along,
+            f23_the_own_slot_is_read_before_it_is_written_again,
+            f24_a_life_without_a_clock_begins_on_its_slot,
             i1_the_first_view_waits_for_all,
             i2_a_check_from_before_the_last_fence_does_not_count,
             i4_queued_writes_drain_where_nothing_aborts_them,

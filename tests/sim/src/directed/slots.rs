@@ -236,3 +236,45 @@ pub(super) fn q9_a_path_that_leads_elsewhere_and_back_makes_no_clone() {
     holds(&world);
     ends_well(world);
 }
+
+/// F23: a machine goes back to a snapshot, and its reads fail while its writes do not. The second write was made over the other copy, and
+/// with it over the last that told of the later life.
+pub(super) fn f23_the_own_slot_is_read_before_it_is_written_again() {
+    let trace = std::env::var_os("SIM_TRACE").is_some();
+    let mut world = World::new(Options { trace, faults_for: 1_000 * S, ..Options::calm(2, true) });
+    let (other, rewound) = (node(1), node(2));
+    reach(&mut world, "both in", |world| world.all_in(set(&[1, 2])));
+    world.go_back(rewound, world.now() + 8 * S);
+    // No echo tells it.
+    world.power_off(other);
+    reach(&mut world, "back", |world| world.counters.restores == 1);
+    world.fail_reads(rewound, 2);
+    world.run_to(world.now() + 4 * S);
+    holds(&world);
+    assert_eq!(resets(&world, "clone"), 1, "it went back, and goes on");
+    ends_well(world);
+}
+
+/// F24: a machine without a clock dies before its life is on its slot, and the next one gets the same number. Had anybody heard of the first,
+/// the second would be taken for another machine's.
+pub(super) fn f24_a_life_without_a_clock_begins_on_its_slot() {
+    let trace = std::env::var_os("SIM_TRACE").is_some();
+    let mut world = World::new(Options { trace, no_wall_clock: true, ..Options::calm(3, true) });
+    let newcomer = node(3);
+    world.keep_off(newcomer);
+    reach(&mut world, "two in", |world| world.all_in(set(&[1, 2])));
+    world.hold_slot_writes(newcomer);
+    world.hold(newcomer, register);
+    world.power_on(newcomer, 0);
+    world.run_to(world.now() + 3 * S);
+    world.power_off(newcomer);
+    // What they know of it would help the second life, and comes too late.
+    world.cut(&[newcomer], &[node(1), node(2)], true);
+    let boots = world.counters.boots;
+    world.power_on(newcomer, 0);
+    reach(&mut world, "it boots", |world| world.counters.boots > boots);
+    world.let_go(newcomer);
+    world.run_to(world.now() + S);
+    world.cut(&[newcomer], &[node(1), node(2)], false);
+    ends_well(world);
+}

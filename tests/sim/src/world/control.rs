@@ -25,6 +25,7 @@ enum Watch {
     Hold(Rc<dyn Fn(&PrCommand) -> bool>),
     HoldSlots,
     LoseAnswer(Rc<dyn Fn(&PrCommand) -> bool>),
+    HoldAnswer(Rc<dyn Fn(&PrCommand) -> bool>),
 }
 
 impl World {
@@ -48,7 +49,12 @@ impl World {
         self.hooks.push(Hook { node: node.index(), what: Watch::LoseAnswer(Rc::new(matches)) });
     }
 
-    /// Is a command of the node held on its way?
+    /// The target carries out the next command of the node that matches, and the answer stays on its way until `let_go`.
+    pub fn hold_answer(&mut self, node: NodeId, matches: impl Fn(&PrCommand) -> bool + 'static) {
+        self.hooks.push(Hook { node: node.index(), what: Watch::HoldAnswer(Rc::new(matches)) });
+    }
+
+    /// Is a command of the node held on its way, or the answer to one?
     pub fn holds_some(&self, node: NodeId) -> bool {
         self.pr_flights.values().any(|flight| flight.is_held_for(node.index()))
     }
@@ -218,17 +224,18 @@ impl World {
         self.unregister(disk, self.disks[disk].nexuses[node.index()]);
     }
 
+    /// A stranger registers and reserves a data disk, whoever held it. It stays until all is healed.
+    pub fn reserve_as_stranger(&mut self, disk: usize, kind: u8) {
+        self.stranger_reserves(disk, kind);
+    }
+
     /// Power-cycles a data disk's target.
     pub fn reset_target(&mut self, disk: usize) {
         self.power_cycle(disk);
     }
 
     pub(super) fn stopped_by_hook(&mut self, node: usize, action: &Action) -> bool {
-        let position = self
-            .hooks
-            .iter()
-            .position(|hook| hook.node == node && matches!(&hook.what, Watch::Pause(matches) if matches(action)));
-        position.map(|position| self.hooks.remove(position)).is_some()
+        self.take_hook(node, |watch| matches!(watch, Watch::Pause(matches) if matches(action)))
     }
 
     pub(super) fn holds_command(&self, node: usize, command: &PrCommand) -> bool {
@@ -238,10 +245,16 @@ impl World {
     }
 
     pub(super) fn loses_answer(&mut self, node: usize, command: &PrCommand) -> bool {
-        let position = self
-            .hooks
-            .iter()
-            .position(|hook| hook.node == node && matches!(&hook.what, Watch::LoseAnswer(matches) if matches(command)));
+        self.take_hook(node, |watch| matches!(watch, Watch::LoseAnswer(matches) if matches(command)))
+    }
+
+    pub(super) fn holds_answer(&mut self, node: usize, command: &PrCommand) -> bool {
+        self.take_hook(node, |watch| matches!(watch, Watch::HoldAnswer(matches) if matches(command)))
+    }
+
+    /// Once only: the first hook of the node that is this.
+    fn take_hook(&mut self, node: usize, is_this: impl Fn(&Watch) -> bool) -> bool {
+        let position = self.hooks.iter().position(|hook| hook.node == node && is_this(&hook.what));
         position.map(|position| self.hooks.remove(position)).is_some()
     }
 

@@ -26,7 +26,7 @@ pub(super) struct PrFlight {
     landed: Micros,
     /// The initiator knows an outcome already.
     answered: bool,
-    /// A directed test keeps it on its way.
+    /// A directed test keeps it on its way, or its answer once there is one.
     held: bool,
 }
 
@@ -79,7 +79,8 @@ impl World {
             }
         }
         for ticket in tickets {
-            self.queue.push(self.now, Due::PrLand(ticket));
+            let answered = self.pr_flights[&ticket].outcome.is_some();
+            self.queue.push(self.now, if answered { Due::PrReturn(ticket) } else { Due::PrLand(ticket) });
         }
     }
 
@@ -108,9 +109,14 @@ impl World {
         if failed || self.loses_answer(node, &command) {
             outcome = Err(PrError::Transport);
         }
+        let held = self.holds_answer(node, &command);
         let flight = self.pr_flights.get_mut(&ticket).expect("just seen");
         flight.outcome = Some(outcome);
         flight.landed = self.now;
+        flight.held = held;
+        if held {
+            return;
+        }
         let mut back = self.now + self.disk_latency();
         if matches!(command, PrCommand::PreemptAbort { .. }) && self.disks[disk].abort_hangs_until > self.now {
             back += u64::from(self.settings.timing.io_timeout_ms) * MS + self.rng.between(0, 3 * S);

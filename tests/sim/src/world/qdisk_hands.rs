@@ -23,6 +23,11 @@ impl World {
         self.qdisk.paths[node.index()].script = how.iter().copied().collect();
     }
 
+    /// So many of the node's next reads return errors.
+    pub fn fail_reads(&mut self, node: NodeId, reads: u32) {
+        self.qdisk.paths[node.index()].failing_reads = reads;
+    }
+
     /// A bit of each copy of the slot rots.
     pub fn rot_slot(&mut self, node: NodeId) {
         (0..2).for_each(|copy| self.rot_record(node.index(), copy));

@@ -155,7 +155,10 @@ impl World {
                 None => self.begin_write(node, flight.boot, write, &mut flight.failed),
             },
             Work::Read(read) => {
-                flight.failed = self.rng.chance(self.qdisk_paths[node].errors);
+                let failing = &mut self.qdisk.paths[node].failing_reads;
+                let fails = *failing > 0;
+                *failing = failing.saturating_sub(1);
+                flight.failed = self.rng.chance(self.qdisk_paths[node].errors) || fails;
                 self.read_part(node, read);
                 !read.rest.is_empty() && !flight.failed
             }

@@ -68,8 +68,19 @@ impl World {
             self.release_reservation(disk);
         }
         let kind = self.rng.pick(&TYPES);
+        self.reserve_foreign(disk, kind);
+    }
+
+    fn reserve_foreign(&mut self, disk: usize, kind: u8) {
         let outcome = self.tool(disk, FOREIGN, Request::Reserve { key: FOREIGN_KEY, kind });
         self.tell(|| format!("   disk {disk}: foreign RESERVE of type {kind}: {outcome:?}"));
+    }
+
+    /// One that stays until all is healed, and takes the reservation from whoever has it.
+    pub(super) fn stranger_reserves(&mut self, disk: usize, kind: u8) {
+        self.foreign_key(disk, true);
+        self.release_reservation(disk);
+        self.reserve_foreign(disk, kind);
     }
 
     /// It preempts one of our keys, whoever's: that life must not come back. What it has queued is aborted: a stranger's plain
