@@ -111,12 +111,27 @@ fn a_torn_write_leaves_the_other_copy() {
 }
 
 #[test]
-fn a_torn_first_write_is_unreadable_and_not_empty() {
+fn a_torn_second_write_is_unreadable_where_the_first_is_gone() {
     let new = slot_record(3, 2);
     for cut in (64..RECORD_BYTES).step_by(64) {
         let mut torn = BLANK;
         torn[..cut].copy_from_slice(&new[..cut]);
         assert_eq!(resolve(&torn, &BLANK, home(3)), SlotRead::Unreadable, "cut at {cut}");
+    }
+}
+
+/// Nobody is shut out of a fresh disk by a crash in the very first write: nothing was ever said on the strength of it.
+#[test]
+fn a_torn_first_write_never_was() {
+    let new = slot_record(3, 1);
+    for cut in (64..RECORD_BYTES).step_by(64) {
+        for range in [0..cut, cut..RECORD_BYTES] {
+            let mut torn = BLANK;
+            torn[range.clone()].copy_from_slice(&new[range]);
+            let whole = torn == new;
+            let expected = if whole { SlotRead::Valid(slot(3, 1)) } else { SlotRead::Empty };
+            assert_eq!(resolve(&BLANK, &torn, home(3)), expected, "cut at {cut}");
+        }
     }
 }
 

@@ -110,6 +110,11 @@ impl Peers {
         Some(self.gate.open(&self.received[..length]).ok())
     }
 
+    /// After a refusal: two machines run this life of this node, or it is led a second time.
+    pub fn take_twin(&mut self) -> Option<(NodeId, Incarnation)> {
+        self.gate.take_twin()
+    }
+
     /// How many networks.
     pub fn networks(&self) -> usize {
         self.sockets.len()

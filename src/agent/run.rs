@@ -244,7 +244,11 @@ impl Agent {
             for _ in 0..DATAGRAMS_PER_TURN {
                 match self.machine.peers.receive(network) {
                     None => break,
-                    Some(None) => {}
+                    Some(None) => {
+                        if let Some((from, incarnation)) = self.machine.peers.take_twin() {
+                            self.step(Event::Twin { from, incarnation });
+                        }
+                    }
                     Some(Some(opened)) => self.step(Event::Frame {
                         from: opened.from,
                         incarnation: opened.incarnation,

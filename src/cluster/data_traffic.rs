@@ -5,7 +5,7 @@ use super::event::{Action, Actions, Op, SelfFence};
 use super::node::{Node, push};
 use super::status::TargetRefusal;
 use super::trace::Trace;
-use crate::base::{Incarnation, PrKey};
+use crate::base::{Incarnation, NodeId, PrKey};
 use crate::config::Demand;
 use crate::scsi::{PrCommand, PrError, PrOutcome, PrReply, TYPE_WERO};
 
@@ -188,6 +188,9 @@ impl Node {
 
     fn keys_read(&mut self, index: usize, op: Op, actions: &mut Actions) {
         let own = self.own_key();
+        if let Some(later) = self.later_life_on(index, self.me(), self.incarnation).filter(|_| !self.is_starting()) {
+            return self.self_fence(SelfFence::Overtaken(later), actions);
+        }
         let disk = &mut self.disks[index];
         let there = disk.keys.contains(&own);
         if matches!(disk.registration, Registration::Ordered(after) if after < op) {
@@ -351,6 +354,17 @@ impl Node {
             disk.error = Some(error);
             self.trace(Trace::DataDiskError { disk: index as u8, error });
         }
+    }
+
+    /// A life of this node above the given one that has a key on this disk: whoever runs the lower one went back in time.
+    fn later_life_on(&self, index: usize, node: NodeId, life: Incarnation) -> Option<Incarnation> {
+        let owners = self.disks[index].keys.iter().filter_map(|key| key.owner(self.settings.cluster));
+        owners.filter(|(owner, other)| *owner == node && *other > life).map(|(_, other)| other).max()
+    }
+
+    /// Has a later life of this node a key on some disk?
+    pub(super) fn is_outlived(&self, node: NodeId) -> bool {
+        (0..self.disks.len()).any(|index| self.later_life_on(index, node, self.life_of(node)).is_some())
     }
 
     /// Names of keys on a disk that belong to somebody else's cluster.

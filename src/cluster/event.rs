@@ -28,6 +28,13 @@ pub enum Event<'a> {
         /// What it says.
         message: &'a Message,
     },
+    /// A frame that passed every check but one: it names the life of the sender's session, and another nonce.
+    Twin {
+        /// The sender.
+        from: NodeId,
+        /// The life.
+        incarnation: Incarnation,
+    },
     /// `QdiskWrite` or `EvictionWrite` came back.
     QdiskWritten {
         /// Which.

@@ -109,6 +109,8 @@ impl Node {
     /// Proposes a successor of the leader's base with these members, each in its present life.
     pub(super) fn propose(&mut self, mut leading: Leading, members: NodeSet, ballot: Ballot, actions: &mut Actions) {
         let base = leading.base;
+        // A life cannot be let in whose node has led a later one: the view would have to condemn both.
+        let members: NodeSet = members.iter().filter(|node| !self.is_outlived(*node)).collect();
         let mut incarnations = base.map_or(crate::base::view::Incarnations::NONE, |base| base.incarnations);
         let mut victims = base.map_or(NodeSet::EMPTY, |base| {
             // What a released view had to fence is fenced.

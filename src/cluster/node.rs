@@ -141,6 +141,7 @@ impl Node {
             Event::Frame { from, incarnation, nonce, addressed, message } => {
                 self.frame(from, incarnation, nonce, addressed, message, actions);
             }
+            Event::Twin { from, incarnation } => self.twin(from, incarnation),
             Event::QdiskWritten { op, result } => self.qdisk_written(op, result, actions),
             Event::QdiskRead { op, result } => self.qdisk_read(op, result, actions),
             Event::PrDone { disk, op, outcome } => self.pr_done(disk, op, outcome, actions),
@@ -331,7 +332,7 @@ impl Node {
         }
         match self.peers.meet(from, incarnation, nonce) {
             Session::Old => return,
-            Session::Twin => return self.trace(Trace::TwinNode(from)),
+            Session::Twin => return self.twin(from, incarnation),
             Session::New | Session::Same => {}
         }
         self.peers.of_mut(from).frame_ms = Some(self.now_ms);
@@ -355,6 +356,18 @@ impl Node {
             Message::Registered { id, nonce } => self.report(from, id, nonce),
             Message::JoinAnswer { id, nonce } => self.join_answer(id, nonce, actions),
             Message::Withdrawn { id } => self.withdrawn_by(from, id),
+        }
+    }
+
+    /// Two machines run one life, or it is led a second time. Where the first is silent, the second is told to choose a higher
+    /// one: nobody would ever let it in.
+    fn twin(&mut self, from: NodeId, life: Incarnation) {
+        self.trace(Trace::TwinNode(from));
+        let suspect_ms = self.suspect_ms();
+        let peer = self.peers.of_mut(from);
+        let silent = peer.frame_ms.is_none_or(|at_ms| self.now_ms - at_ms > suspect_ms);
+        if peer.incarnation == life && silent {
+            peer.known = peer.known.max(Incarnation(life.0.saturating_add(1)));
         }
     }
 

@@ -18,9 +18,7 @@ impl Node {
         let Some(next) = self.counter_seen.max(self.promised.counter).checked_add(1) else { return };
         self.counter_seen = next;
         if !self.may_claim_qdisk() {
-            // Nodes that all rebooted remember no term: what grows all the same is the highest life in sight.
-            let lives = self.hears().iter().map(|node| u64::from(self.life_of(node).0)).max().unwrap_or(0);
-            self.counter_seen = self.counter_seen.max(lives << 24);
+            self.counter_seen = self.counter_seen.max(self.counter_of_lives());
         }
         let term = Term { counter: self.counter_seen, node: Some(self.me()), incarnation: self.incarnation };
         self.promise_term(term, actions);
@@ -43,6 +41,11 @@ impl Node {
             void: false,
         });
         self.answer(Answer { to: self.me(), version, what: Asked::Promise(term) });
+    }
+
+    /// Nodes that all rebooted remember no term: what grows all the same is the highest life in sight.
+    fn counter_of_lives(&self) -> u64 {
+        self.hears().iter().map(|node| u64::from(self.life_of(node).0)).max().unwrap_or(0) << 24
     }
 
     /// A promise came (or the own one became durable).
@@ -113,6 +116,12 @@ impl Node {
         let quorum = answered.contains(self.me()) && is_quorum(&self.settings, ballot, first);
         let patience_ms = self.suspect_ms() / 2;
         if quorum && keys_read && ((all_answered && qdisk_answered) || waited_ms >= patience_ms) {
+            let floor = self.counter_of_lives();
+            if !ballot.qdisk && preparing.term.counter < floor {
+                // Begun with the qdisk in sight, won without it.
+                self.counter_seen = self.counter_seen.max(floor);
+                return self.prepare_now(actions);
+            }
             return self.win_term(preparing, ballot, actions);
         }
         let give_up = waited_ms >= self.suspect_ms() + patience_ms;

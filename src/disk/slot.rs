@@ -160,14 +160,14 @@ fn accepted(bytes: &SlotBytes) -> Result<Option<Proposal>, RecordError> {
 /// The nonce has no say. A clone writes under the same incarnation, and its owner notices by a sequence that it did not
 /// write itself; so the newest write must win whoever made it. Two copies never carry one sequence: parity tells them apart.
 pub fn resolve(copy_a: &Record, copy_b: &Record, home: Home) -> SlotRead {
-    let a = decode(copy_a, home, 0).ok();
-    let b = decode(copy_b, home, 1).ok();
-    match (a, b) {
-        (Some(a), Some(b)) => {
+    match (decode(copy_a, home, 0), decode(copy_b, home, 1)) {
+        (Ok(a), Ok(b)) => {
             SlotRead::Valid(if (a.incarnation, a.sequence) > (b.incarnation, b.sequence) { a } else { b })
         }
-        (Some(slot), None) | (None, Some(slot)) => SlotRead::Valid(slot),
-        (None, None) if is_blank(copy_a) && is_blank(copy_b) => SlotRead::Empty,
-        (None, None) => SlotRead::Unreadable,
+        (Ok(slot), Err(_)) | (Err(_), Ok(slot)) => SlotRead::Valid(slot),
+        (Err(_), Err(_)) if is_blank(copy_a) && is_blank(copy_b) => SlotRead::Empty,
+        // The first write of all goes to copy B. Where it was torn and A is blank, no write ever came to its end.
+        (Err(_), Err(RecordError::Magic | RecordError::Crc)) if is_blank(copy_a) => SlotRead::Empty,
+        (Err(_), Err(_)) => SlotRead::Unreadable,
     }
 }

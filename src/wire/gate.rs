@@ -6,8 +6,8 @@
 //! A session is (incarnation, nonce) of a peer, with a window over its sequence numbers. Incarnations of a node only grow,
 //! so a frame of a lower incarnation than the session's is old whoever sent it, and a higher one replaces the session.
 //! Under the *same* incarnation another nonce never gets in: it is a replay of an agent that was restarted within that
-//! incarnation, or a clone. A peer whose restart really chose the same incarnation is not locked out for ever: our
-//! heartbeats reach it, tell it the incarnation we know, and it chooses a higher one.
+//! incarnation, or a clone. A peer whose restart really chose the same incarnation is not locked out for ever: who opened the
+//! gate is told of it (`Gate::take_twin`), and where the other one is silent, its heartbeats say that there is a higher one.
 //!
 //! After our own start there are no sessions, and a replay from a peer's earlier life can open one. It cannot do harm: such a
 //! frame does not carry our new nonce, so only a heartbeat gets through, marked as not addressed to us, and the
@@ -182,6 +182,7 @@ pub struct Gate {
     key: Key,
     sessions: [Option<Session>; NODES_MAX],
     drops: Drops,
+    twin: Option<(NodeId, Incarnation)>,
 }
 
 impl Gate {
@@ -191,7 +192,7 @@ impl Gate {
     /// If the nonce is 0: every frame from a peer that does not know us would count as addressed to us.
     pub fn new(cluster: ClusterId, me: NodeId, nonce: Nonce, peers: NodeSet, key: Key) -> Gate {
         assert!(nonce.0 != 0, "0 means that a nonce is not known");
-        Gate { cluster, me, nonce, peers, key, sessions: [None; NODES_MAX], drops: Drops::default() }
+        Gate { cluster, me, nonce, peers, key, sessions: [None; NODES_MAX], drops: Drops::default(), twin: None }
     }
 
     /// Checks a datagram and reads its message. A refusal is counted.
@@ -201,6 +202,11 @@ impl Gate {
             self.drops.count(refusal);
         }
         opened
+    }
+
+    /// After `Refusal::Twin`: who sent it, and the life that it claims to be.
+    pub fn take_twin(&mut self) -> Option<(NodeId, Incarnation)> {
+        self.twin.take()
     }
 
     /// Life and nonce of the peer as last heard: what to write into `Envelope::to_nonce`.
@@ -241,7 +247,9 @@ impl Gate {
         let (incarnation, nonce, sequence) =
             (Incarnation(head.incarnation.get()), Nonce(head.nonce.get()), head.sequence.get());
         let session = match self.sessions[from.index()] {
-            Some(session) => session.after(incarnation, nonce, sequence)?,
+            Some(session) => session.after(incarnation, nonce, sequence).inspect_err(|refusal| {
+                self.twin = (*refusal == Refusal::Twin).then_some((from, incarnation));
+            })?,
             None => Session::begin(incarnation, nonce, sequence),
         };
         let addressed = head.to_nonce.get() == self.nonce.0;

@@ -1,6 +1,6 @@
 //! Traffic to the disks: the qdisk's cycle, registration and audit (`qdisk_traffic.rs`, `data_traffic.rs`).
 
-use crate::lore::mask;
+use crate::lore::{id, mask};
 use crate::model::{NOBODY, Steps};
 use crate::rules::{Property, Rule};
 use crate::state::{P, State, cycle, fate, lead, phase, plan, reg};
@@ -165,9 +165,22 @@ impl Steps<'_> {
                 reg::NO => self.register(node, disk),
                 reg::SENT => self.registered_now(node, disk),
                 reg::ORDERED => self.ordered(node, disk),
+                reg::GONE => {
+                    if self.orders(node, disk) {
+                        self.register(node, disk);
+                    } else {
+                        self.key_is_gone(node, disk);
+                    }
+                }
                 _ => self.audit(node, disk),
             }
         }
+    }
+
+    /// `member::ordered_to_register`.
+    fn orders(&mut self, node: usize, disk: usize) -> bool {
+        let n = self.s.nodes[node];
+        n.committed != 0 && self.lore.get(n.committed).view.orders(id(node), disk)
     }
 
     /// `member::may_register`, and the command leaves.
@@ -252,7 +265,7 @@ impl Steps<'_> {
         let mut s = *self.s;
         s.nodes[node].lost &= !(1 << disk);
         let there = self.s.disks[disk].keys[node] == n.life;
-        s.nodes[node].registration[disk] = if there { reg::SENT } else { reg::NO };
+        s.nodes[node].registration[disk] = if there { reg::SENT } else { reg::GONE };
         self.emit("reads whether its key is gone from disk", node, disk, 0, s);
     }
 

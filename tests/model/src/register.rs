@@ -523,11 +523,10 @@ impl Steps<'_> {
         me.committed_phase = shown;
         if member {
             me.warm = 1;
-            if entry.view.reregister.contains(id(node)) {
-                for disk in (0..DISKS).filter(|disk| entry.view.lost_disks & !ordered_before & 1 << disk != 0) {
-                    if me.registration[disk] == reg::DONE {
-                        me.registration[disk] = reg::ORDERED;
-                    }
+            for disk in (0..DISKS).filter(|disk| entry.view.orders(id(node), *disk) && ordered_before & 1 << disk == 0)
+            {
+                if me.registration[disk] == reg::DONE {
+                    me.registration[disk] = reg::ORDERED;
                 }
             }
             // The acknowledgement: to a coordinator that is there to count it. One that is lost comes again.

@@ -66,6 +66,8 @@ pub mod reg {
     pub const ORDERED: u8 = 2;
     /// Read back.
     pub const DONE: u8 = 3;
+    /// Read to be gone: sent again while a view orders it.
+    pub const GONE: u8 = 4;
 }
 
 /// What became of a proposal, as nobody inside can know it: the checkers' memory, and what late messages may still say.

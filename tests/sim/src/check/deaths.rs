@@ -39,7 +39,8 @@ impl Checker {
                 entry.reused || entry.second_writer || entry.rewound || self.led_before(life, Incarnation(u32::MAX))
             }
             SelfFence::Overtaken(seen) => {
-                seen >= incarnation && (self.condemned(life, false) || self.led_before(life, seen) || entry.reused)
+                let twice = entry.reused || entry.second_writer;
+                seen >= incarnation && (self.condemned(life, false) || self.led_before(life, seen) || twice)
             }
         };
         if !just {
@@ -60,7 +61,7 @@ impl Checker {
                 && !self.views.values().filter(has_it).any(|other| other.is_after(known));
             // Without the qdisk two histories are possible, with cold votes or as in B4: who was let in by the lower one
             // learns of the higher one, which does not know it.
-            let other_history = !known.view.holds_qdisk
+            let other_history = (!known.view.holds_qdisk || self.clock_went_back)
                 && !known.view.has_member(node, incarnation)
                 && highest.is_some_and(|own| own < known.view.id);
             counts && (condemned || other_history)

@@ -83,6 +83,8 @@ pub struct Checker {
     pub qdisk_lied: bool,
     /// A machine went back to an earlier state: its names and promises are no longer asked for.
     pub went_back: bool,
+    /// Somebody's wall clock was set back. Names and lives that nothing but clocks remember may come again.
+    pub clock_went_back: bool,
     pub(crate) settings: Settings,
     pub(crate) lives: BTreeMap<LifeId, Life>,
     pub(crate) views: BTreeMap<ViewId, Known>,
@@ -115,6 +117,7 @@ impl Checker {
             violation: None,
             qdisk_lied: false,
             went_back: false,
+            clock_went_back: false,
             settings,
             lives: BTreeMap::new(),
             views: BTreeMap::new(),
@@ -135,10 +138,12 @@ impl Checker {
 
     /// A life was chosen in this boot of the machine. The number of a life that nobody can have heard of may come again.
     pub fn started(&mut self, life: LifeId, boot: u32) {
+        let (clock_back, on_slot) = (self.clock_went_back, self.is_on_slot(life));
         let entry = self.lives.entry(life).or_insert_with(|| Life { boot, ..Life::default() });
         if entry.boot != boot {
             let counted = entry.gate.is_some() || entry.registers.iter().any(|state| state.sent > 0);
-            let reused = counted || entry.reused;
+            // A clock that went back is no excuse where the qdisk remembers.
+            let reused = (counted && (!clock_back || on_slot)) || entry.reused;
             *entry = Life { boot, reused, second_writer: true, ..Life::default() };
             self.said_committed.remove(&life);
             self.promised.remove(&life);

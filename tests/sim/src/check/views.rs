@@ -184,13 +184,14 @@ impl Checker {
             self.released().filter(before).find(|other| other.view.id > known.view.id)
         };
         // The gap of B4: a view without the configured qdisk, or with another one, is not known to the next one that has it, nor to
-        // its successors.
-        let gap = self.settings.qdisk.is_some()
-            && self.views.values().chain([known]).any(|known| {
-                let after = known.committed.is_some() || known.view.id == view.id;
-                let elsewhere = |newer: &View| !newer.holds_qdisk || newer.qdisk_uuid != known.view.qdisk_uuid;
-                after && known.view.holds_qdisk && newer(known).is_some_and(|newer| elsewhere(&newer.view))
-            });
+        // its successors. Nor does anything but a clock remember it then.
+        let gap = (self.clock_went_back && !view.holds_qdisk)
+            || self.settings.qdisk.is_some()
+                && self.views.values().chain([known]).any(|known| {
+                    let after = known.committed.is_some() || known.view.id == view.id;
+                    let elsewhere = |newer: &View| !newer.holds_qdisk || newer.qdisk_uuid != known.view.qdisk_uuid;
+                    after && known.view.holds_qdisk && newer(known).is_some_and(|newer| elsewhere(&newer.view))
+                });
         match newer(known) {
             Some(newer) if !gap => {
                 Err(("I1", format!("although it was proposed after the release of {}", newer.view.id)))

@@ -1,6 +1,6 @@
 //! I1 and B7: an acceptor keeps its word. What it says never goes back, is on its slot before it is said, and stays there.
 
-use quorate::base::{NodeId, Phase, Term, ViewId};
+use quorate::base::{Incarnation, NodeId, Phase, Term, ViewId};
 use quorate::disk::{Slot, SlotRead, Standing};
 
 use super::{Checker, LifeId};
@@ -11,13 +11,15 @@ use crate::queue::Micros;
 pub struct SlotMark {
     promised: Term,
     committed: ViewId,
+    /// The life that wrote it.
+    life: Incarnation,
     /// A write was reported good, and nothing damaged the slot since.
     reported: bool,
 }
 
 impl Default for SlotMark {
     fn default() -> SlotMark {
-        SlotMark { promised: Term::ZERO, committed: ViewId::ZERO, reported: false }
+        SlotMark { promised: Term::ZERO, committed: ViewId::ZERO, life: Incarnation::NONE, reported: false }
     }
 }
 
@@ -84,6 +86,7 @@ impl Checker {
     pub fn slot_reported(&mut self, slot: &Slot) {
         let mark = &mut self.slot_marks[slot.node.index()];
         mark.promised = slot.promised;
+        mark.life = slot.incarnation;
         mark.reported = true;
         if let Some(proposal) = slot.accepted.filter(|_| slot.phase >= Phase::Committed) {
             mark.committed = proposal.view.id;
@@ -105,6 +108,11 @@ impl Checker {
         {
             self.fail("I1", now, format!("slot {node}: committed view went back from {} to {shown}", mark.committed));
         }
+    }
+
+    /// Does the slot of this life's node remember it?
+    pub(super) fn is_on_slot(&self, life: LifeId) -> bool {
+        self.slot_marks[life.0.index()].life >= life.1
     }
 
     /// The slot of a node was damaged: what it held is forgotten, and nobody can be blamed.

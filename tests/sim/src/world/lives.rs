@@ -98,6 +98,7 @@ impl World {
             4 => 30 * 365 * 86_400,
             _ => self.rng.magnitude(1, 100_000) as i64,
         };
+        self.checker.clock_went_back |= wrong_s < self.machines[node].wall_off_s;
         self.machines[node].wall_off_s = wrong_s;
         self.tell(|| format!("n{}: wall clock off by {wrong_s} s", node + 1));
     }

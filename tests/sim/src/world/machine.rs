@@ -265,19 +265,24 @@ impl World {
 
     fn step(&mut self, node: usize, input: Input) {
         let opened = match &input {
-            Input::Frame(datagram) => match self.open(node, datagram) {
-                Some(opened) => Some(opened),
-                None => return,
-            },
+            Input::Frame(datagram) => self.open(node, datagram),
             _ => None,
         };
         let machine = &mut self.machines[node];
+        let twin = machine.wire.as_mut().and_then(Wire::take_twin);
+        if matches!(input, Input::Frame(_)) && opened.is_none() && twin.is_none() {
+            return;
+        }
         let Some(core) = machine.node.as_mut() else { return };
         let mut actions = self.actions.take().expect("steps do not nest");
         let now_ms = machine.clock.ms(self.now);
         machine.stepped_ms = now_ms;
         let event = match &input {
             Input::Tick => Event::Tick,
+            Input::Frame(_) if opened.is_none() => {
+                let (from, incarnation) = twin.expect("looked at above");
+                Event::Twin { from, incarnation }
+            }
             Input::Frame(_) => {
                 let Opened { from, incarnation, nonce, addressed, message } = opened.as_ref().expect("opened above");
                 Event::Frame { from: *from, incarnation: *incarnation, nonce: *nonce, addressed: *addressed, message }

@@ -56,6 +56,11 @@ impl Wire {
         let gate = Gate::new(CLUSTER, me, nonce, nodes, key.clone());
         Wire { key, nonce, gate, sequences: Sequences::new() }
     }
+
+    /// After a refusal: who leads a life twice.
+    pub fn take_twin(&mut self) -> Option<(NodeId, Incarnation)> {
+        self.gate.take_twin()
+    }
 }
 
 /// A copy of a frame that gets through.
