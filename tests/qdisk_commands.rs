@@ -5,7 +5,7 @@ mod samples;
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use quorate::base::NodeSet;
@@ -173,20 +173,23 @@ fn a_living_quorum_disk_names_its_nodes() {
     // Long enough for a write to happen on a busy machine.
     wanted.header.disk_interval_ms = 100;
     format(&wanted, |_| true).unwrap();
-    let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let (stop, stopped) = mpsc::channel::<()>();
+        let (tell, lives) = mpsc::channel();
+        let disk = &disk;
+        scope.spawn(move || {
             let mut driver = disk.driver(512, nodes(&[2, 5]));
             driver.write_slot(&slot(5, 1)).unwrap();
+            // As a living node does: again and again, until it is told to end.
             for sequence in 1.. {
-                if stop.load(Ordering::Relaxed) {
+                driver.write_slot(&slot(2, sequence)).unwrap();
+                let _ = tell.send(());
+                if stopped.recv_timeout(Duration::from_millis(5)) != Err(mpsc::RecvTimeoutError::Timeout) {
                     break;
                 }
-                driver.write_slot(&slot(2, sequence)).unwrap();
-                std::thread::sleep(Duration::from_millis(5));
             }
         });
-        std::thread::sleep(Duration::from_millis(100));
+        lives.recv().expect("it writes");
         let error = format(&wanted, |_| true).unwrap_err();
         let text = error.to_string();
         let named = matches!(&error, FormatError::Living(_, nodes) if nodes.len() == 1);
@@ -201,7 +204,7 @@ fn a_living_quorum_disk_names_its_nodes() {
             false
         });
         let forced = format(&wanted, |_| true);
-        stop.store(true, Ordering::Relaxed);
+        drop(stop);
         assert!(named && text.contains("node 2 (incarnation 1795000002"), "{text}");
         assert!(matches!(adopt, FormatError::LivingAdopt(..)), "{adopt}");
         assert!(question.contains("IN USE by nodes 2"), "{question}");

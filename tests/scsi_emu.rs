@@ -4,10 +4,8 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
 
 use quorate::base::PrKey;
 use quorate::drv::{EmuDisk, SgDisk};
@@ -137,59 +135,65 @@ fn threads_of_one_opening_take_turns() {
 #[test]
 fn no_write_lands_after_its_writer_was_preempted() {
     const WRITERS: u32 = 3;
+    /// Writes of everybody that are on their way when a PREEMPT is.
+    const RACING: u32 = 50;
     let scratch = Scratch::new("late");
     let fencer = scratch.nexus(9);
     register(&fencer, 9);
     good(&fencer, PrCommand::Reserve { key: key(9) });
-    let written: [AtomicU64; WRITERS as usize] = Default::default();
-    let (stop, start) = (AtomicBool::new(false), Barrier::new(WRITERS as usize + 1));
     thread::scope(|scope| {
-        for writer in 0..WRITERS {
-            let (disk, written) = (scratch.nexus(writer), &written[writer as usize]);
-            let (stop, start) = (&stop, &start);
+        let (tell, told) = mpsc::channel();
+        // Who writes as fast as it can keeps the others from the lock, which knows no queue: so each write takes a turn.
+        let give_turn = (0..WRITERS).map(|writer| {
+            let (give, turns) = mpsc::channel();
+            let (disk, tell) = (scratch.nexus(writer), tell.clone());
+            register(&disk, writer);
             scope.spawn(move || {
-                register(&disk, writer);
-                start.wait();
-                let mut refused = 0;
-                for number in 1u64.. {
-                    match disk.write(u64::from(writer) * 512, &number.to_le_bytes()) {
-                        Ok(()) => {
-                            assert_eq!(refused, 0, "a write was taken after one was refused");
-                            written.store(number, SeqCst);
-                        }
-                        Err(error) if error.raw_os_error() == Some(EBADE) => refused += 1,
-                        // The others may hold the lock for long on a busy machine.
-                        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock),
-                    }
-                    if stop.load(SeqCst) {
-                        break;
-                    }
-                    // flock is not fair: without a pause the others would wait for luck.
-                    thread::sleep(Duration::from_micros(100));
+                for (number, ()) in (1u64..).zip(turns) {
+                    let _ = tell.send((writer, disk.write(u64::from(writer) * 512, &number.to_le_bytes())));
                 }
-                assert!(refused > 0);
             });
-        }
-        start.wait();
+            give
+        });
+        let turns: Vec<mpsc::Sender<()>> = give_turn.collect();
+        let mut refused = [false; WRITERS as usize];
+        let give = |rounds: u32| {
+            (0..rounds).for_each(|_| turns.iter().for_each(|turn| turn.send(()).expect("it waits for its turn")));
+        };
+        let mut hear = |rounds: u32| {
+            let mut taken = [0; WRITERS as usize];
+            for (writer, result) in told.iter().take((rounds * WRITERS) as usize) {
+                let index = writer as usize;
+                let good = match result {
+                    Ok(()) => true,
+                    Err(error) if error.raw_os_error() == Some(EBADE) => false,
+                    Err(error) => panic!("writer {writer}: {error}"),
+                };
+                assert!(!(good && refused[index]), "writer {writer}: a write was taken after one was refused");
+                refused[index] |= !good;
+                taken[index] += u32::from(good);
+            }
+            taken
+        };
+        // Past the lock: what is on its way must not get time to land while this waits for it.
         let number_of = |writer: u32| {
-            let mut bytes = [0; 8];
-            fencer.read(u64::from(writer) * 512, &mut bytes).expect("read");
-            u64::from_le_bytes(bytes)
+            let bytes = fs::read(&scratch.0).expect("read");
+            u64::from_le_bytes(bytes[writer as usize * 512..][..8].try_into().expect("8 bytes"))
         };
         let mut last = [0; WRITERS as usize];
         for victim in 0..WRITERS {
-            while written[victim as usize].load(SeqCst) < 20 {
-                thread::yield_now();
-            }
+            give(2);
+            assert_eq!(hear(2)[victim as usize], 2, "it writes as long as it may");
+            give(RACING);
             good(&fencer, PrCommand::PreemptAbort { own: key(9), victim: key(victim) });
             last[victim as usize] = number_of(victim);
+            hear(RACING);
         }
-        // Let the victims try: another writer's worth of turns at the lock.
-        (0..200).for_each(|_| fencer.write(2048, b"turn").expect("the fencer still writes"));
+        give(2);
+        assert_eq!(hear(2), [0; WRITERS as usize], "a victim still writes");
         for victim in 0..WRITERS {
             assert_eq!(number_of(victim), last[victim as usize], "writer {victim} wrote after its fence");
         }
-        stop.store(true, SeqCst);
     });
 }
 
