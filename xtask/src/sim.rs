@@ -3,101 +3,69 @@
 use std::process::Command;
 
 use anyhow::Result;
-use argh::FromArgs;
+use argh::{CommandInfo, EarlyExit, FromArgs, SubCommand};
 
 use crate::{paths, process};
 
-/// Play simulated clusters and check every invariant.
-#[derive(FromArgs)]
-#[argh(subcommand, name = "sim")]
+/// What the simulator is asked, as it was typed: it knows its options itself.
 pub struct Sim {
-    /// how many seeds (default 200)
-    #[argh(option)]
-    seeds: Option<u64>,
-    /// the first of them (default 1)
-    #[argh(option)]
-    from: Option<u64>,
-    /// play this seed only
-    #[argh(option)]
-    seed: Option<u64>,
-    /// threads (default: one per core)
-    #[argh(option)]
-    jobs: Option<u64>,
-    /// print the whole story of the seed
-    #[argh(switch)]
-    trace: bool,
-    /// do not stop at the first failing seed
-    #[argh(switch)]
-    keep_going: bool,
-    /// do not look for a smaller world in which the first failing seed fails
-    #[argh(switch)]
-    no_shrink: bool,
-    /// print the sums as JSON
-    #[argh(switch)]
-    json: bool,
-    /// so many nodes, whatever the seed draws
-    #[argh(option)]
-    nodes: Option<u64>,
-    /// so many data disks
-    #[argh(option)]
-    disks: Option<u64>,
-    /// these faults only, as in crash,partition
-    #[argh(option)]
-    faults: Option<String>,
-    /// inject faults for so many seconds
-    #[argh(option, long = "for")]
-    seconds: Option<u64>,
-    /// without these nuisances, as in loss,drift
-    #[argh(option)]
-    without: Option<String>,
-    /// what happens during the run is drawn from this seed, the world from --seed
-    #[argh(option)]
-    chance: Option<u64>,
-    /// play every mutant of tests/mutants/table.txt until a checker notices it, each for so many seeds at most
-    #[argh(switch)]
-    mutants: bool,
-    /// with --mutants: this one only
-    #[argh(option)]
-    only: Option<String>,
-    /// play with this mutant of the core
-    #[argh(option)]
-    mutant: Option<String>,
+    words: Vec<String>,
+}
+
+impl FromArgs for Sim {
+    fn from_args(_: &[&str], words: &[&str]) -> Result<Sim, EarlyExit> {
+        Ok(Sim { words: words.iter().map(|word| word.to_string()).collect() })
+    }
+}
+
+impl SubCommand for Sim {
+    const COMMAND: &'static CommandInfo =
+        &CommandInfo { name: "sim", short: &'\0', description: "Play simulated clusters and check every invariant." };
 }
 
 impl Sim {
     /// Runs the subcommand.
     pub fn run(self) -> Result<()> {
+        let (package, words) = program(self.words);
         let mut command = Command::new(env!("CARGO"));
         command.current_dir(paths::workspace());
-        let mutated = self.mutants || self.mutant.is_some();
-        let package = if mutated { "quorate-mutants" } else { "quorate-sim" };
-        command.args(["run", "--quiet", "--profile", "sim", "--package", package, "--"]);
-        let number = |value: Option<u64>| value.map(|value| value.to_string());
-        for (name, value) in [
-            ("--mutant", self.mutant),
-            ("--only", self.only),
-            ("--seeds", number(self.seeds)),
-            ("--from", number(self.from)),
-            ("--seed", number(self.seed)),
-            ("--jobs", number(self.jobs)),
-            ("--nodes", number(self.nodes)),
-            ("--disks", number(self.disks)),
-            ("--faults", self.faults),
-            ("--for", number(self.seconds)),
-            ("--without", self.without),
-            ("--chance", number(self.chance)),
-        ] {
-            if let Some(value) = value {
-                command.args([name, &value]);
-            }
-        }
-        let switches = [
-            ("--trace", self.trace),
-            ("--keep-going", self.keep_going),
-            ("--no-shrink", self.no_shrink),
-            ("--json", self.json),
-        ];
-        command.args(switches.iter().filter(|(_, on)| *on).map(|(name, _)| name));
+        command.args(["run", "--quiet", "--profile", "sim", "--package", package, "--"]).args(words);
         process::run(&mut command)
+    }
+}
+
+/// The package whose program is meant, and its arguments: with a mutant of the core, or with all of them, it is another one.
+fn program(mut words: Vec<String>) -> (&'static str, Vec<String>) {
+    if let Some(all) = words.iter().position(|word| word == "--mutants") {
+        words.remove(all);
+        return ("quorate-mutants", words);
+    }
+    if let Some(one) = words.iter().position(|word| word == "--mutant") {
+        // It comes first there, with its name.
+        let end = words.len().min(one + 2);
+        words[..end].rotate_right(end - one);
+        return ("quorate-mutants", words);
+    }
+    ("quorate-sim", words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::program;
+
+    fn split(line: &str) -> (&'static str, String) {
+        let (package, words) = program(line.split_whitespace().map(str::to_string).collect());
+        (package, words.join(" "))
+    }
+
+    #[test]
+    fn mutants_have_a_program_of_their_own() {
+        assert_eq!(split("--seed 17 --trace"), ("quorate-sim", "--seed 17 --trace".to_string()));
+        assert_eq!(split("--seeds 9 --mutants --only x"), ("quorate-mutants", "--seeds 9 --only x".to_string()));
+        assert_eq!(
+            split("--seed 4 --mutant x --trace"),
+            ("quorate-mutants", "--mutant x --seed 4 --trace".to_string())
+        );
+        assert_eq!(split("--seed 4 --mutant"), ("quorate-mutants", "--mutant --seed 4".to_string()));
     }
 }

@@ -1,5 +1,6 @@
 //! The command line. `cargo xtask sim` passes its arguments here.
 
+use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -14,8 +15,24 @@ use crate::report::{Counters, Report};
 use crate::run_caught;
 use crate::shrink::Shrink;
 
+/// A line on stdout. A reader that has seen enough closes the pipe; that changes nothing about the verdict.
+pub fn say(line: fmt::Arguments) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// A line on stderr, likewise.
+pub fn note(line: fmt::Arguments) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 /// Play simulated clusters and check every invariant.
 #[derive(FromArgs)]
+#[argh(note = "With rules taken out of the core (tests/mutants/table.txt):\n\
+    --mutants [--only NAME] [--seeds N]\n\
+    \x20               play each until a checker notices it, for N seeds at\n\
+    \x20               most (default 400)\n\
+    --mutant NAME ...\n\
+    \x20               any of the above with this one on")]
 struct Arguments {
     /// how many seeds (default 200)
     #[argh(option, default = "200")]
@@ -73,14 +90,14 @@ pub fn command(name: &str, words: &[&str]) -> ExitCode {
     let arguments = match Arguments::from_args(&[name], words) {
         Ok(arguments) => arguments,
         Err(exit) => {
-            eprintln!("{}", exit.output.trim_end());
+            note(format_args!("{}", exit.output.trim_end()));
             return if exit.status.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(2) };
         }
     };
     if arguments.nodes.is_some_and(|nodes| !(2..=64).contains(&nodes))
         || arguments.disks.is_some_and(|disks| !(1..=4).contains(&disks))
     {
-        eprintln!("sim: 2 to 64 nodes, 1 to 4 data disks");
+        note(format_args!("sim: 2 to 64 nodes, 1 to 4 data disks"));
         return ExitCode::from(2);
     }
     let work = || if let Some(seed) = arguments.seed { one(seed, &arguments) } else { many(name, &arguments) };
@@ -108,14 +125,10 @@ impl Arguments {
 
 fn one(seed: u64, arguments: &Arguments) -> bool {
     let options = Options { trace: arguments.trace, ..arguments.overrides().options(seed) };
-    let mut out = std::io::stdout().lock();
-    // A reader that has seen enough closes the pipe; that changes nothing about the verdict.
-    let _ = writeln!(out, "{options:#?}");
+    say(format_args!("{options:#?}"));
     let report = run_caught(options);
-    for line in &report.trace {
-        let _ = writeln!(out, "{line}");
-    }
-    let _ = writeln!(out, "{report}\n{}", report.counters);
+    report.trace.iter().for_each(|line| say(format_args!("{line}")));
+    say(format_args!("{report}\n{}", report.counters));
     report.violation.is_none()
 }
 
@@ -169,13 +182,13 @@ fn take(seed: u64, report: &Report, arguments: &Arguments, sums: &Mutex<Sums>) {
     sums.runs += 1;
     if let Some(violation) = &report.violation {
         if !arguments.json {
-            println!("{report}");
+            say(format_args!("{report}"));
         }
         sums.failed.push((seed, violation.checker));
     }
     if sums.told.is_some_and(|told| told.elapsed() >= PROGRESS) {
         sums.told = Some(Instant::now());
-        eprintln!("{} of {} seeds, {} failed", sums.runs, arguments.seeds, sums.failed.len());
+        note(format_args!("{} of {} seeds, {} failed", sums.runs, arguments.seeds, sums.failed.len()));
     }
 }
 
@@ -191,12 +204,12 @@ fn tell_sums(sums: &Sums, took_s: f64, json: bool) {
         value["seconds"] = took_s.into();
         value["times_real_time"] = real_time.into();
         value["steps_per_second"] = steps.into();
-        println!("{value:#}");
+        say(format_args!("{value:#}"));
         return;
     }
-    println!("{} seeds in {took_s:.1} s, {} failed {failed:?}", sums.runs, failed.len());
-    println!("{counters}");
-    println!("speed: {real_time:.0} x real time, {steps:.0} core steps per second");
+    say(format_args!("{} seeds in {took_s:.1} s, {} failed {failed:?}", sums.runs, failed.len()));
+    say(format_args!("{counters}"));
+    say(format_args!("speed: {real_time:.0} x real time, {steps:.0} core steps per second"));
 }
 
 fn smaller(name: &str, seed: u64, checker: &'static str) {
@@ -204,9 +217,11 @@ fn smaller(name: &str, seed: u64, checker: &'static str) {
     let mut tell = |runs: u32, tried: &Overrides| {
         if told.elapsed() >= PROGRESS {
             told = Instant::now();
-            eprintln!("shrinking, {runs} runs:{tried}");
+            note(format_args!("shrinking, {runs} runs:{tried}"));
         }
     };
     let best = Shrink::find(seed, checker, &mut tell);
-    println!("smallest world of seed {seed} in which {checker} is violated:\n    {name} --seed {seed}{best} --trace");
+    say(format_args!(
+        "smallest world of seed {seed} in which {checker} is violated:\n    {name} --seed {seed}{best} --trace"
+    ));
 }

@@ -12,12 +12,11 @@
 mod play;
 mod table;
 
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use quorate::mutant::{self, Mutant};
-use quorate_sim_mutated::front;
+use quorate_sim_mutated::front::{self, note, say};
 
 /// Seeds that the mutated build must play exactly as the original, with no mutant on.
 const SAME_SEEDS: u64 = 40;
@@ -40,35 +39,34 @@ fn main() -> ExitCode {
             ("--seeds", Some(value)) if value.parse::<u64>().is_ok() => seeds = value.parse().unwrap_or(seeds),
             ("--only", Some(value)) => only = Some(value),
             _ => {
-                eprintln!("mutants: `{word}` is not known, or lacks its value; see the head of main.rs");
+                note(format_args!("mutants: `{word}` is not known, or lacks its value; see the head of main.rs"));
                 return ExitCode::from(2);
             }
         }
     }
     if only.as_ref().is_some_and(|name| mutant::ALL.iter().all(|mutant| mutant.name != name)) {
-        eprintln!("mutants: table.txt has no such mutant");
+        note(format_args!("mutants: table.txt has no such mutant"));
         return ExitCode::from(2);
     }
     // Panics are expected here, and told in the table.
     std::panic::set_hook(Box::new(|_| {}));
     if let Err(seed) = play::same_as_the_original(1..=SAME_SEEDS) {
-        println!("with no mutant on, seed {seed} does not play as in the original: the copy is wrong");
+        say(format_args!("with no mutant on, seed {seed} does not play as in the original: the copy is wrong"));
         return ExitCode::FAILURE;
     }
     if let Some(name) = play::fails_unmutated() {
-        println!("with no mutant on, the directed scenario {name} fails: it can kill nothing");
+        say(format_args!("with no mutant on, the directed scenario {name} fails: it can kill nothing"));
         return ExitCode::FAILURE;
     }
     let begun = Instant::now();
-    println!("with no mutant on, {SAME_SEEDS} seeds play as in the original\n\n{}", table::HEAD);
+    say(format_args!("with no mutant on, {SAME_SEEDS} seeds play as in the original\n\n{}", table::HEAD));
     let mut rows = Vec::new();
     for (index, mutant) in mutant::ALL.iter().enumerate() {
         if only.as_ref().is_some_and(|name| mutant.name != name) {
             continue;
         }
         let row = one(index, mutant, seeds);
-        println!("{row}");
-        let _ = std::io::stdout().flush();
+        say(format_args!("{row}"));
         rows.push(row);
     }
     let survivors = table::sum_up(&rows, begun.elapsed().as_secs_f64());
@@ -78,7 +76,7 @@ fn main() -> ExitCode {
 /// The simulator's own command line.
 fn with_one_on(name: &str, words: &[String]) -> ExitCode {
     let Some(index) = mutant::ALL.iter().position(|mutant| mutant.name == name) else {
-        eprintln!("mutants: table.txt has no mutant `{name}`");
+        note(format_args!("mutants: table.txt has no mutant `{name}`"));
         return ExitCode::from(2);
     };
     mutant::switch(Some(index));

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use quorate::mutant::Mutant;
+use quorate_sim_mutated::front::say;
 
 use crate::play::Kill;
 
@@ -51,20 +52,22 @@ pub fn sum_up(rows: &[Row], took_s: f64) -> usize {
     let by_scenario = meant.iter().filter(|row| row.seed.is_none() && !row.lives()).count();
     let survivors: Vec<&&Row> = meant.iter().filter(|row| row.lives()).collect();
     if !redundant.is_empty() {
-        println!("\nredundant on purpose: another rule does the same work");
-        redundant.iter().for_each(|row| println!("  {}: {}", row.mutant.name, row.mutant.redundant.unwrap_or("")));
+        say(format_args!("\nredundant on purpose: another rule does the same work"));
+        redundant
+            .iter()
+            .for_each(|row| say(format_args!("  {}: {}", row.mutant.name, row.mutant.redundant.unwrap_or(""))));
     }
-    println!(
+    say(format_args!(
         "\n{} mutants in {took_s:.0} s: {} killed by a seed, {by_scenario} by directed scenarios only, {} live",
         meant.len(),
         needed.len(),
         survivors.len()
-    );
+    ));
     if let Some(median) = needed.get(needed.len() / 2) {
-        println!("seeds needed: median {median}, most {}", needed[needed.len() - 1]);
+        say(format_args!("seeds needed: median {median}, most {}", needed[needed.len() - 1]));
     }
     for row in &survivors {
-        println!("lives: {} ({}) {}", row.mutant.name, row.mutant.rule, row.mutant.says);
+        say(format_args!("lives: {} ({}) {}", row.mutant.name, row.mutant.rule, row.mutant.says));
     }
     survivors.len()
 }

@@ -18,7 +18,6 @@
 //! | `run` | one run, from its beginning to its judgement |
 //! | `search` | all places, and pairs of them |
 
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -27,9 +26,9 @@ mod run;
 mod search;
 mod worlds;
 
+use crate::front::{note, say};
 use kinds::Place;
 use run::Run;
-pub use search::Failure;
 use search::{Plan, Tally};
 use worlds::{Explored, WORLDS};
 
@@ -78,13 +77,13 @@ pub fn command(words: impl Iterator<Item = String>) -> ExitCode {
         Ok(arguments) => match (arguments.world, &arguments.places) {
             (Some(world), Some(places)) => one(world, places, &arguments),
             (None, Some(_)) => {
-                eprintln!("sim: --place needs the name of a world after --explore");
+                note(format_args!("sim: --place needs the name of a world after --explore"));
                 return ExitCode::from(2);
             }
             _ => all(&arguments),
         },
         Err(text) => {
-            eprintln!("sim: {text}");
+            note(format_args!("sim: {text}"));
             return ExitCode::from(2);
         }
     };
@@ -95,18 +94,14 @@ fn one(world: &Explored, places: &[Place], arguments: &Arguments) -> bool {
     let mut run = Run::begin(world, arguments.seed, arguments.trace);
     run.place(places);
     let report = run.play_out();
-    let mut out = std::io::stdout().lock();
-    // A reader that has seen enough closes the pipe; that changes nothing about the verdict.
-    for line in &report.trace {
-        let _ = writeln!(out, "{line}");
-    }
-    let _ = match &report.violation {
-        None => writeln!(out, "all invariants held"),
+    report.trace.iter().for_each(|line| say(format_args!("{line}")));
+    match &report.violation {
+        None => say(format_args!("all invariants held")),
         Some(violation) => {
-            writeln!(out, "{} at {:.3} ms: {}", violation.checker, violation.at as f64 / 1000.0, violation.text)
+            say(format_args!("{} at {:.3} ms: {}", violation.checker, violation.at as f64 / 1000.0, violation.text))
         }
-    };
-    let _ = writeln!(out, "{}", report.counters);
+    }
+    say(format_args!("{}", report.counters));
     report.violation.is_none()
 }
 
@@ -114,40 +109,29 @@ fn all(arguments: &Arguments) -> bool {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
     let begun = Instant::now();
     let mut total = Tally::default();
-    println!("{}", Tally::HEAD);
+    say(format_args!("{}", Tally::HEAD));
     for world in WORLDS.iter().filter(|world| arguments.world.is_none_or(|only| only.name == world.name)) {
         let plan = Plan {
             world,
             seed: arguments.seed,
             jobs: arguments.jobs.unwrap_or(cores),
             pairs_every: if arguments.singles { None } else { arguments.every.or(world.pairs_every) },
-            first_only: false,
         };
         let tally = search::search(&plan);
-        println!("{}", tally.line(world.name, plan.pairs_every));
+        say(format_args!("{}", tally.line(world.name, plan.pairs_every)));
         for failure in tally.failures.iter().take(FAILURES_TOLD) {
-            println!("{}", failure.tell(world.name, arguments.seed));
+            say(format_args!("{}", failure.tell(world.name, arguments.seed)));
         }
         total.add(tally);
     }
-    println!("{}", total.line("all", None));
-    println!(
+    say(format_args!("{}", total.line("all", None)));
+    say(format_args!(
         "{:.0} s, {:.1} M core steps, {:.0} runs per second",
         begun.elapsed().as_secs_f64(),
         total.steps as f64 / 1e6,
         total.runs() as f64 / begun.elapsed().as_secs_f64()
-    );
+    ));
     total.failures.is_empty()
-}
-
-/// A world and the first failure in it: single deviations in all worlds, then one pair in so many. For cores that are broken on
-/// purpose.
-pub fn first_failure(pairs_every: u64) -> Option<(&'static str, Failure)> {
-    let jobs = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-    let plans = [None, Some(pairs_every)].into_iter().flat_map(|pairs_every| {
-        WORLDS.iter().map(move |world| Plan { world, seed: None, jobs, pairs_every, first_only: true })
-    });
-    plans.into_iter().find_map(|plan| Some((plan.world.name, search::search(&plan).failures.into_iter().next()?)))
 }
 
 /// Violations of one world that are printed.

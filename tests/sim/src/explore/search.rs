@@ -22,8 +22,6 @@ pub struct Plan {
     pub jobs: usize,
     /// One pair in so many; `None`: no pairs.
     pub pairs_every: Option<u64>,
-    /// One failure is enough.
-    pub first_only: bool,
 }
 
 /// A run that broke a rule.
@@ -34,13 +32,8 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Whose rule was broken.
-    pub fn checker(&self) -> &'static str {
-        self.violation.checker
-    }
-
     /// Where it was broken, as `--place` takes it.
-    pub fn places(&self) -> String {
+    fn places(&self) -> String {
         let places: Vec<String> = self.places.iter().map(Place::to_string).collect();
         places.join(",")
     }
@@ -143,7 +136,7 @@ impl Searcher<'_> {
     /// Takes one output of the undisturbed run after the other, as long as there are some that nobody took.
     fn work(mut self, next: &AtomicU32) -> Tally {
         let mut base = Run::begin(self.plan.world, self.plan.seed, false);
-        while !self.is_enough() {
+        loop {
             let wanted = next.fetch_add(1, Ordering::Relaxed);
             let Some((point, output)) = base.stop_at(wanted) else { break };
             self.tally.points += 1;
@@ -159,16 +152,10 @@ impl Searcher<'_> {
         self.tally
     }
 
-    fn is_enough(&self) -> bool {
-        self.plan.first_only && !self.tally.failures.is_empty()
-    }
-
     /// All second places in the run that the first one makes.
     fn pairs_with(&mut self, mut run: Run, first: Place, every: u64) {
         let mut kind = Some(first.kind);
-        while !self.is_enough()
-            && let Ok(Some((point, output))) = catch_unwind(AssertUnwindSafe(|| run.step_on(kind.take())))
-        {
+        while let Ok(Some((point, output))) = catch_unwind(AssertUnwindSafe(|| run.step_on(kind.take()))) {
             for kind in Kind::at(output, self.qdisk) {
                 let places = [first, Place { point, kind }];
                 if kind.may_come_second() && hash(&places).is_multiple_of(every) {
