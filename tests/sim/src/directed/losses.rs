@@ -204,3 +204,14 @@ pub(super) fn f22_a_gate_without_a_key_is_not_carried_along() {
     assert!(with(&world).is_none(), "a view is released with a member whose key is gone");
     ends_well(world);
 }
+
+/// F26: one member reported that it registered again, the other cannot reach the disk. The report is answered once, and not as fast as the
+/// network goes until the other one has reported too.
+pub(super) fn f26_a_report_is_answered_once() {
+    let (mut world, order) = on_forgetful_targets(3, 1, true);
+    world.hang_disk(order[2], 0, world.now() + 20 * S);
+    world.reset_target(0);
+    reach(&mut world, "under the order", |world| is_ordered(world, order[1], 0));
+    world.run_to(world.now() + 15 * S);
+    ends_well(world);
+}

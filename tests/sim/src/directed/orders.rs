@@ -133,3 +133,25 @@ pub(super) fn i5_who_hears_of_its_eviction_resets() {
     assert_eq!(world.counters.self_fences.get("evicted"), Some(&1), "it heard of its eviction and goes on");
     ends_well(world);
 }
+
+/// F25: a coordinator that went back in time finds the key of its own later life. It can neither condemn that nor go on beside it.
+pub(super) fn f25_who_finds_a_later_life_of_its_own_resets() {
+    let (mut world, leader, _) = all_in(Options::calm(3, true));
+    world.outlive(leader, 0);
+    world.run_to(world.now() + 3 * S);
+    assert_eq!(world.counters.self_fences.get("overtaken"), Some(&1), "it goes on beside its later life");
+    ends_well(world);
+}
+
+/// F25: a member went back in time, and does not see the disk on which the key of its later life is. A view with that member cannot condemn
+/// the key, and another one would follow at once.
+pub(super) fn f25_a_member_with_a_later_life_is_put_out() {
+    let (mut world, _, others) = all_in(Options::calm(3, true));
+    let member = others[0];
+    world.hang_disk(member, 0, world.now() + 20 * S);
+    world.outlive(member, 0);
+    world.run_to(world.now() + 3 * S);
+    assert_eq!(world.counters.self_fences.get("evicted"), Some(&1), "the member stays");
+    holds(&world);
+    ends_well(world);
+}

@@ -2,13 +2,13 @@
 
 use std::rc::Rc;
 
-use quorate::base::{NodeId, NodeSet, Nonce, Phase, PrKey, View};
+use quorate::base::{Incarnation, NodeId, NodeSet, Nonce, Phase, PrKey, View};
 use quorate::cluster::Action;
 use quorate::cluster::status::Status;
 use quorate::scsi::PrCommand;
 
 use super::machine::Power;
-use super::{Due, World};
+use super::{CLUSTER, Due, World};
 use crate::qdisk::SECTOR_BYTES;
 use crate::queue::{MS, Micros};
 
@@ -222,6 +222,14 @@ impl World {
     /// The key of a node goes from a data disk, as if somebody else had removed it.
     pub fn take_key(&mut self, node: NodeId, disk: usize) {
         self.unregister(disk, self.disks[disk].nexuses[node.index()]);
+    }
+
+    /// A later life of this node, which its present one knows nothing of, has a key on a data disk.
+    pub fn outlive(&mut self, node: NodeId, disk: usize) {
+        let (_, life) = self.machines[node.index()].life();
+        let later = Incarnation(life.0 + 10);
+        self.checker.started((node, later), u32::MAX);
+        self.stranger_registers(disk, PrKey::new(CLUSTER, node, later));
     }
 
     /// A stranger registers and reserves a data disk, whoever held it. It stays until all is healed.

@@ -55,6 +55,13 @@ impl World {
         self.tell(|| format!("   disk {disk}: foreign key {}", if there { "registered" } else { "gone" }));
     }
 
+    /// Registers a key of our own kind, as a life would that nobody here knows of.
+    pub(super) fn stranger_registers(&mut self, disk: usize, key: PrKey) {
+        let aptpl = self.options.target_persists;
+        let _ = self.tool(disk, FOREIGN, PrCommand::Register { key, aptpl });
+        self.tell(|| format!("   disk {disk}: key {key} registered by a stranger"));
+    }
+
     /// It stays until the fault ends.
     fn foreign_guest(&mut self, disk: usize, end: Micros) {
         self.foreign_key(disk, true);
