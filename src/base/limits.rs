@@ -22,5 +22,5 @@ pub const HEURISTICS_MAX: usize = 10;
 pub const BLOB_BYTES_MAX: usize = 12 * 1024;
 /// Events remembered for the console.
 pub const TRACE_RING: usize = 128;
-/// Actions one step may emit: a heartbeat for every peer, and some.
-pub const ACTIONS_MAX: usize = NODES_MAX + 32;
+/// Actions one step may emit: a heartbeat and the answer to a report for every peer, and some.
+pub const ACTIONS_MAX: usize = 2 * NODES_MAX + 32;

@@ -156,6 +156,10 @@ impl Node {
                 break;
             }
         }
+        if self.fenced.is_none() && !self.is_starting() {
+            // Once a step at most, however often the looks made them due: `ACTIONS_MAX` counts on it.
+            self.send_heartbeats(actions);
+        }
         if self.fenced.is_some() {
             // It was put first, and what the rest of the step came to is not done any more.
             actions.truncate(1);
@@ -178,7 +182,6 @@ impl Node {
         self.look_at_fencing(actions);
         self.drive_data_disks(actions);
         self.drive_qdisk(actions);
-        self.send_heartbeats(actions);
     }
 
     /// When the node wants a `Tick` if nothing else happens before.

@@ -24,7 +24,7 @@ fn the_first_hundred_seeds_hold() {
 /// Each of these found a mistake in the core while it was being written.
 #[test]
 fn kept_seeds_hold() {
-    const KEPT: [(u64, &str); 11] = [
+    const KEPT: [(u64, &str); 12] = [
         (8, "a later history counted its terms from zero, and outranked nobody"),
         (607, "a joiner that did not yet hear its coordinator's echo proposed, and evicted it"),
         (315, "members fought over a living view and evicted each other, round after round"),
@@ -36,6 +36,7 @@ fn kept_seeds_hold() {
         (484, "a node that had waited long for its slot did not wait for its peer, and evicted it"),
         (109, "a session renewed before the RESERVE left a node asking for ever"),
         (164, "the same, with a gate that was not open yet"),
+        (1337, "the answers to 63 reports and 63 heartbeats were more actions than a step may emit"),
     ];
     play(KEPT.iter().map(|(seed, _)| *seed));
 }
