@@ -9,7 +9,6 @@ use super::trace::Trace;
 use super::votes::{Ballot, is_quorum};
 use crate::base::limits::DATA_DISKS_MAX;
 use crate::base::{Incarnation, NodeId, NodeSet, Nonce, Phase, PrKey, Proposal, View, ViewId};
-use crate::disk::Standing;
 use crate::scsi::{PrCommand, TYPE_WERO};
 use crate::wire::Message;
 
@@ -426,14 +425,21 @@ impl Node {
         if !view.reregister.is_empty() && view.lost_disks & !self.lost_disks() != 0 {
             return NodeSet::EMPTY;
         }
-        view.members
-            .without(view.forgotten)
-            .iter()
-            .filter(|node| {
-                *node == self.me()
-                    || self.peers.of(*node).heartbeat.is_some_and(|last| last.standing.contains(Standing::REGISTERED))
-            })
-            .collect()
+        let lost = |node: &NodeId| {
+            let mut disks = self.disks.iter().filter(|disk| disk.lost_state);
+            disks.all(|disk| self.had_registered(view, *node, disk))
+        };
+        view.members.without(view.forgotten).iter().filter(lost).collect()
+    }
+
+    /// Was this member's key there before this disk's keys were read without it? Who registered after the loss has lost nothing: under an
+    /// order it would take a fence there for the loss.
+    fn had_registered(&self, view: &View, node: NodeId, disk: &DataDisk) -> bool {
+        if node == self.me() {
+            return disk.was_registered;
+        }
+        let key = PrKey::new(self.settings.cluster, node, view.incarnations.of(node));
+        self.peers.of(node).registered_op.is_some_and(|op| disk.keys_op > op) && !disk.keys.contains(&key)
     }
 
     /// The data disks that forgot every key.

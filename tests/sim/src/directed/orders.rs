@@ -149,6 +149,7 @@ pub(super) fn f25_a_member_with_a_later_life_is_put_out() {
     let (mut world, _, others) = all_in(Options::calm(3, true));
     let member = others[0];
     world.hang_disk(member, 0, world.now() + 20 * S);
+    world.run_to(world.now() + 2 * S);
     world.outlive(member, 0);
     world.run_to(world.now() + 3 * S);
     assert_eq!(world.counters.self_fences.get("evicted"), Some(&1), "the member stays");
