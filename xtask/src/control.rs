@@ -21,6 +21,7 @@ pub const HELP: &str = "  ask N COMMAND...      type a command on a node's conso
   cut N M               drop what N sends to M, and not what M sends to N
   partition 1,2 3,4,5   split the network into sets
   heal                  undo every cut and partition
+  pings drop|answer     let the router at 10.0.0.254, which the heuristics ping, throw pings away
   reset N               press a node's reset button
   kill N | boot N       take a node's power away, give it back
   keys | reservation    ask another initiator's sg_persist about the data disk
@@ -130,6 +131,8 @@ fn obey(lab: &mut Lab, words: &[&str]) -> Result<String> {
             lab.partition(&sets.iter().map(Vec::as_slice).collect::<Vec<_>>());
         }
         ("heal", []) => lab.heal(),
+        ("pings", _) if rest == ["drop"] => lab.drop_pings(true),
+        ("pings", _) if rest == ["answer"] => lab.drop_pings(false),
         ("keys", []) => return lab.sg_persist_keys(),
         ("reservation", []) => return lab.sg_persist_reservation(),
         ("where", []) => return Ok(places(lab)),

@@ -143,6 +143,11 @@ impl Lab {
         self.switch.partition(sets);
     }
 
+    /// Lets the router throw pings away, or answer them again.
+    pub fn drop_pings(&self, drop: bool) {
+        self.switch.drop_pings(drop);
+    }
+
     /// Undoes every cut and partition.
     pub fn heal(&self) {
         self.switch.heal();

@@ -1,4 +1,5 @@
-//! The network between the VMs: a switch inside the harness that can be cut, each direction by itself.
+//! The network between the VMs: a switch inside the harness that can be cut, each direction by itself. A router is plugged
+//! into it that every node reaches, whatever is cut.
 
 use std::collections::HashSet;
 use std::io::ErrorKind;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::paths::RunDir;
+use crate::router;
 
 /// How often a port that hears nothing looks whether the switch is being taken down.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -27,6 +29,8 @@ struct Shared {
     nodes: Vec<(u8, PathBuf)>,
     /// Pairs (from, to) whose frames are dropped.
     cut: Mutex<HashSet<(u8, u8)>>,
+    /// The router throws pings away.
+    drops_pings: AtomicBool,
     stop: AtomicBool,
 }
 
@@ -46,6 +50,7 @@ impl Switch {
         let shared = Arc::new(Shared {
             nodes: nodes.iter().map(|&node| (node, socket_paths(run, node).0)).collect(),
             cut: Mutex::default(),
+            drops_pings: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });
         let mut ports = Vec::new();
@@ -66,6 +71,11 @@ impl Switch {
     /// Drops frames from `from` to `to`, in that direction only.
     pub fn cut(&self, from: u8, to: u8) {
         self.shared.cut().insert((from, to));
+    }
+
+    /// Lets the router throw pings away, or answer them again.
+    pub fn drop_pings(&self, drop: bool) {
+        self.shared.drops_pings.store(drop, Ordering::Relaxed);
     }
 
     /// Carries everything again.
@@ -113,6 +123,14 @@ impl Shared {
     }
 
     fn forward(&self, from: u8, frame: &[u8], out: &UnixDatagram) {
+        let own = self.nodes.iter().find(|(node, _)| *node == from);
+        let answers_pings = !self.drops_pings.load(Ordering::Relaxed);
+        if let (Some(reply), Some((_, socket))) = (router::answer(frame, answers_pings), own) {
+            let _ = out.send_to(&reply, socket);
+        }
+        if frame.starts_with(&router::MAC) {
+            return;
+        }
         let addressee = addressee(frame, &self.nodes);
         for (to, socket) in &self.nodes {
             let wanted = *to != from && addressee.is_none_or(|addressee| addressee == *to);
