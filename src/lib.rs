@@ -10,6 +10,7 @@
 //! | L1 | [`scsi`] | persistent reservations as bytes |
 //! | L1 | [`config`] | what a cluster is |
 //! | L2 | [`cluster`] | decides everything, touches nothing |
+//! | L2 | [`heuristics`] | what a node's own tests add up to |
 //! | L3 | `drv` | does what it is told |
 //! | L4 | `cli` | commands, renderers, the console: says what it is shown |
 //! | L5 | `agent` | the only place where `cluster` meets `drv`; shows its state through `cli` |
@@ -27,5 +28,6 @@ pub mod config;
 pub mod disk;
 #[cfg(feature = "agent")]
 pub mod drv;
+pub mod heuristics;
 pub mod scsi;
 pub mod wire;

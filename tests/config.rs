@@ -1,9 +1,9 @@
 //! Configurations: what is accepted, what it becomes, and what every refusal says (`tables/config.txt`).
 
-use quorate::base::limits::BLOB_BYTES_MAX;
+use quorate::base::limits::{BLOB_BYTES_MAX, COMMAND_BYTES_MAX, HEURISTICS_MAX};
 use quorate::config::build::Loopback;
 use quorate::config::schema::Document;
-use quorate::config::{Cluster, Demand, blob};
+use quorate::config::{Cluster, Demand, Heuristic, Probe, blob};
 
 fn five_node() -> String {
     // With paths in place of LUNs: the table's messages are about both.
@@ -76,8 +76,11 @@ fn the_largest_configuration_fits() {
         "q".repeat(95),
         "l".repeat(64)
     ));
-    for n in 1..=10 {
-        text.push_str(&format!("[[qdisk.heuristic]]\nkind = \"ping\"\ntarget = \"fd00::{n}\"\nscore = 6000\n"));
+    for _ in 0..HEURISTICS_MAX {
+        let line = "x".repeat(COMMAND_BYTES_MAX);
+        text.push_str(&format!(
+            "[[qdisk.heuristic]]\nkind = \"program\"\nshell = true\ntarget = \"{line}\"\nscore = 4000\ninterval_ms = 60000\ntko = 100\n"
+        ));
     }
     for n in 1..=4 {
         text.push_str(&format!("[[data]]\ndevice = \"/{}{n}\"\n", "d".repeat(94)));
@@ -99,6 +102,52 @@ fn nodes_are_sorted_by_id() {
     let swapped = five_node().replace("id = 1\n", "id = 64\n");
     let ids: Vec<u8> = check(&swapped).unwrap().nodes.iter().map(|node| node.id.get()).collect();
     assert_eq!(ids, [2, 3, 4, 5, 64]);
+}
+
+/// Every kind, with its defaults; what is written is what is run and what is shown.
+#[test]
+fn heuristics_of_every_kind_survive_the_blob() {
+    for (table, want, shown) in [
+        ("kind = \"ping\"\ntarget = \"fd00::fe\"", Probe::Ping("fd00::fe".parse().unwrap()), "fd00::fe"),
+        ("kind = \"tcp\"\ntarget = \"[fd00::fe]:22\"", Probe::Tcp("[fd00::fe]:22".parse().unwrap()), "[fd00::fe]:22"),
+        ("kind = \"link\"\ntarget = \"eth0\"", Probe::Link("eth0".try_into().unwrap()), "eth0"),
+        ("kind = \"disk\"\ntarget = \"lun:2\"", Probe::Disk("lun:2".try_into().unwrap()), "lun:2"),
+        (
+            "kind = \"program\"\ntarget = \"/bin/check\"\narguments = [\"two words\", \"\"]",
+            Probe::Program("/bin/check\0two words\0".try_into().unwrap()),
+            "/bin/check two words ",
+        ),
+        (
+            "kind = \"program\"\ntarget = \"test -e /run/uplink\"\nshell = true",
+            Probe::Shell("test -e /run/uplink".try_into().unwrap()),
+            "test -e /run/uplink",
+        ),
+    ] {
+        let cluster = check(&five_node().replace("kind = \"ping\"\ntarget = \"10.0.0.254\"", table)).unwrap();
+        let qdisk = cluster.qdisk.as_ref().unwrap();
+        let Heuristic { probe, score, interval_ms, timeout_ms, tko } = &qdisk.heuristics[0];
+        assert_eq!((probe, probe.to_string().as_str()), (&want, shown));
+        assert_eq!((score, interval_ms, timeout_ms, tko, qdisk.reboot_on_low_score), (&2, &2000, &2000, &3, false));
+        let mut buffer = [0; BLOB_BYTES_MAX];
+        assert_eq!(blob::decode(blob::encode(&cluster, &mut buffer).unwrap()).unwrap(), cluster);
+    }
+    let short = check(&five_node().replace("score = 2", "interval_ms = 500")).unwrap().qdisk.unwrap();
+    assert_eq!((short.heuristics[0].timeout_ms, short.min_score), (500, 1), "the timeout follows the interval");
+}
+
+/// The default of min_score: more than half.
+#[test]
+fn the_needed_score_is_more_than_half() {
+    for (scores, needed) in [(&[1][..], 1), (&[1, 1], 2), (&[1, 1, 1], 2), (&[3, 2, 1], 4)] {
+        let tables = scores
+            .iter()
+            .map(|score| format!("[[qdisk.heuristic]]\nkind = \"link\"\ntarget = \"eth0\"\nscore = {score}\n"));
+        let text = five_node().replace("min_score = 1\n", "");
+        let (before, after) = text.split_once("[[qdisk.heuristic]]").unwrap();
+        let nodes = &after[after.find("[[node]]").unwrap()..];
+        let text = format!("{before}{}{nodes}", tables.collect::<String>());
+        assert_eq!(check(&text).unwrap().qdisk.unwrap().min_score, needed, "{scores:?}");
+    }
 }
 
 #[test]

@@ -16,10 +16,18 @@ pub const NAME_BYTES_MAX: usize = 32;
 pub const LABEL_BYTES_MAX: usize = 64;
 /// Bytes of a device path in the configuration.
 pub const PATH_BYTES_MAX: usize = 96;
-/// Heuristics of the quorum disk (as many as qdiskd allowed).
-pub const HEURISTICS_MAX: usize = 10;
+/// Heuristics of the quorum disk (qdiskd had 10). Each has a thread of its own.
+pub const HEURISTICS_MAX: usize = 16;
+/// Bytes of a program's path and arguments, or of a shell's command line.
+pub const COMMAND_BYTES_MAX: usize = 240;
+/// Bytes of a network interface's name (IFNAMSIZ less its NUL).
+pub const INTERFACE_BYTES_MAX: usize = 15;
+/// Bytes of a line that a heuristic's program printed; what is longer is cut.
+pub const OUTPUT_LINE_BYTES_MAX: usize = 96;
+/// Lines remembered of one run of a program.
+pub const OUTPUT_LINES_MAX: usize = 4;
 /// Bytes of an encoded configuration, envelope included.
-pub const BLOB_BYTES_MAX: usize = 12 * 1024;
+pub const BLOB_BYTES_MAX: usize = 16 * 1024;
 /// Events remembered for the console.
 pub const TRACE_RING: usize = 128;
 /// Actions one step may emit: a heartbeat and the answer to a report for every peer, and some.

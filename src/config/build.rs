@@ -52,6 +52,7 @@ impl Loopback<'_> {
                 label: text("qdisk.label", "myqdisk")?,
                 votes: votes as u16,
                 min_score: 0,
+                reboot_on_low_score: false,
                 heuristics: Vec::new(),
             }),
             None => None,

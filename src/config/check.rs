@@ -7,7 +7,7 @@ use core::net::IpAddr;
 
 use heapless::String;
 
-use super::{Address, Cluster, Demand, Fencing, Node, Qdisk, Timing};
+use super::{Address, Cluster, Demand, Fencing, Node, Timing, heuristic};
 use crate::base::limits::{DATA_DISKS_MAX, NODES_MAX};
 
 /// Why a configuration is refused.
@@ -65,7 +65,7 @@ pub fn cluster(cluster: &Cluster) -> Result<(), CheckError> {
     disks(cluster)?;
     votes(cluster)?;
     if let Some(qdisk) = &cluster.qdisk {
-        heuristics(qdisk)?;
+        heuristic::check(qdisk)?;
     }
     timing(&cluster.timing)?;
     fencing(&cluster.timing, &cluster.fencing)
@@ -196,7 +196,7 @@ fn disks(cluster: &Cluster) -> Result<(), CheckError> {
 }
 
 /// One device's name.
-fn device(place: fmt::Arguments<'_>, device: &str) -> Result<(), CheckError> {
+pub(super) fn device(place: fmt::Arguments<'_>, device: &str) -> Result<(), CheckError> {
     let refused =
         |reason: fmt::Arguments<'_>, way_out: fmt::Arguments<'_>| Err(CheckError::new(place, reason, way_out));
     if device.is_empty() {
@@ -242,35 +242,6 @@ fn votes(cluster: &Cluster) -> Result<(), CheckError> {
     }
     if sum < quorum {
         return refuse!("qdisk.votes"; "all nodes together have {sum} votes, below the quorum of {quorum}: a broken quorum disk would stop a cluster whose nodes are all there"; "take at most {most}, one less than the nodes' {sum}");
-    }
-    Ok(())
-}
-
-/// Heuristics and the score they must reach.
-fn heuristics(qdisk: &Qdisk) -> Result<(), CheckError> {
-    let mut sum = 0u32;
-    for (index, heuristic) in qdisk.heuristics.iter().enumerate() {
-        let (at, score, interval, tko) = (index + 1, heuristic.score, heuristic.interval_ms, heuristic.tko);
-        if score == 0 {
-            return refuse!("qdisk.heuristic[{at}].score"; "a heuristic that adds nothing tests nothing"; "take a score of 1 or more, or remove it");
-        }
-        if !(100..=60_000).contains(&interval) {
-            return refuse!("qdisk.heuristic[{at}].interval_ms"; "{interval} is not between 100 and 60000"; "leave it out for 2000");
-        }
-        if !(1..=100).contains(&tko) {
-            return refuse!("qdisk.heuristic[{at}].tko"; "{tko} is not between 1 and 100"; "leave it out for 3");
-        }
-        sum += u32::from(score);
-    }
-    if sum > u32::from(u16::MAX) {
-        return refuse!("qdisk.heuristic"; "the scores add up to {sum}, above 65535"; "take smaller scores: only their ratio to min_score counts");
-    }
-    let min_score = qdisk.min_score;
-    if u32::from(min_score) > sum {
-        return refuse!("qdisk.min_score"; "{min_score} can never be reached: the heuristics add up to {sum}"; "take at most {sum}, or leave it out");
-    }
-    if sum > 0 && min_score == 0 {
-        return refuse!("qdisk.min_score"; "with 0 the heuristics decide nothing"; "leave it out for more than half of their scores, or remove the heuristics");
     }
     Ok(())
 }

@@ -7,10 +7,12 @@ pub mod blob;
 pub mod build;
 pub mod check;
 pub mod defaults;
+pub mod heuristic;
 #[cfg(feature = "agent")]
 pub mod schema;
 
 pub use check::CheckError;
+pub use heuristic::{Heuristic, Probe};
 
 use heapless::{String, Vec};
 use serde::{Deserialize, Serialize};
@@ -84,35 +86,17 @@ pub struct Qdisk {
     pub votes: u16,
     /// Score needed to claim or count the qdisk; 0 where no heuristics are configured.
     pub min_score: u16,
+    /// Reset this machine when its score was sufficient and is not any more, as qdiskd did.
+    pub reboot_on_low_score: bool,
     /// What the score is made of.
     pub heuristics: Vec<Heuristic, HEURISTICS_MAX>,
 }
 
 impl Qdisk {
-    /// The score with every heuristic up. Heuristics do not run yet: until they do, this is the score of every node.
+    /// The score with every heuristic up.
     pub fn full_score(&self) -> u16 {
         self.heuristics.iter().map(|heuristic| heuristic.score).sum()
     }
-}
-
-/// One test that adds to a node's score while it succeeds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Heuristic {
-    /// What is tested.
-    pub probe: Probe,
-    /// What it adds.
-    pub score: u16,
-    /// Between tests. Default 2000.
-    pub interval_ms: u32,
-    /// Failures in a row until it counts as down. Default 3.
-    pub tko: u16,
-}
-
-/// What a heuristic tests.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Probe {
-    /// An ICMP echo is answered.
-    Ping(core::net::IpAddr),
 }
 
 /// A disk with reservations.

@@ -1,6 +1,10 @@
 //! The configuration as people write it. Parsed by xtask (the agent reads only the blob); unknown keys are refused by
 //! the parser, which names their line.
 
+mod heuristic;
+
+pub use heuristic::{HeuristicTable, Kind};
+
 use core::net::{IpAddr, SocketAddr};
 use std::string::String;
 use std::vec::Vec;
@@ -9,7 +13,7 @@ use serde::Deserialize;
 
 use super::build::text;
 use super::check::{self, CheckError, refuse};
-use super::{Address, Cluster, DataDisk, Demand, Fencing, Heuristic, Node, Probe, Qdisk, Timing, defaults};
+use super::{Address, Cluster, DataDisk, Demand, Fencing, Heuristic, Node, Qdisk, Timing, defaults};
 use crate::base::limits::{DATA_DISKS_MAX, HEURISTICS_MAX, NETWORKS_MAX, NODES_MAX};
 use crate::base::{ClusterId, NodeId};
 
@@ -84,33 +88,12 @@ pub struct QdiskTable {
     pub votes: Option<i64>,
     /// Default: more than half of what the heuristics add up to.
     pub min_score: Option<i64>,
+    /// Reset this machine when its score was sufficient and is not any more. Default false.
+    #[serde(default)]
+    pub reboot_on_low_score: bool,
     /// `[[qdisk.heuristic]]`
     #[serde(default)]
     pub heuristic: Vec<HeuristicTable>,
-}
-
-/// `[[qdisk.heuristic]]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HeuristicTable {
-    /// `ping`.
-    pub kind: Kind,
-    /// Address to ping.
-    pub target: String,
-    /// Default 1.
-    pub score: Option<i64>,
-    /// Default 2000.
-    pub interval_ms: Option<i64>,
-    /// Default 3.
-    pub tko: Option<i64>,
-}
-
-/// What a heuristic tests.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// ICMP echo.
-    Ping,
 }
 
 /// `[[data]]`
@@ -236,24 +219,8 @@ impl QdiskTable {
             label: text("qdisk.label", &self.label)?,
             votes,
             min_score: or("qdisk.min_score", self.min_score, defaults::min_score(full))?,
+            reboot_on_low_score: self.reboot_on_low_score,
             heuristics,
-        })
-    }
-}
-
-impl HeuristicTable {
-    fn heuristic(&self, at: usize) -> Result<Heuristic, CheckError> {
-        let place = |key| std::format!("qdisk.heuristic[{at}].{key}");
-        let Kind::Ping = self.kind;
-        let Ok(target) = self.target.parse::<IpAddr>() else {
-            let target = &self.target;
-            return refuse!("qdisk.heuristic[{at}].target"; "{target:?} is not an IP address"; "give an address: there is no name service in the initramfs");
-        };
-        Ok(Heuristic {
-            probe: Probe::Ping(target),
-            score: or(&place("score"), self.score, defaults::HEURISTIC_SCORE)?,
-            interval_ms: or(&place("interval_ms"), self.interval_ms, defaults::HEURISTIC_INTERVAL_MS)?,
-            tko: or(&place("tko"), self.tko, defaults::HEURISTIC_TKO)?,
         })
     }
 }

@@ -6,7 +6,7 @@ use std::fs;
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{Pid, Signal, WaitOptions, set_parent_process_death_signal, waitpid};
 
-use super::sys;
+use super::{program, sys};
 
 /// Lowest real-time priority: above everything ordinary, below the kernel's own threads that feed us.
 pub const ROUND_ROBIN_PRIORITY: i32 = 1;
@@ -48,13 +48,20 @@ pub fn raise_priority() -> Result<(), Refused> {
 
 /// Out of the out-of-memory killer's sight (-1000), or back into it (0) for children.
 pub fn oom_score(score: i32) -> Result<(), Refused> {
-    let mut text = heapless::String::<12>::new();
-    let _ = fmt::write(&mut text, format_args!("{score}"));
-    fs::write("/proc/self/oom_score_adj", text.as_bytes()).map_err(|why| Refused {
+    oom_score_of("self", score).map_err(|why| Refused {
         what: "oom_score_adj",
         why,
         means: "the out-of-memory killer may end this agent; run it as root",
     })
+}
+
+/// The same for the process with this name below /proc.
+pub fn oom_score_of(process: &str, score: i32) -> std::io::Result<()> {
+    let mut path = heapless::String::<32>::new();
+    let mut text = heapless::String::<12>::new();
+    let fits = fmt::write(&mut path, format_args!("/proc/{process}/oom_score_adj"));
+    fits.and_then(|()| fmt::write(&mut text, format_args!("{score}"))).map_err(|_| std::io::ErrorKind::InvalidInput)?;
+    fs::write(path.as_str(), text.as_bytes())
 }
 
 /// From now on the end of the parent is the end of this process: the kernel sees to it, whatever ended the parent.
@@ -67,10 +74,20 @@ pub fn is_init() -> bool {
     rustix::process::getpid().is_init()
 }
 
-/// Takes one ended child off the kernel's list, whoever its first parent was. `None` if none has ended.
+/// Takes one ended child off the kernel's list, whoever its first parent was. `None` if none has ended, or if the first
+/// on the list belongs to a thread that waits for it: to be asked again later.
 pub fn reap_one() -> Option<(Pid, Option<i32>)> {
-    let (pid, status) = waitpid(None, WaitOptions::NOHANG).ok().flatten()?;
-    Some((pid, status.exit_status()))
+    let pid = Pid::from_raw(sys::ended_child()? as i32)?;
+    if program::is_awaited(pid) {
+        return None;
+    }
+    reap(pid).map(|code| (pid, code))
+}
+
+/// The exit code of this child (`None` of a signal), if it has ended; then it is off the kernel's list.
+pub fn reap(pid: Pid) -> Option<Option<i32>> {
+    let (_, status) = waitpid(Some(pid), WaitOptions::NOHANG).ok().flatten()?;
+    Some(status.exit_status())
 }
 
 /// CPU time this process has used.

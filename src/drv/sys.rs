@@ -265,6 +265,22 @@ pub fn sched_round_robin(priority: i32) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// The process id of a child that has ended and was not waited for yet. It stays on the kernel's list.
+pub fn ended_child() -> Option<u32> {
+    // JUSTIFICATION: rustix's waitid does not tell whose status it found.
+    // SAFETY: a siginfo_t is integers and pointers, of which zeros are values; the kernel fills it in for a child that has
+    // ended, and leaves it as it was otherwise (waitid(2)); si_pid is the member that it fills in for children.
+    let pid = unsafe {
+        let mut found: libc::siginfo_t = std::mem::zeroed();
+        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        if libc::waitid(libc::P_ALL, 0, &mut found, flags) != 0 {
+            return None;
+        }
+        found.si_pid()
+    };
+    u32::try_from(pid).ok().filter(|&pid| pid > 0)
+}
+
 /// WDIOC_SETTIMEOUT: asks a watchdog to fire after so many seconds without food; what it settled for.
 pub fn watchdog_set_timeout(watchdog: BorrowedFd<'_>, seconds: i32) -> io::Result<i32> {
     let mut value: libc::c_int = seconds;

@@ -113,7 +113,19 @@ fn configs() -> Vec<(String, String)> {
         // People's comments teach a fuzzer nothing.
         text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect::<Vec<_>>().join("\n")
     };
-    ["five-node", "embedded"].map(|name| (name.to_string(), plain(text(&format!("{name}.toml"))))).to_vec()
+    let mut seeds =
+        ["five-node", "embedded"].map(|name| (name.to_string(), plain(text(&format!("{name}.toml"))))).to_vec();
+    let kinds = [
+        "kind = \"tcp\"\ntarget = \"[fd00::1]:22\"\ntimeout_ms = 500",
+        "kind = \"link\"\ntarget = \"eth0\"",
+        "kind = \"disk\"\ntarget = \"lun:1\"",
+        "kind = \"program\"\ntarget = \"/bin/check\"\narguments = [\"-q\"]",
+        "kind = \"program\"\ntarget = \"test -e /x\"\nshell = true",
+    ];
+    let tables: String = kinds.iter().map(|table| format!("[[qdisk.heuristic]]\n{table}\n")).collect();
+    let five = seeds[0].1.replacen("[[node]]", &format!("{tables}[[node]]"), 1);
+    seeds.push(("heuristics".into(), five));
+    seeds
 }
 
 /// A life in which disks answer, peers beat and answer: events 16 and 12, 4, 6, 0, over and over.
