@@ -5,13 +5,16 @@ mod scene;
 
 use std::fmt::Write as _;
 
+use quorate::base::trace::Ring;
 use quorate::base::{Incarnation, NodeSet, PrKey};
 use quorate::cli::console::Console;
 use quorate::cli::render::{help, render};
 use quorate::cli::request::Request;
-use quorate::cli::{Exit, Form, Noun, socket};
+use quorate::cli::{Exit, Form, Happening, Noun, socket};
 use quorate::cluster::status::{DataStatus, NodeStatus, Stage, Status, TargetRefusal, Waiting};
+use quorate::config::schema::Document;
 use quorate::config::{Cluster, Demand};
+use quorate::heuristics::{Line, Note, Outcome};
 use quorate::scsi::PrError;
 
 use scene::{blocked, cluster, node, released, set, view_id, with};
@@ -104,6 +107,81 @@ fn a_node_that_knows_nothing_yet() {
         row.heard_ms_ago = None;
     });
     show("starting", &status, &cluster());
+}
+
+/// One heuristic of each kind, as a configuration file has them.
+fn heuristics_of_all_kinds() -> Cluster {
+    let text = std::fs::read_to_string("configs/five-node.toml").unwrap();
+    let (before, after) = text.split_once("[[qdisk.heuristic]]").unwrap();
+    let more = [
+        "kind = \"ping\"\ntarget = \"fd00:1234:5678:9abc:def0:1234:5678:9abc\"\nscore = 2\ntimeout_ms = 1000",
+        "kind = \"tcp\"\ntarget = \"10.0.0.254:22\"",
+        "kind = \"link\"\ntarget = \"eth0\"",
+        "kind = \"disk\"\ntarget = \"lun:1\"",
+        "kind = \"program\"\ntarget = \"/usr/libexec/check-router\"\narguments = [\"--quiet\", \"two words\"]",
+        "kind = \"program\"\ntarget = \"test -e /run/uplink && exit 0\"\nshell = true",
+    ];
+    let heuristics: String = more.iter().map(|table| format!("[[qdisk.heuristic]]\n{table}\n")).collect();
+    let rest = after.split_once("[[node]]").unwrap().1;
+    let text =
+        format!("{}\n{heuristics}\n[[node]]{rest}", before.replace("min_score = 1", "reboot_on_low_score = true"));
+    toml::from_str::<Document>(&text).unwrap().check().unwrap()
+}
+
+/// Every result of every kind, and everything that is noted of them, is a line that says what is wrong.
+#[test]
+fn heuristics_are_told_one_by_one() {
+    let cluster = heuristics_of_all_kinds();
+    let mut status = released();
+    status.stage = Stage::Blocked;
+    let errnos = [2, 5, 11, 52, 97, 99, 100, 101, 111, 113, 200].map(Outcome::Os);
+    let others = [Outcome::Good, Outcome::Late, Outcome::NoCarrier, Outcome::LinkDown, Outcome::Short];
+    let more = [Outcome::NotADisk, Outcome::Exit(2), Outcome::Signal(9), Outcome::Os(1)];
+    let mut all = String::new();
+    for outcome in [&others[..], &more, &errnos].concat() {
+        let tracker = scene::tried(&cluster, 3, |_| outcome);
+        status.score = tracker.score();
+        scene::with_heuristics(&status, &cluster, &tracker, &Ring::new(), |snapshot| {
+            let mut text = String::new();
+            render(Noun::Heuristics, Form::Text, snapshot, &mut text).unwrap();
+            fits(&text);
+            writeln!(all, "# {outcome:?}\n{text}").unwrap();
+        });
+    }
+    golden("heuristics.txt", &all);
+    let mut tracker =
+        scene::tried(&cluster, 2, |heuristic| if heuristic > 2 { Outcome::Good } else { Outcome::NoCarrier });
+    let due = tracker.due(97_000);
+    assert!(due.is_some(), "a try that will hang");
+    let mut ring = Ring::new();
+    let mut notes = Vec::new();
+    for now_ms in [99_000, 101_000] {
+        tracker.pass(now_ms, &mut |note| notes.push(note));
+    }
+    tracker.finished(due.unwrap(), 101_500, Outcome::Good, 4_500, &[], &mut |note| notes.push(note));
+    assert_eq!(notes, [Note::Hung { heuristic: 0 }, Note::Returned { heuristic: 0 }]);
+    notes.extend([
+        Note::Up { heuristic: 1 },
+        Note::Down { heuristic: 0, outcome: Outcome::Late, failures: 3 },
+        Note::Down { heuristic: 4, outcome: Outcome::Exit(2), failures: 1 },
+        Note::Output { heuristic: 4, line: Line::new(b"router: no answer") },
+        Note::Sufficient { score: 4 },
+        Note::Insufficient { score: 3 },
+        Note::Resets { score: 3 },
+    ]);
+    for note in notes {
+        ring.record(95_000, Happening::Heuristics(note));
+    }
+    scene::with_heuristics(&status, &cluster, &tracker, &ring, |snapshot| {
+        let mut text = String::new();
+        render(Noun::Events, Form::Text, snapshot, &mut text).unwrap();
+        fits(&text);
+        let mut json = String::new();
+        render(Noun::Heuristics, Form::Json, snapshot, &mut json).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        golden("heuristics-events.txt", &text);
+        golden("heuristics.json", &format!("{}\n", serde_json::to_string_pretty(&value).unwrap()));
+    });
 }
 
 /// Each reason to wait is one sentence with a way out, on a console line by line.
@@ -207,6 +285,14 @@ fn the_largest_cluster_fits_its_lines() {
     while disk.keys.push(PrKey::new(cluster.id, node(64), Incarnation(u32::MAX))).is_ok() {}
     status.disks.clear();
     cluster.data.clear();
+    let heuristics = &mut cluster.qdisk.as_mut().unwrap().heuristics;
+    let line = "word ".repeat(quorate::base::limits::COMMAND_BYTES_MAX / 5);
+    let heuristic = quorate::config::Heuristic {
+        probe: quorate::config::Probe::Shell(line.as_str().try_into().unwrap()),
+        ..heuristics[0].clone()
+    };
+    heuristics.clear();
+    while heuristics.push(heuristic.clone()).is_ok() {}
     for _ in 0..quorate::base::limits::DATA_DISKS_MAX {
         status.disks.push(disk.clone()).unwrap();
         cluster.data.push(quorate::config::DataDisk { device: device.as_str().try_into().unwrap() }).unwrap();

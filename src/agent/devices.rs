@@ -92,7 +92,8 @@ fn io_error(error: BlockError) -> io::Error {
     io::Error::new(kind, error.to_string())
 }
 
-fn path_of(name: &str) -> io::Result<PathBuf> {
+/// The device of a name in the configuration.
+pub fn path_of(name: &str) -> io::Result<PathBuf> {
     resolve_device(name)?.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no SCSI disk with this LUN yet"))
 }
 

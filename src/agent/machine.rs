@@ -1,6 +1,7 @@
 //! Does what the core says: the only place where an `Action` becomes I/O.
 
 use heapless::Deque;
+use rustix::process::Pid;
 
 use super::disks::{PrJob, PrThread, QdiskJob, QdiskThread, QdiskWork};
 use super::gate;
@@ -9,7 +10,7 @@ use crate::base::limits::{DATA_DISKS_MAX, PATH_BYTES_MAX};
 use crate::base::{Incarnation, NodeId, ViewId};
 use crate::cluster::event::{Action, Op, SelfFence};
 use crate::disk::{DiskError, Image, Slot};
-use crate::drv::{clock, reset};
+use crate::drv::{clock, process, reset};
 
 /// One operation per disk is in flight at most, so no more can turn stale in a turn than a step emits for all disks.
 const REFUSED_MAX: usize = 4 * (DATA_DISKS_MAX + 1);
@@ -123,8 +124,18 @@ impl Machine {
         }
     }
 
+    /// Sees whether the payload has ended, also while another child's end waits to be seen by its thread.
+    pub fn reap_payload(&mut self, now_ms: u64) {
+        let child = self.payload.as_ref().and_then(|payload| payload.child);
+        let pid = child.and_then(|child| Pid::from_raw(child as i32));
+        if let Some((pid, code)) = pid.and_then(|pid| Some((pid, process::reap(pid)?))) {
+            self.child_ended(pid, code, now_ms);
+        }
+    }
+
     /// A child has ended.
-    pub fn child_ended(&mut self, pid: u32, code: Option<i32>, now_ms: u64) {
+    pub fn child_ended(&mut self, pid: Pid, code: Option<i32>, now_ms: u64) {
+        let pid = pid.as_raw_nonzero().get() as u32;
         if let Some(payload) = self.payload.as_mut().filter(|payload| payload.child == Some(pid)) {
             log::error!("the payload writer ended (exit code {code:?}); starts it again in {PAYLOAD_RETRY_MS} ms");
             payload.child = None;

@@ -9,8 +9,10 @@ use smol::Timer;
 
 use super::consoles::Consoles;
 use super::disks::{start_qdisk, start_target};
+use super::journal::Journal;
 use super::machine::{Machine, Payload, Refused, STALE};
 use super::peers::Peers;
+use super::probes::Probes;
 use super::server::Server;
 use super::{devices, memory};
 use crate::base::limits::NETWORKS_MAX;
@@ -24,6 +26,7 @@ use crate::cluster::{Node, Settings};
 use crate::config::Cluster;
 use crate::drv::udp::DATAGRAMS_PER_TURN;
 use crate::drv::{clock, process, reset};
+use crate::heuristics::{Note, Tracker};
 use crate::scsi::PrError;
 use crate::wire::Refusal;
 
@@ -57,6 +60,10 @@ pub struct Agent {
     node: Box<Node>,
     actions: Box<Actions>,
     machine: Box<Machine>,
+    probes: Box<Probes>,
+    /// As the core was told.
+    score: u16,
+    journal: Box<Journal>,
     cluster: Box<Cluster>,
     consoles: Consoles,
     server: Option<Server>,
@@ -64,7 +71,7 @@ pub struct Agent {
     started_ms: u64,
     /// What the process had used up by then: PID 1 loads modules before.
     started_cpu_ms: u64,
-    /// Events below this number were told.
+    /// Entries of the journal below this number were told.
     events_told: u64,
     gate_line_ms: u64,
     reap_ms: u64,
@@ -87,6 +94,7 @@ impl Agent {
                 let _ = targets.push(start_target(index, opener)?);
             }
         }
+        let probes = Probes::start(cluster.qdisk.as_ref(), emulate.as_deref())?;
         let server = Server::bind(&socket).map_err(|error| {
             io::Error::other(format!("status socket @{socket}: {error}; does an agent with this name run already?"))
         })?;
@@ -117,6 +125,9 @@ impl Agent {
             node: Box::new(Node::new(Settings::from_cluster(&cluster), boot, now_ms)),
             actions: Box::new(Actions::new()),
             machine: Box::new(machine),
+            score: probes.tracker().score(),
+            probes: Box::new(probes),
+            journal: Box::new(Journal::new()),
             cluster,
             consoles,
             server: Some(server),
@@ -129,10 +140,8 @@ impl Agent {
             readable: [true; NETWORKS_MAX],
             console_pending: false,
         };
-        // Heuristic programs do not run yet: until they do, every node has the full score.
-        if let Some(score) = agent.cluster.qdisk.as_ref().map(|qdisk| qdisk.full_score().max(qdisk.min_score)) {
-            agent.step(Event::Score(score));
-        }
+        // Nothing was tried yet, so nothing counts: a node that may be cut off must not claim the quorum disk.
+        agent.step(Event::Score(agent.score));
         Ok(agent)
     }
 
@@ -159,6 +168,7 @@ impl Agent {
     pub fn turn(&mut self) {
         self.take_frames();
         self.take_disks();
+        self.take_heuristics();
         if clock::boottime_ms() >= self.node.deadline_ms() {
             self.step(Event::Tick);
         }
@@ -167,8 +177,10 @@ impl Agent {
         self.machine.tend_payload(now_ms);
         if now_ms >= self.reap_ms {
             self.reap_ms = now_ms + REAP_MS;
+            self.machine.reap_payload(now_ms);
+            // Mostly orphans, which a first process inherits.
             while let Some((pid, code)) = process::reap_one() {
-                self.machine.child_ended(pid.as_raw_nonzero().get() as u32, code, now_ms);
+                self.machine.child_ended(pid, code, now_ms);
             }
         }
         self.talk(now_ms);
@@ -177,7 +189,8 @@ impl Agent {
     /// When the loop has to run again if nothing happens: one deadline for all.
     fn wake_ms(&self, now_ms: u64) -> u64 {
         // A core that wants to run at once gets the next millisecond: a loop that never waits would starve the machine.
-        let mut wake_ms = self.node.deadline_ms().max(now_ms + 1).min(self.reap_ms);
+        let mut wake_ms = self.node.deadline_ms().min(self.probes.tracker().deadline_ms());
+        wake_ms = wake_ms.max(now_ms + 1).min(self.reap_ms);
         if self.console_pending {
             wake_ms = wake_ms.min(now_ms + CONSOLE_RETRY_MS);
         }
@@ -204,6 +217,7 @@ impl Agent {
             for target in &self.machine.targets {
                 ready |= target.poll_done(cx).is_ready();
             }
+            ready |= self.probes.poll(cx);
             ready |= self.consoles.poll(cx);
             if let Some(server) = &mut self.server {
                 ready |= server.poll(cx);
@@ -217,7 +231,7 @@ impl Agent {
     fn step(&mut self, event: Event<'_>) {
         let step_ms = clock::boottime_ms();
         self.node.step(step_ms, event, &mut self.actions);
-        self.note_incarnation();
+        self.note_traces(step_ms);
         for action in self.actions.iter() {
             self.machine.apply(step_ms, action);
         }
@@ -225,14 +239,32 @@ impl Agent {
     }
 
     /// The life that the core chose is part of every envelope from then on.
-    fn note_incarnation(&mut self) {
-        if self.machine.incarnation != Incarnation::NONE {
-            return;
-        }
-        for entry in self.node.traces().since(self.events_told) {
-            if let Trace::Started(incarnation) = entry.what {
-                self.machine.incarnation = incarnation;
+    fn note_traces(&mut self, now_ms: u64) {
+        let Agent { node, machine, journal, .. } = self;
+        journal.take_over(node.traces(), now_ms, |trace| {
+            if let Trace::Started(incarnation) = trace {
+                machine.incarnation = incarnation;
             }
+        });
+    }
+
+    /// Lets the heuristics get on, and tells the core of a new score.
+    fn take_heuristics(&mut self) {
+        let now_ms = clock::boottime_ms();
+        let Agent { probes, journal, .. } = self;
+        probes.turn(&mut |note| journal.note(now_ms, note));
+        let score = self.probes.tracker().score();
+        if score != self.score {
+            self.score = score;
+            self.step(Event::Score(score));
+        }
+        if self.probes.tracker().wants_reset() {
+            self.journal.note(now_ms, Note::Resets { score });
+            self.talk(now_ms);
+            let min = self.cluster.qdisk.as_ref().map_or(0, |qdisk| qdisk.min_score);
+            reset::self_fence(format_args!(
+                "the heuristics' score fell to {score}, {min} needed, and reboot_on_low_score is set"
+            ));
         }
     }
 
@@ -304,8 +336,9 @@ impl Agent {
         if gate_line_due {
             self.gate_line_ms = now_ms + GATE_LINE_MS;
         }
-        let events_due = self.node.traces().next_number() != self.events_told;
-        let Agent { node, machine, cluster, consoles, server, .. } = self;
+        let events_due = self.journal.ring().next_number() != self.events_told;
+        let Agent { node, machine, probes, journal, cluster, consoles, server, .. } = self;
+        let tracker: &Tracker = probes.tracker();
         let (emulated, started_ms, events_told) = (self.emulated, self.started_ms, self.events_told);
         let started_cpu_ms = self.started_cpu_ms;
         let with_snapshot = |say: &mut dyn FnMut(&Snapshot<'_>)| {
@@ -319,9 +352,10 @@ impl Agent {
                 cpu_ms: process::cpu_ms().saturating_sub(started_cpu_ms),
                 memory: memory_facts(),
                 drops: &drops,
+                heuristics: tracker,
                 emulated,
             };
-            say(&Snapshot { status: &status, facts: &facts, traces: node.traces() });
+            say(&Snapshot { status: &status, facts: &facts, traces: journal.ring() });
         };
         if events_due || gate_line_due {
             with_snapshot(&mut |snapshot| {
@@ -342,7 +376,7 @@ impl Agent {
         }
         consoles.put_lines();
         self.console_pending = consoles.flush();
-        self.events_told = self.node.traces().next_number();
+        self.events_told = self.journal.ring().next_number();
     }
 }
 

@@ -37,14 +37,29 @@ impl<Job, Done> Shared<Job, Done> {
 }
 
 impl<Job: Send + 'static, Done: Send + 'static> Worker<Job, Done> {
-    /// Starts the thread.
-    pub fn start(name: &str, mut work: impl FnMut(Job) -> Done + Send + 'static) -> io::Result<Worker<Job, Done>> {
+    /// Starts a thread that runs before everything ordinary, like the loop.
+    pub fn start(name: &str, work: impl FnMut(Job) -> Done + Send + 'static) -> io::Result<Worker<Job, Done>> {
+        Worker::spawn(name, true, work)
+    }
+
+    /// Starts a thread that gets its share of the CPU and no more.
+    pub fn start_ordinary(name: &str, work: impl FnMut(Job) -> Done + Send + 'static) -> io::Result<Worker<Job, Done>> {
+        Worker::spawn(name, false, work)
+    }
+
+    fn spawn(
+        name: &str,
+        urgent: bool,
+        mut work: impl FnMut(Job) -> Done + Send + 'static,
+    ) -> io::Result<Worker<Job, Done>> {
         let places = Places { job: None, done: None, busy: false, closed: false, waker: None };
         let shared = Arc::new(Shared { places: Mutex::new(places), job_there: Condvar::new() });
         let theirs = Arc::clone(&shared);
         std::thread::Builder::new().name(name.into()).stack_size(WORKER_STACK_BYTES).spawn(move || {
-            // Refusal was already told by the main thread.
-            let _ = process::raise_priority();
+            if urgent {
+                // Refusal was already told by the main thread.
+                let _ = process::raise_priority();
+            }
             while let Some(job) = next_job(&theirs) {
                 let done = work(job);
                 let mut places = theirs.places();

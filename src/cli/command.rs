@@ -31,6 +31,7 @@ pub enum Command {
     Votes(VotesCommand),
     Keys(KeysCommand),
     Reservation(ReservationCommand),
+    Heuristics(HeuristicsCommand),
     Events(EventsCommand),
     Qdisk(QdiskCommand),
     Version(VersionCommand),
@@ -160,5 +161,6 @@ show!(ViewCommand, "view", View, "Show the view that the members agreed on.");
 show!(VotesCommand, "votes", Votes, "Show whose votes count now.");
 show!(KeysCommand, "keys", Keys, "Show the keys registered on the data disks.");
 show!(ReservationCommand, "reservation", Reservation, "Show the reservations on the data disks.");
+show!(HeuristicsCommand, "heuristics", Heuristics, "Show this node's heuristics and their score.");
 show!(EventsCommand, "events", Events, "Show what happened lately.");
 show!(QdiskStatusCommand, "status", Qdisk, "Show the quorum disk as this node's agent sees it.");

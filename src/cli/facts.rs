@@ -5,6 +5,7 @@ use crate::base::{NodeId, NodeSet};
 use crate::cluster::status::Status;
 use crate::cluster::trace::Trace;
 use crate::config::Cluster;
+use crate::heuristics::{Note, Tracker};
 
 /// Facts about this agent's process and configuration, gathered when somebody asks.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +24,8 @@ pub struct AgentFacts<'a> {
     pub memory: Memory,
     /// Frames and other input that was dropped, by reason; zeros are left out of the text.
     pub drops: &'a [Counter],
+    /// The node's heuristics.
+    pub heuristics: &'a Tracker,
     /// The disks are files and reservations are emulated: nothing is fenced for real.
     pub emulated: bool,
 }
@@ -57,7 +60,16 @@ pub struct Snapshot<'a> {
     /// From the agent.
     pub facts: &'a AgentFacts<'a>,
     /// What happened lately.
-    pub traces: &'a Ring<Trace>,
+    pub traces: &'a Ring<Happening>,
+}
+
+/// Something that happened on this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Happening {
+    /// In the core.
+    Core(Trace),
+    /// To the heuristics.
+    Heuristics(Note),
 }
 
 impl<'a> Snapshot<'a> {

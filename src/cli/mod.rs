@@ -18,7 +18,7 @@ use argh::FromArgs;
 
 use command::{AgentCommand, Arguments, Command, PayloadCommand};
 pub use exit::Exit;
-pub use facts::{AgentFacts, Counter, Memory, Snapshot};
+pub use facts::{AgentFacts, Counter, Happening, Memory, Snapshot};
 pub use render::{Form, Noun};
 
 /// The process: parses the command line and runs the command; `agent` runs the agent, `payload` its payload writer.
@@ -52,6 +52,7 @@ pub fn main(
         Command::Votes(command) => command.run().into(),
         Command::Keys(command) => command.run().into(),
         Command::Reservation(command) => command.run().into(),
+        Command::Heuristics(command) => command.run().into(),
         Command::Events(command) => command.run().into(),
         Command::Qdisk(command) => command.run().into(),
         Command::Version(_) => {

@@ -4,13 +4,14 @@
 use quorate::base::trace::Ring;
 use quorate::base::view::Incarnations;
 use quorate::base::{ConfigStamp, Incarnation, NodeId, NodeSet, Phase, PrKey, Term, View, ViewId};
-use quorate::cli::{AgentFacts, Counter, Memory, Snapshot};
+use quorate::cli::{AgentFacts, Counter, Happening, Memory, Snapshot};
 use quorate::cluster::event::SelfFence;
 use quorate::cluster::status::{DataStatus, NodeStatus, QdiskStatus, Stage, Status, TargetRefusal, Waiting};
 use quorate::cluster::trace::Trace;
 use quorate::config::Cluster;
 use quorate::config::schema::Document;
 use quorate::disk::{DiskError, HeaderFault, Standing};
+use quorate::heuristics::{Outcome, Tracker};
 use quorate::scsi::{Held, PrError};
 
 pub fn node(id: u8) -> NodeId {
@@ -126,6 +127,7 @@ pub fn blocked() -> Status {
     view.victims = set(&[5]);
     *phase = Phase::Committed;
     status.total_votes = 2;
+    status.score = 0;
     status.qdisk_votes = None;
     status.quorate = false;
     status.waiting_for = Waiting::Votes { have: 2, need: 5 };
@@ -155,7 +157,7 @@ pub fn blocked() -> Status {
 }
 
 /// Every trace there is, once.
-pub fn every_trace() -> Ring<Trace> {
+pub fn every_trace() -> Ring<Happening> {
     let key = PrKey::new(cluster().id, node(5), Incarnation(7));
     let foreign = PrKey(0xdead_beef);
     let term = view_id().term;
@@ -199,9 +201,9 @@ pub fn every_trace() -> Ring<Trace> {
         Trace::SelfFence(SelfFence::Clone),
     ];
     for (index, trace) in all.into_iter().enumerate() {
-        traces.record(1000 * index as u64, trace);
+        traces.record(1000 * index as u64, Happening::Core(trace));
     }
-    traces.record(40_000, all[all.len() - 1]);
+    traces.record(40_000, Happening::Core(all[all.len() - 1]));
     traces
 }
 
@@ -211,7 +213,37 @@ pub const DROPS: [Counter; 3] = [
     Counter { name: "too-short", value: 12 },
 ];
 
+/// Heuristics that were all tried `tries` times in a row, each with its own outcome.
+pub fn tried(cluster: &Cluster, tries: u64, outcome: impl Fn(usize) -> Outcome) -> Tracker {
+    let mut tracker = Tracker::new(cluster.qdisk.as_ref(), 0);
+    for round in 1..=tries {
+        // Each after its interval, the last of them 250 ms ago.
+        let now_ms = 95_000 - (tries - round) * 5_000;
+        while let Some(which) = tracker.due(now_ms) {
+            tracker.finished(which, now_ms, outcome(which.heuristic), 2, &[], &mut |_| ());
+        }
+    }
+    tracker
+}
+
 pub fn with<T>(status: &Status, cluster: &Cluster, run: impl FnOnce(&Snapshot<'_>) -> T) -> T {
+    // All of them once is enough.
+    let traces = if status.stage == Stage::Released { every_trace() } else { Ring::new() };
+    let tracker = match status.stage {
+        Stage::Released => tried(cluster, 17, |_| Outcome::Good),
+        Stage::Blocked => tried(cluster, 3, |_| Outcome::Late),
+        _ => tried(cluster, 0, |_| Outcome::Good),
+    };
+    with_heuristics(status, cluster, &tracker, &traces, run)
+}
+
+pub fn with_heuristics<T>(
+    status: &Status,
+    cluster: &Cluster,
+    tracker: &Tracker,
+    traces: &Ring<Happening>,
+    run: impl FnOnce(&Snapshot<'_>) -> T,
+) -> T {
     let memory = Memory { arena: 1 << 20, used: 290_000, high_water: 300_000, resident: Some(2_200_000) };
     let facts = AgentFacts {
         cluster,
@@ -221,9 +253,8 @@ pub fn with<T>(status: &Status, cluster: &Cluster, run: impl FnOnce(&Snapshot<'_
         cpu_ms: 93_784,
         memory,
         drops: &DROPS,
+        heuristics: tracker,
         emulated: false,
     };
-    // All of them once is enough.
-    let traces = if status.stage == Stage::Released { every_trace() } else { Ring::new() };
-    run(&Snapshot { status, facts: &facts, traces: &traces })
+    run(&Snapshot { status, facts: &facts, traces })
 }

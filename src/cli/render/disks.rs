@@ -141,8 +141,7 @@ pub(super) fn qdisk_text(snapshot: &Snapshot<'_>, out: &mut Wrap<'_>) -> fmt::Re
     writeln!(out, "UUID: {}{}", Uuid(qdisk.uuid), if qdisk.adopted { ", adopted" } else { ", not adopted yet" })?;
     let counted = if snapshot.status.qdisk_votes.is_some() { "counted" } else { "not counted" };
     writeln!(out, "Votes: {}, {counted}", qdisk.votes)?;
-    let (score, min) = (snapshot.status.score, configured.min_score);
-    writeln!(out, "Score: {score} of {}, {min} needed", configured.full_score())?;
+    super::heuristics::score_line(snapshot, out)?;
     writeln!(out, "State: {}", if qdisk.usable { "usable" } else { "NOT usable" })?;
     if let Some(fault) = &qdisk.fault {
         writeln!(out, "Fault: {}.", Plain(*fault))?;

@@ -2,12 +2,11 @@
 
 use core::fmt::{self, Display, Write};
 
-use super::super::facts::Snapshot;
+use super::super::facts::{Happening, Snapshot};
 use super::super::json::Json;
 use super::super::words::{MaybeAge, Say};
 use super::super::wrap::Wrap;
 use crate::base::trace::Entry;
-use crate::cluster::trace::Trace;
 
 pub(super) fn text(snapshot: &Snapshot<'_>, out: &mut Wrap<'_>) -> fmt::Result {
     out.indent(16);
@@ -34,9 +33,18 @@ pub(super) fn json(snapshot: &Snapshot<'_>, json: &mut Json<'_>) -> fmt::Result 
     })
 }
 
+impl Display for Say<'_, Happening> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1 {
+            Happening::Core(trace) => Say(self.0, trace).fmt(f),
+            Happening::Heuristics(note) => Say(self.0, note).fmt(f),
+        }
+    }
+}
+
 /// The sentence, and how often in a row.
-pub fn sentence<'a>(snapshot: &'a Snapshot<'a>, entry: &'a Entry<Trace>) -> impl Display + 'a {
-    struct Sentence<'a>(&'a Snapshot<'a>, &'a Entry<Trace>);
+pub fn sentence<'a>(snapshot: &'a Snapshot<'a>, entry: &'a Entry<Happening>) -> impl Display + 'a {
+    struct Sentence<'a>(&'a Snapshot<'a>, &'a Entry<Happening>);
     impl Display for Sentence<'_> {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             Say(self.0, self.1.what).fmt(f)?;

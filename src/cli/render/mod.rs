@@ -3,6 +3,7 @@
 
 mod disks;
 mod events;
+mod heuristics;
 mod nodes;
 mod status;
 mod view;
@@ -35,14 +36,25 @@ pub enum Noun {
     Reservation,
     /// The quorum disk.
     Qdisk,
+    /// What the node's score is made of.
+    Heuristics,
     /// What happened lately.
     Events,
 }
 
 impl Noun {
     /// All of them, in the order of `help`.
-    pub const ALL: [Noun; 8] =
-        [Noun::Status, Noun::Nodes, Noun::View, Noun::Votes, Noun::Keys, Noun::Reservation, Noun::Qdisk, Noun::Events];
+    pub const ALL: [Noun; 9] = [
+        Noun::Status,
+        Noun::Nodes,
+        Noun::View,
+        Noun::Votes,
+        Noun::Keys,
+        Noun::Reservation,
+        Noun::Qdisk,
+        Noun::Heuristics,
+        Noun::Events,
+    ];
 
     /// The word to type.
     pub const fn word(self) -> &'static str {
@@ -54,6 +66,7 @@ impl Noun {
             Noun::Keys => "keys",
             Noun::Reservation => "reservation",
             Noun::Qdisk => "qdisk",
+            Noun::Heuristics => "heuristics",
             Noun::Events => "events",
         }
     }
@@ -68,6 +81,7 @@ impl Noun {
             Noun::Keys => "keys registered on the data disks, as sg_persist -k",
             Noun::Reservation => "reservations on the data disks, as sg_persist -r",
             Noun::Qdisk => "the quorum disk as this node sees it",
+            Noun::Heuristics => "what this node's score is made of",
             Noun::Events => "what happened lately, oldest first",
         }
     }
@@ -100,6 +114,7 @@ pub fn render(noun: Noun, form: Form, snapshot: &Snapshot<'_>, out: &mut dyn Wri
                 Noun::Keys => disks::keys_text(snapshot, &mut text),
                 Noun::Reservation => disks::reservation_text(snapshot, &mut text),
                 Noun::Qdisk => disks::qdisk_text(snapshot, &mut text),
+                Noun::Heuristics => heuristics::text(snapshot, &mut text),
                 Noun::Events => events::text(snapshot, &mut text),
             }
         }
@@ -116,6 +131,7 @@ pub fn render(noun: Noun, form: Form, snapshot: &Snapshot<'_>, out: &mut dyn Wri
                 Noun::Keys => disks::keys_json(snapshot, json),
                 Noun::Reservation => disks::reservation_json(snapshot, json),
                 Noun::Qdisk => disks::qdisk_json(snapshot, json),
+                Noun::Heuristics => heuristics::json(snapshot, json),
                 Noun::Events => events::json(snapshot, json),
             }
         }),

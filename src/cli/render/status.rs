@@ -33,6 +33,7 @@ pub(super) fn text(snapshot: &Snapshot<'_>, out: &mut Wrap<'_>) -> fmt::Result {
         write!(out, " {}", address.ip)?;
     }
     writeln!(out, "\nIncarnation: {}", status.incarnation)?;
+    super::heuristics::score_line(snapshot, out)?;
     match &status.view {
         Some((view, how_far)) => writeln!(out, "View: {}, {}", view.id, phase(*how_far))?,
         None => writeln!(out, "View: none yet")?,

@@ -2,12 +2,14 @@
 
 use quorate::base::Nonce;
 use quorate::base::limits::NODES_MAX;
+use quorate::base::trace::Ring;
 use quorate::cli::console::{Console, OUTPUT_BYTES};
 use quorate::cli::request::{Request, parse};
-use quorate::cli::{AgentFacts, Form, Memory, Noun, Snapshot, socket};
+use quorate::cli::{AgentFacts, Form, Happening, Memory, Noun, Snapshot, socket};
 use quorate::cluster::{Boot, Node, Settings};
 use quorate::config::Cluster;
 use quorate::config::build::Loopback;
+use quorate::heuristics::Tracker;
 
 use crate::input::Input;
 use crate::values::node_id;
@@ -24,9 +26,13 @@ pub fn cluster(nodes: u8) -> Cluster {
 pub fn with_snapshot<T>(node: &Node, cluster: &Cluster, now_ms: u64, look: impl FnOnce(&Snapshot<'_>) -> T) -> T {
     let memory = Memory { arena: 1 << 20, used: 1 << 19, high_water: 1 << 19, resident: None };
     let (version, uptime_ms, cpu_ms) = ("0.1.0", now_ms, now_ms);
-    let facts = AgentFacts { cluster, version, now_ms, uptime_ms, cpu_ms, memory, drops: &[], emulated: false };
+    let heuristics = &Tracker::new(cluster.qdisk.as_ref(), 0);
+    let facts =
+        AgentFacts { cluster, version, now_ms, uptime_ms, cpu_ms, memory, drops: &[], heuristics, emulated: false };
+    let mut traces = Ring::new();
+    node.traces().iter().for_each(|entry| traces.record(entry.at_ms, Happening::Core(entry.what)));
     let status = node.status(now_ms);
-    look(&Snapshot { status: &status, facts: &facts, traces: node.traces() })
+    look(&Snapshot { status: &status, facts: &facts, traces: &traces })
 }
 
 /// A script of keys, notes and readers; typed in pieces on one console and key by key on another.
