@@ -11,7 +11,8 @@ use std::time::Duration;
 use quorate::base::NodeSet;
 use quorate::base::limits::BLOB_BYTES_MAX;
 use quorate::cli::Exit;
-use quorate::cli::qdisk::{FormatCommand, FormatError, QdiskCommand, Wanted, format, list, render, render_json};
+use quorate::cli::qdisk::{Extent, Kind, read_here};
+use quorate::cli::qdisk::{FormatCommand, FormatError, Found, QdiskCommand, Wanted, format, refuse_taken_label};
 use quorate::config::blob;
 use quorate::config::schema::Document;
 use quorate::disk::{DiskError, Header, HeaderFault, Image, Signature, SlotRead, Unit};
@@ -205,7 +206,7 @@ fn a_living_quorum_disk_names_its_nodes() {
         });
         let forced = format(&wanted, |_| true);
         drop(stop);
-        assert!(named && text.contains("node 2 (incarnation 1795000002"), "{text}");
+        assert!(named && text.contains("node 2 of cluster alpha (incarnation 1795000002"), "{text}");
         assert!(matches!(adopt, FormatError::LivingAdopt(..)), "{adopt}");
         assert!(question.contains("IN USE by nodes 2"), "{question}");
         assert_eq!(declined.unwrap_err().exit(), Exit::No);
@@ -314,25 +315,37 @@ fn a_configuration_blob_names_everything_and_options_overrule_it() {
 }
 
 #[test]
-fn list_shows_disks_and_slots_in_80_columns() {
-    let disk = Disk::new("list", DISK_BYTES);
+fn a_label_that_another_disk_carries_is_refused() {
+    let (old, new) = (Disk::new("label-old", DISK_BYTES), Disk::new("label-new", DISK_BYTES));
+    format(&old.wanted(512), |_| true).unwrap();
+    let found = Found::of(old.0.clone(), &read_here(&old.0, Extent::Head).unwrap()).unwrap();
+    let mut wanted = new.wanted(512);
+    let error = refuse_taken_label(&wanted, std::slice::from_ref(&found)).unwrap_err();
+    assert!(error.to_string().contains(&old.0.display().to_string()), "{error}");
+    assert_eq!(error.exit(), Exit::Device);
+    wanted.force = true;
+    refuse_taken_label(&wanted, std::slice::from_ref(&found)).unwrap();
+    // Formatting one disk anew, another label, another cluster: nothing is taken.
+    refuse_taken_label(&old.wanted(512), std::slice::from_ref(&found)).unwrap();
+    wanted.force = false;
+    wanted.header.label = "other".try_into().unwrap();
+    refuse_taken_label(&wanted, std::slice::from_ref(&found)).unwrap();
+    let wanted = Wanted { header: Header { cluster: quorate::base::ClusterId(9), ..header() }, ..new.wanted(512) };
+    refuse_taken_label(&wanted, &[found]).unwrap();
+}
+
+#[test]
+fn damaged_and_foreign_heads_are_told_apart() {
+    let disk = Disk::new("kinds", DISK_BYTES);
+    let what = |extent| Kind::of(&read_here(&disk.0, extent).unwrap()).unwrap_err();
+    assert_eq!(what(Extent::Head), "no quorum disk: no magic known here");
+    disk.put(0, b"XFSB");
+    assert_eq!(what(Extent::Head), "no quorum disk; it holds an XFS file system");
+    disk.put(0, &[0; 4]);
     format(&disk.wanted(512), |_| true).unwrap();
-    let mut driver = disk.driver(512, nodes(&[1, 2, 3]));
-    let mut far = slot(2, 123_456_789);
-    if let Some(proposal) = &mut far.accepted {
-        proposal.view.id.epoch = 150_580_000_000_000_000;
-    }
-    driver.write_slot(&slot(1, 6)).unwrap();
-    driver.write_slot(&far).unwrap();
-    driver.write_eviction(&eviction(1)).unwrap();
-    disk.put(Unit::SMALLEST.slot_offset(node(3), 0), b"rot");
-    let blank = Disk::new("list-blank", DISK_BYTES);
-    let (mut found, failed) = list(&[disk.0.clone(), blank.0.clone()]);
-    assert_eq!((found.len(), failed.len()), (1, 1));
-    assert!(failed[0].1.contains("no magic"), "{}", failed[0].1);
-    found[0].path = "/dev/sdb".into();
-    let text = render(&found);
-    assert!(text.lines().all(|line| line.len() <= 80), "{text}");
-    golden_text("qdisk-list.txt", &text);
-    golden_text("qdisk-list.json", &render_json(&found));
+    disk.driver(512, nodes(&[2])).write_slot(&slot(2, 4)).unwrap();
+    disk.put(100, b"rot");
+    assert!(what(Extent::Head).contains("checksum wrong"));
+    disk.put(0, &[0; 1024]);
+    assert!(what(Extent::Whole).contains("header was wiped"));
 }

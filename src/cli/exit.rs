@@ -19,7 +19,7 @@ pub enum Exit {
     Config = 5,
     /// A device is not there, too small, has foreign data, or failed.
     Device = 6,
-    /// The agent did not answer in time.
+    /// The agent, or a disk, did not answer in time.
     Timeout = 7,
     /// The agent lacks a socket, a thread or memory, and decided nothing yet.
     Start = 8,
@@ -65,7 +65,7 @@ impl Exit {
             Exit::Permission => "not allowed: be root",
             Exit::Config => "the configuration is missing, damaged or refused",
             Exit::Device => "a device is not there, too small, has foreign data, or failed",
-            Exit::Timeout => "the agent did not answer in time",
+            Exit::Timeout => "the agent, or a disk, did not answer in time",
             Exit::Start => "the agent lacks a socket, a thread or memory, and decided nothing yet",
             Exit::StaleBoot => "`agent --self-fence exit`: a gate was open in this boot before; reset the machine",
             Exit::SelfFence => "`agent --self-fence exit` or `--emulate`: the node fenced itself",

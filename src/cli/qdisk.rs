@@ -1,23 +1,40 @@
-//! `quorate qdisk format` and `quorate qdisk list`: what mkqdisk -c and -L were.
+//! `quorate qdisk format`, `list` and `show`: what mkqdisk -c and -L were, without an agent.
 //!
-//! They end with the codes of `cli::Exit`: 1 the operator said no, or there is no quorum disk to list; 2 options; 5 the
-//! configuration; 6 the disk cannot be read or written, is too small, or something is on it.
+//! They end with the codes of `cli::Exit`: 1 the operator said no, or there is no quorum disk to show; 2 options; 5 the
+//! configuration; 6 the disk cannot be read or written, is too small, something is on it, or two disks have the name; 7 it
+//! does not answer.
 
+mod area;
+mod find;
 mod format;
 mod list;
+mod reader;
+mod show;
 mod survey;
 
+use std::fmt::{Display, Write as _};
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use argh::FromArgs;
+use rustix::fs::{FileType, stat};
 
 use super::Exit;
 use super::command::QdiskStatusCommand;
+use super::wrap::Wrap;
+use crate::drv::scan;
 
-pub use format::{FormatError, Formatted, Wanted, format};
-pub use list::{Found, candidates, list, render, render_json};
-pub use survey::{Survey, utc};
+pub use area::Area;
+pub use find::{FindError, expand, find, parse_uuid};
+pub use format::{FormatError, Formatted, Wanted, format, refuse_taken_label};
+pub use list::{Found, Listing, list, render, render_json, same_label};
+pub use reader::{Extent, ReadError, read_here, read_one, read_within};
+pub use show::{Shown, SlotAge, Watch, render_shown, render_shown_json, show};
+pub use survey::{Kind, utc};
+
+/// How long a disk may take for an answer unless an option says.
+const PATIENCE_S: u64 = 10;
 
 /// Make and show quorum disks.
 #[derive(FromArgs, Debug)]
@@ -32,6 +49,8 @@ pub struct QdiskCommand {
 enum What {
     Format(FormatCommand),
     List(ListCommand),
+    Show(ShowCommand),
+    ReadArea(ReadAreaCommand),
     Status(QdiskStatusCommand),
 }
 
@@ -43,15 +62,16 @@ enum What {
     error_code(1, "the operator said no, or could not be asked"),
     error_code(2, "wrong or missing options"),
     error_code(5, "the configuration is missing, damaged or refused"),
-    error_code(6, "the disk cannot be read or written, is too small, or something is on it")
+    error_code(6, "the disk cannot be read or written, is too small, or something is on it"),
+    error_code(7, "the disk did not answer in time")
 )]
 pub struct FormatCommand {
     /// configuration blob, as built into the image
     #[argh(option)]
     pub config: Option<PathBuf>,
-    /// block device or file, or lun:N
+    /// block device or file, lun:N, or of a quorum disk label:LABEL or uuid:UUID
     #[argh(option)]
-    pub device: Option<PathBuf>,
+    pub device: Option<String>,
     /// label, up to 64 printable characters without blanks
     #[argh(option)]
     pub label: Option<String>,
@@ -67,7 +87,7 @@ pub struct FormatCommand {
     /// milliseconds between two writes of a node (default 500)
     #[argh(option)]
     pub interval: Option<u32>,
-    /// overwrite what is there, even a quorum disk in use
+    /// overwrite what is there, even a quorum disk in use; a mounted disk is refused all the same
     #[argh(switch)]
     pub force: bool,
     /// no node of this cluster is running anywhere: booting nodes may count the new disk at once
@@ -76,23 +96,78 @@ pub struct FormatCommand {
     /// do not ask
     #[argh(switch)]
     pub yes: bool,
+    /// seconds until a disk that does not answer is given up (default 10)
+    #[argh(option, from_str_fn(seconds))]
+    pub timeout: Option<u64>,
 }
 
-/// Show quorum disks with their nodes' slots.
+/// Show which quorum disks there are: of quorate, and of RHCS and SBD, which are only read.
 #[derive(FromArgs, Debug)]
 #[argh(
     subcommand,
     name = "list",
     error_code(1, "no quorum disk found"),
-    error_code(6, "a disk named on the command line is none, or could not be read")
+    error_code(6, "a disk named on the command line is none, or could not be read; two disks have the name"),
+    error_code(7, "a disk named on the command line did not answer in time")
 )]
 pub struct ListCommand {
-    /// devices or files; all of /proc/partitions if none is named
+    /// devices, files, or folders of them; all disks of this machine if none is named
     #[argh(positional)]
     pub devices: Vec<PathBuf>,
+    /// only the one with this label; two are an error
+    #[argh(option)]
+    pub label: Option<String>,
+    /// only the one with this uuid; two are an error
+    #[argh(option)]
+    pub uuid: Option<String>,
     /// as JSON
     #[argh(switch)]
     pub json: bool,
+    /// seconds until a disk that does not answer is given up (default 10)
+    #[argh(option, from_str_fn(seconds))]
+    pub timeout: Option<u64>,
+}
+
+/// Show a quorum disk with every node's slot: when it was last written, ballot, phase, score, standing.
+#[derive(FromArgs, Debug)]
+#[argh(
+    subcommand,
+    name = "show",
+    error_code(1, "no quorum disk found"),
+    error_code(6, "the disk is no quorum disk, or could not be read; two disks have the name"),
+    error_code(7, "a disk did not answer in time")
+)]
+pub struct ShowCommand {
+    /// devices, files or folders, lun:N, label:LABEL or uuid:UUID; every quorum disk of this machine if none is named
+    #[argh(positional)]
+    pub devices: Vec<String>,
+    /// as JSON
+    #[argh(switch)]
+    pub json: bool,
+    /// seconds until a disk that does not answer is given up (default 10)
+    #[argh(option, from_str_fn(seconds))]
+    pub timeout: Option<u64>,
+}
+
+/// Print what is read of a disk as bytes (format, list and show start this, to be able to leave a hanging read behind).
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "read-area")]
+pub struct ReadAreaCommand {
+    /// device or file
+    #[argh(positional)]
+    pub device: PathBuf,
+    /// only the first bytes
+    #[argh(switch)]
+    pub head: bool,
+}
+
+fn seconds(text: &str) -> Result<u64, String> {
+    let parsed = text.parse().ok().filter(|seconds| (1..=600).contains(seconds));
+    parsed.ok_or_else(|| format!("`{text}` is not a number of seconds from 1 to 600"))
+}
+
+fn patience(timeout: Option<u64>) -> Duration {
+    Duration::from_secs(timeout.unwrap_or(PATIENCE_S))
 }
 
 fn number(text: &str) -> Result<u16, String> {
@@ -109,22 +184,48 @@ impl QdiskCommand {
         match self.what {
             What::Format(command) => command.run(),
             What::List(command) => command.run(),
+            What::Show(command) => command.run(),
+            What::ReadArea(command) => command.run(),
             What::Status(command) => command.run(),
         }
     }
 }
 
 impl FormatCommand {
+    /// How long a disk may take for an answer.
+    pub fn patience(&self) -> Duration {
+        patience(self.timeout)
+    }
+
+    /// Does the disk answer, and does no other one carry its label? A file is a trial: nobody looks for it.
+    fn look_around(&self, wanted: &Wanted) -> Result<(), FormatError> {
+        if let Err(error @ ReadError::Timeout(_)) = read_one(&wanted.device, Extent::Head, self.patience()) {
+            return Err(FormatError::Silent(wanted.device.clone(), error));
+        }
+        let device = stat(&wanted.device).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_block_device());
+        if !device {
+            return Ok(());
+        }
+        let disks = scan::disks();
+        let answers = read_within(&disks, Extent::Head, self.patience());
+        let listing = list(disks.into_iter().zip(answers));
+        tell_silent("format", &listing.others);
+        refuse_taken_label(wanted, &listing.found)
+    }
+
     fn run(self) -> Exit {
         let yes = self.yes;
-        let done = Wanted::from_command(&self).and_then(|wanted| format(&wanted, |question| yes || ask(question)));
+        let done = Wanted::from_command(&self).and_then(|wanted| {
+            self.look_around(&wanted)?;
+            format(&wanted, |question| yes || ask(question))
+        });
         match done {
             Ok(formatted) => {
-                println!("{formatted}");
+                print(wrapped(formatted));
                 Exit::Ok
             }
             Err(error) => {
-                eprintln!("quorate qdisk format: {error}");
+                complain("format", &error);
                 error.exit()
             }
         }
@@ -134,30 +235,125 @@ impl FormatCommand {
 impl ListCommand {
     fn run(self) -> Exit {
         let named = !self.devices.is_empty();
-        let devices = if named { self.devices } else { candidates() };
-        let (found, failed) = list(&devices);
-        let text = if self.json { render_json(&found) } else { render(&found) };
-        // A closed pipe (`| head`) is no error of ours.
-        let _ = io::stdout().write_all(text.as_bytes());
+        let patience = patience(self.timeout);
+        let devices = if named { expand(&self.devices) } else { Ok(scan::disks()) };
+        let devices = match devices {
+            Ok(devices) => devices,
+            Err(error) => return failed("list", &error),
+        };
+        let label = self.label.as_ref().map(|label| format!("label:{label}"));
+        let name = label.or(self.uuid.as_ref().map(|uuid| format!("uuid:{uuid}")));
+        let devices = match name.map(|name| find(&name, &devices, patience)) {
+            None => devices,
+            Some(Ok(only)) => vec![only],
+            Some(Err(error)) => return failed("list", &error),
+        };
+        let answers = read_within(&devices, Extent::Head, patience);
+        let listing = list(devices.into_iter().zip(answers));
+        print(if self.json { render_json(&listing) } else { render(&listing.found) });
+        same_label(&listing.found).iter().for_each(|two| complain("list", two));
         // Without names every disk was tried, and most cannot be quorum disks.
-        for (path, why) in failed.iter().filter(|_| named) {
-            eprintln!("quorate qdisk list: {}: {why}", path.display());
+        if named {
+            tell("list", &listing.others);
+        } else {
+            tell_silent("list", &listing.others);
         }
-        match (named && !failed.is_empty(), found.is_empty()) {
-            (true, _) => Exit::Device,
-            (false, true) => {
-                eprintln!("quorate qdisk list: no quorum disk found; `quorate qdisk format` makes one");
-                Exit::No
-            }
-            (false, false) => Exit::Ok,
+        match (listing.others.first(), listing.found.is_empty()) {
+            (Some((_, error)), _) if named => error.exit(),
+            (_, true) => none("list"),
+            (_, false) => Exit::Ok,
         }
     }
+}
+
+impl ShowCommand {
+    fn run(self) -> Exit {
+        let patience = patience(self.timeout);
+        let devices = match self.devices(patience) {
+            Ok(devices) => devices,
+            Err(error) => return failed("show", &error),
+        };
+        let (shown, others) = show(&devices, patience);
+        if !shown.is_empty() || self.json {
+            print(if self.json { render_shown_json(&shown) } else { render_shown(&shown) });
+        }
+        tell("show", &others);
+        match (others.first(), shown.is_empty()) {
+            (Some((_, error)), _) => error.exit(),
+            (None, true) => none("show"),
+            (None, false) => Exit::Ok,
+        }
+    }
+
+    fn devices(&self, patience: Duration) -> Result<Vec<PathBuf>, FindError> {
+        let mut devices = Vec::new();
+        if self.devices.is_empty() {
+            let disks = scan::disks();
+            let answers = read_within(&disks, Extent::Head, patience);
+            let listing = list(disks.into_iter().zip(answers));
+            tell_silent("show", &listing.others);
+            devices.extend(listing.found.into_iter().map(|found| found.path));
+        }
+        for name in &self.devices {
+            devices.extend(expand(&[find(name, &[], patience)?])?);
+        }
+        Ok(devices)
+    }
+}
+
+impl ReadAreaCommand {
+    fn run(self) -> Exit {
+        let extent = if self.head { Extent::Head } else { Extent::Whole };
+        match reader::serve(&self.device, extent, &mut io::stdout().lock()) {
+            Ok(()) => Exit::Ok,
+            // Whoever asked has gone.
+            Err(_) => Exit::No,
+        }
+    }
+}
+
+fn print(text: String) {
+    // A closed pipe (`| head`) is no error of ours.
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
+/// Within 80 columns, and a newline.
+fn wrapped(what: impl Display) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = writeln!(Wrap::new(&mut text, 4), "{what}");
+    text
+}
+
+/// What went wrong.
+fn complain(command: &str, what: &dyn Display) {
+    eprint!("{}", wrapped(format_args!("quorate qdisk {command}: {what}")));
+}
+
+fn failed(command: &str, error: &FindError) -> Exit {
+    complain(command, error);
+    error.exit()
+}
+
+fn none(command: &str) -> Exit {
+    complain(command, &"no quorum disk found; `quorate qdisk format` makes one");
+    Exit::No
+}
+
+fn tell(command: &str, others: &[(PathBuf, ReadError)]) {
+    others.iter().for_each(|(path, why)| complain(command, &format_args!("{}: {why}", path.display())));
+}
+
+/// Of disks that nobody asked for only those that may be what is looked for.
+fn tell_silent(command: &str, others: &[(PathBuf, ReadError)]) {
+    let silent = others.iter().filter(|(_, error)| matches!(error, ReadError::Timeout(_)));
+    silent.for_each(|(path, why)| complain(command, &format_args!("{}: {why}", path.display())));
 }
 
 /// Asks on the terminal. No terminal, no answer: `--yes` is the way for scripts.
 fn ask(question: &str) -> bool {
     let stdin = io::stdin();
-    eprint!("{question}\nGo on? [y/N] ");
+    eprint!("{}Go on? [y/N] ", wrapped(question));
     if !stdin.is_terminal() {
         eprintln!("no terminal to ask on: use --yes");
         return false;

@@ -12,6 +12,7 @@
 //! docs/qdisk-format.md has every field; [`layout`] is where the table above is code.
 
 pub mod eviction;
+pub mod foreign;
 pub mod header;
 pub mod image;
 pub mod layout;

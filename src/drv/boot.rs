@@ -118,12 +118,34 @@ fn parse_mac(text: &str) -> Option<[u8; 6]> {
     parts.next().is_none().then_some(mac)
 }
 
-/// A device named in a configuration, as a path: `lun:N` is the SCSI disk with that LUN, everything else is a path
-/// already. `None` while there is no such disk; an error if there are several.
+/// How people name a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceName<'a> {
+    /// By its path.
+    Path(&'a str),
+    /// `lun:N`: the SCSI disk with that logical unit number.
+    Lun(&'a str),
+    /// `label:LABEL`: the quorum disk that carries the label, see `drv::scan`.
+    Label(&'a str),
+}
+
+impl DeviceName<'_> {
+    /// By its prefix.
+    pub fn of(name: &str) -> DeviceName<'_> {
+        if let Some(lun) = name.strip_prefix("lun:") {
+            return DeviceName::Lun(lun.trim());
+        }
+        name.strip_prefix("label:").map_or(DeviceName::Path(name), DeviceName::Label)
+    }
+}
+
+/// The path of a device that has one, or a LUN. `None` while there is no such disk; an error if there are several, and
+/// for a label: that takes reading disks.
 pub fn resolve_device(name: &str) -> io::Result<Option<PathBuf>> {
-    match name.strip_prefix("lun:") {
-        None => Ok(Some(PathBuf::from(name))),
-        Some(lun) => disk_of_lun("/sys/class/scsi_disk", lun.trim()),
+    match DeviceName::of(name) {
+        DeviceName::Path(path) => Ok(Some(PathBuf::from(path))),
+        DeviceName::Lun(lun) => disk_of_lun("/sys/class/scsi_disk", lun),
+        DeviceName::Label(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "only a quorum disk has a label")),
     }
 }
 

@@ -14,6 +14,7 @@ pub mod program;
 pub mod qdisk;
 pub mod reset;
 pub mod rtnetlink;
+pub mod scan;
 pub mod serial;
 pub mod sg;
 pub mod sys;

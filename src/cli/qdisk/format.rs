@@ -6,15 +6,19 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::super::Exit;
 use super::FormatCommand;
-use super::survey::{Survey, changed, expect_itself, read_area};
+use super::area::Area;
+use super::find::{FindError, find};
+use super::list::Found;
+use super::reader::ReadError;
+use super::survey::{Kind, image};
 use crate::base::NodeSet;
 use crate::config::{Cluster, blob};
 use crate::disk::layout::RECORD_BYTES;
 use crate::disk::record::{self, first_record};
 use crate::disk::signature::{PROBE_BYTES, at_end, at_start};
-use crate::disk::{Header, Image, Signature, SlotRead, Unit, decode_image, header, slot};
+use crate::disk::{Header, Signature, SlotRead, Unit, header};
 use crate::drv::block::{Access, AlignedBuf, BlockError, BlockFile};
-use crate::drv::boot::resolve_device;
+use crate::drv::scan;
 
 /// A living node writes once an interval; three of them pass before a silent disk counts as silent.
 const INTERVALS_WATCHED: u32 = 3;
@@ -22,6 +26,8 @@ const INTERVALS_WATCHED: u32 = 3;
 const INTERVAL_MS_MAX: u32 = 20_000;
 /// The interval where the header does not say, in milliseconds.
 const INTERVAL_MS_DEFAULT: u32 = 500;
+/// Zeroed at once: a multiple of every unit, and no large part of the process's memory.
+const ZEROS_BYTES: usize = 64 * 1024;
 
 /// What to make, where.
 #[derive(Debug, Clone)]
@@ -64,7 +70,11 @@ pub enum FormatError {
     /// The file named by `--config` is not there, or is no configuration.
     Config(PathBuf, String),
     /// No disk, or more than one, has this name.
-    Absent(PathBuf, String),
+    Find(FindError),
+    /// It does not answer.
+    Silent(PathBuf, ReadError),
+    /// Another disk carries this label for this cluster.
+    LabelTaken(PathBuf, String, PathBuf),
     /// The disk cannot be opened, read or written.
     Disk(PathBuf, BlockError),
     /// It can never be a quorum disk.
@@ -88,7 +98,9 @@ impl FormatError {
             FormatError::Declined => Exit::No,
             FormatError::Usage(_) => Exit::Usage,
             FormatError::Config(..) => Exit::Config,
-            FormatError::Absent(..)
+            FormatError::Find(error) => error.exit(),
+            FormatError::Silent(_, error) => error.exit(),
+            FormatError::LabelTaken(..)
             | FormatError::Disk(..)
             | FormatError::Verify(..)
             | FormatError::Unfit(..)
@@ -103,7 +115,20 @@ impl fmt::Display for FormatError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FormatError::Usage(what) => f.write_str(what),
-            FormatError::Config(path, why) | FormatError::Absent(path, why) => write!(f, "{}: {why}", path.display()),
+            FormatError::Config(path, why) => write!(f, "{}: {why}", path.display()),
+            FormatError::Find(error) => write!(f, "{error}"),
+            FormatError::Silent(path, error) => write!(f, "{}: {error}; nothing was written", path.display()),
+            FormatError::LabelTaken(path, label, other) => {
+                write!(
+                    f,
+                    "{}: {} is a quorum disk `{label}` of this cluster already, ",
+                    path.display(),
+                    other.display()
+                )?;
+                f.write_str(
+                    "and nodes that look for the label refuse two; nothing was written. Take another label, or --force",
+                )
+            }
             FormatError::Disk(path, error) | FormatError::Unfit(path, error) => {
                 write!(f, "{}: {error}", path.display())
             }
@@ -142,11 +167,17 @@ impl Wanted {
         }
         let missing = |option: &str| FormatError::Usage(format!("{option} is missing (or --config)"));
         let device = match (&command.device, qdisk) {
-            (Some(device), _) => device.clone(),
-            (None, Some(qdisk)) => PathBuf::from(qdisk.device.as_str()),
+            (Some(device), _) => device.as_str(),
+            // A disk has no label before it is formatted.
+            (None, Some(qdisk)) if qdisk.device.starts_with("label:") => {
+                return Err(FormatError::Usage(
+                    "the configuration finds the disk by its label: name it by --device".into(),
+                ));
+            }
+            (None, Some(qdisk)) => qdisk.device.as_str(),
             (None, None) => return Err(missing("--device")),
         };
-        let device = resolve(device)?;
+        let device = find(device, &[], command.patience()).map_err(FormatError::Find)?;
         let label = command.label.as_deref().or(qdisk.map(|qdisk| qdisk.label.as_str()));
         let label = label.ok_or_else(|| missing("--label"))?;
         let name = command.cluster.as_deref().or(config.as_ref().map(|config| config.name.as_str()));
@@ -184,16 +215,16 @@ pub fn format(wanted: &Wanted, ask: impl FnOnce(&str) -> bool) -> Result<Formatt
         )?;
     let unit = file.unit().map_err(|error| FormatError::Unfit(wanted.device.clone(), error))?;
     let (mut found, in_tail) = signatures(&file).map_err(disk)?;
-    let area = read_area(&file, unit).map_err(disk)?;
+    let area = Area::read_ours(&file).map_err(disk)?;
     let mut nodes = NodeSet::EMPTY;
-    if ours(&area, unit) {
+    if area.is_ours() {
         nodes = watch(&file, unit, &area).map_err(disk)?;
         if !found.contains(&Signature::Quorate) {
             // Its header is gone and its slots are not: the promises in them may still be wanted.
             found.push(Signature::Quorate);
         }
     }
-    refuse(wanted, &found, &describe(nodes, &file).map_err(disk)?)?;
+    refuse(wanted, &found, &describe(nodes, &area, unit))?;
     if !ask(&question(wanted, &file, &found, nodes, &area)) {
         return Err(FormatError::Declined);
     }
@@ -216,43 +247,48 @@ fn signatures(file: &BlockFile) -> Result<(Vec<Signature>, bool), BlockError> {
     Ok((found, in_tail.is_some()))
 }
 
-/// Is there any record of ours? A wiped header does not hide living slots.
-fn ours(area: &[u8], unit: Unit) -> bool {
-    let header = first_record(area);
-    header.starts_with(header::MAGIC)
-        || NodeSet(u64::MAX)
-            .iter()
-            .any(|node| (0..2).any(|copy| first_record(&area[unit.slot_offset(node, copy)..]).starts_with(slot::MAGIC)))
-}
-
 /// Which nodes write while we look on.
-fn watch(file: &BlockFile, unit: Unit, before: &[u8]) -> Result<NodeSet, BlockError> {
-    let interval_ms = match header::decode(first_record(before), unit) {
+fn watch(file: &BlockFile, unit: Unit, before: &Area) -> Result<NodeSet, BlockError> {
+    let interval_ms = match header::decode(first_record(&before.head), unit) {
         Ok(header) => header.disk_interval_ms.min(INTERVAL_MS_MAX),
         Err(_) => INTERVAL_MS_DEFAULT,
     };
     let mut alive = NodeSet::EMPTY;
     for _ in 0..INTERVALS_WATCHED {
         std::thread::sleep(Duration::from_millis(interval_ms.into()));
-        alive = alive.union(changed(before, &read_area(file, unit)?, unit));
+        alive = alive.union(before.changed(&Area::read_ours(file)?));
     }
     Ok(alive)
 }
 
-/// Living nodes in words, with what their slots say if they can be read.
-fn describe(nodes: NodeSet, file: &BlockFile) -> Result<Vec<String>, BlockError> {
-    if nodes.is_empty() {
-        return Ok(Vec::new());
-    }
-    let survey = Survey::read(file)?.ok();
+/// Living nodes in words, with what their slots said if they can be read, and whose they are.
+fn describe(nodes: NodeSet, area: &Area, unit: Unit) -> Vec<String> {
+    let header = header::decode(first_record(&area.head), unit).ok();
+    let image = header.as_ref().map(|header| image(area, header));
     let describe = |node: crate::base::NodeId| {
-        let slot = survey.as_ref().and_then(|survey| survey.image.slots[node.index()].valid());
+        let slot = image.as_ref().and_then(|image| image.slots[node.index()].valid());
+        let of = header.as_ref().map(|header| format!(" of cluster {}", header.cluster_name)).unwrap_or_default();
         match slot {
-            Some(slot) => format!("node {node} (incarnation {}, write {})", slot.incarnation, slot.sequence),
-            None => format!("node {node}"),
+            Some(slot) => format!("node {node}{of} (incarnation {}, write {})", slot.incarnation, slot.sequence),
+            None => format!("node {node}{of}"),
         }
     };
-    Ok(nodes.iter().map(describe).collect())
+    nodes.iter().map(describe).collect()
+}
+
+/// Refuses a label that another of these disks carries for the same cluster.
+pub fn refuse_taken_label(wanted: &Wanted, others: &[Found]) -> Result<(), FormatError> {
+    let taken = |other: &&Found| {
+        matches!(&other.kind, Kind::Quorate(theirs)
+            if theirs.cluster == wanted.header.cluster && theirs.label == wanted.header.label)
+            && !scan::same_disk(&other.path, &wanted.device)
+    };
+    match others.iter().find(taken) {
+        Some(other) if !wanted.force => {
+            Err(FormatError::LabelTaken(wanted.device.clone(), wanted.header.label.to_string(), other.path.clone()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn refuse(wanted: &Wanted, found: &[Signature], living: &[String]) -> Result<(), FormatError> {
@@ -272,7 +308,7 @@ fn refuse(wanted: &Wanted, found: &[Signature], living: &[String]) -> Result<(),
     Ok(())
 }
 
-fn question(wanted: &Wanted, file: &BlockFile, found: &[Signature], nodes: NodeSet, area: &[u8]) -> String {
+fn question(wanted: &Wanted, file: &BlockFile, found: &[Signature], nodes: NodeSet, area: &Area) -> String {
     let mut text = format!(
         "{}: {} MiB will become the quorum disk `{}` of cluster {}.\n",
         wanted.device.display(),
@@ -283,7 +319,7 @@ fn question(wanted: &Wanted, file: &BlockFile, found: &[Signature], nodes: NodeS
     for signature in found {
         text += &format!("It holds {signature}, which will be destroyed.\n");
     }
-    if found.is_empty() && area.iter().any(|&byte| byte != 0) {
+    if found.is_empty() && area.records.iter().any(|&byte| byte != 0) {
         text += "It is not empty: data of no kind known here will be destroyed.\n";
     }
     if !nodes.is_empty() {
@@ -300,14 +336,18 @@ fn question(wanted: &Wanted, file: &BlockFile, found: &[Signature], nodes: NodeS
 
 /// The old header goes first and the new one comes last: whatever interrupts this leaves no quorum disk behind.
 fn write(wanted: &Wanted, file: &BlockFile, unit: Unit, wipe_tail: bool) -> Result<(), BlockError> {
-    file.write_at(&AlignedBuf::zeroed(unit.bytes()), 0)?;
-    file.write_at(&AlignedBuf::zeroed(unit.area_bytes()), 0)?;
+    let zeros = AlignedBuf::zeroed(ZEROS_BYTES);
+    let wipe = |from: u64, end: u64| {
+        let mut starts = (from..end).step_by(ZEROS_BYTES);
+        starts.try_for_each(|at| file.write_at(&zeros[..(end - at).min(ZEROS_BYTES as u64) as usize], at))
+    };
+    wipe(0, unit.bytes() as u64)?;
+    wipe(0, unit.area_bytes() as u64)?;
     if wipe_tail {
         let sector = u64::from(file.sector_bytes());
         let end = file.disk_bytes() / sector * sector;
         // Not into the area on a small disk: its nodes may be writing again.
-        let from = (end - PROBE_BYTES as u64).max(unit.area_bytes() as u64);
-        file.write_at(&AlignedBuf::zeroed((end - from) as usize), from)?;
+        wipe((end - PROBE_BYTES as u64).max(unit.area_bytes() as u64), end)?;
     }
     let mut record = AlignedBuf::zeroed(unit.bytes());
     let bytes: &mut [u8; RECORD_BYTES] = record.first_chunk_mut().expect("a unit is never smaller than a record");
@@ -317,33 +357,22 @@ fn write(wanted: &Wanted, file: &BlockFile, unit: Unit, wipe_tail: bool) -> Resu
 
 fn verify(wanted: &Wanted, file: &BlockFile, unit: Unit) -> Result<(), FormatError> {
     let fail = |what: String| FormatError::Verify(wanted.device.clone(), what);
-    let area = read_area(file, unit).map_err(|error| FormatError::Disk(wanted.device.clone(), error))?;
-    match header::decode(first_record(&area), unit) {
+    let area = Area::read_ours(file).map_err(|error| FormatError::Disk(wanted.device.clone(), error))?;
+    match header::decode(first_record(&area.head), unit) {
         Ok(header) if header == wanted.header => {}
         Ok(_) => return Err(fail("another header; somebody else formats it too".into())),
         Err(error) => return Err(fail(error.to_string())),
     }
-    let mut image = Box::new(Image::EMPTY);
-    decode_image(&mut image, &area, unit, &expect_itself(&wanted.header));
+    let (image, unit) = (image(&area, &wanted.header), Unit::SMALLEST);
     let blank = |node: &crate::base::NodeId| {
         let records = [unit.slot_offset(*node, 0), unit.slot_offset(*node, 1), unit.eviction_offset(*node)];
-        records.iter().all(|&at| record::is_blank(first_record(&area[at..])))
+        records.iter().all(|&at| record::is_blank(first_record(&area.records[at..])))
     };
     // A node that lives through a forced format goes on writing, and stops when it reads the new header. Valid slots are its
     // right; anything else is not what we wrote.
     let lives = |node: &crate::base::NodeId| matches!(image.slots[node.index()], SlotRead::Valid(_)) && wanted.force;
     let odd: NodeSet = NodeSet(u64::MAX).iter().filter(|node| !blank(node)).filter(|node| !lives(node)).collect();
     if odd.is_empty() { Ok(()) } else { Err(fail(format!("records of nodes {odd} are not empty"))) }
-}
-
-/// `lun:N`, as configurations may name a disk, becomes the disk's path.
-fn resolve(device: PathBuf) -> Result<PathBuf, FormatError> {
-    let Some(name) = device.to_str() else { return Ok(device) };
-    match resolve_device(name) {
-        Ok(Some(path)) => Ok(path),
-        Ok(None) => Err(FormatError::Absent(device, "no SCSI disk has this LUN".into())),
-        Err(error) => Err(FormatError::Absent(device, error.to_string())),
-    }
 }
 
 fn load(path: &Path) -> Result<Cluster, FormatError> {

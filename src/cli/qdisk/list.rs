@@ -1,47 +1,76 @@
-//! Showing quorum disks.
+//! `quorate qdisk list`: which quorum disks there are, of whatever kind.
 
-use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+use std::path::PathBuf;
 
-use super::survey::{Survey, utc};
-use crate::base::{NodeId, Phase};
-use crate::disk::{Slot, SlotRead};
-use crate::drv::block::{Access, BlockFile};
+use super::super::json::Json;
+use super::super::wrap::Wrap;
+use super::area::Area;
+use super::reader::ReadError;
+use super::survey::{Kind, utc, uuid};
+use crate::drv::scan::{self, Carrier, TwoDisks};
+
+/// Of the JSON that `list` and `show` print.
+pub(super) const SCHEMA: u32 = 1;
+/// Where values begin.
+const INDENT: usize = 11;
 
 /// A quorum disk and where it was found.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Found {
     /// The device.
     pub path: PathBuf,
-    /// What is on it.
-    pub survey: Survey,
+    /// Whose it is.
+    pub kind: Kind,
+    /// Bytes of the disk.
+    pub disk_bytes: u64,
+    /// Bytes of a logical sector.
+    pub sector_bytes: u32,
 }
 
-/// Every disk and partition that the kernel knows.
-pub fn candidates() -> Vec<PathBuf> {
-    partitions(&std::fs::read_to_string("/proc/partitions").unwrap_or_default())
+impl Found {
+    /// Judges what was read; otherwise what the disk is instead, in words.
+    pub fn of(path: PathBuf, area: &Area) -> Result<Found, String> {
+        let kind = Kind::of(area)?;
+        Ok(Found { path, kind, disk_bytes: area.disk_bytes, sector_bytes: area.sector_bytes })
+    }
 }
 
-/// The device names in the text of /proc/partitions: `major minor #blocks name`, after a heading and an empty line.
-fn partitions(text: &str) -> Vec<PathBuf> {
-    text.lines()
-        .filter_map(|line| line.split_whitespace().nth(3))
-        .filter(|name| *name != "name" && !name.starts_with("ram"))
-        .map(|name| Path::new("/dev").join(name))
-        .collect()
+/// What was found, and what could not be looked at or is something else.
+#[derive(Debug, Clone, Default)]
+pub struct Listing {
+    /// Quorum disks.
+    pub found: Vec<Found>,
+    /// Everything else.
+    pub others: Vec<(PathBuf, ReadError)>,
 }
 
-/// Reads all of these; what is no quorum disk, or cannot be read, with the reason.
-pub fn list(devices: &[PathBuf]) -> (Vec<Found>, Vec<(PathBuf, String)>) {
-    let (mut found, mut failed) = (Vec::new(), Vec::new());
-    for path in devices {
-        match BlockFile::open(path, Access::Read).and_then(|file| Survey::read(&file)) {
-            Ok(Ok(survey)) => found.push(Found { path: path.clone(), survey }),
-            Ok(Err(error)) => failed.push((path.clone(), error.to_string())),
-            Err(error) => failed.push((path.clone(), error.to_string())),
+/// Judges all answers.
+pub fn list(answers: impl IntoIterator<Item = (PathBuf, Result<Area, ReadError>)>) -> Listing {
+    let mut listing = Listing::default();
+    for (path, answer) in answers {
+        match answer.and_then(|area| Found::of(path.clone(), &area).map_err(ReadError::Failed)) {
+            Ok(found) => listing.found.push(found),
+            Err(error) => listing.others.push((path, error)),
         }
     }
-    (found, failed)
+    listing
+}
+
+/// Labels that more than one disk of ours carries for one cluster: no node finds its disk by them.
+pub fn same_label(found: &[Found]) -> Vec<TwoDisks> {
+    let mut groups: BTreeMap<(u16, &str), Vec<Carrier>> = BTreeMap::new();
+    for disk in found {
+        if let Kind::Quorate(header) = &disk.kind {
+            let carrier = Carrier { path: disk.path.clone(), uuid: header.uuid };
+            groups.entry((header.cluster.0, &header.label)).or_default().push(carrier);
+        }
+    }
+    let one = |((_, label), carriers): ((u16, &str), Vec<Carrier>)| {
+        scan::only_one(&format!("the label `{label}`"), &carriers).err()
+    };
+    groups.into_iter().filter_map(one).collect()
 }
 
 /// For people: within 80 columns.
@@ -52,142 +81,91 @@ pub fn render(found: &[Found]) -> String {
             out.push('\n');
         }
         // Writing to a String cannot fail.
-        let _ = render_one(&mut out, disk);
-    }
-    if found.iter().any(|disk| disk.survey.used().next().is_some()) {
-        out += "\nW warm  R registered  Q quorate  C cannot fence  D quorum disk  A data disks\nG gate open  S score\n";
+        let _ = head(disk, &mut Wrap::new(&mut out, INDENT));
     }
     out
 }
 
-fn render_one(out: &mut String, disk: &Found) -> std::fmt::Result {
-    let header = &disk.survey.header;
+/// What its header says.
+pub(super) fn head(disk: &Found, out: &mut Wrap<'_>) -> fmt::Result {
     writeln!(out, "{}", disk.path.display())?;
-    writeln!(out, "  Label    {}", header.label)?;
-    writeln!(out, "  Cluster  {} ({})", header.cluster_name, header.cluster.0)?;
-    writeln!(out, "  UUID     {}", uuid(header.uuid))?;
-    writeln!(out, "  Created  {}", utc(header.created_s))?;
-    writeln!(out, "  Host     {}", if header.host.is_empty() { "-" } else { &header.host })?;
-    writeln!(out, "  Votes    {}", header.votes)?;
-    writeln!(out, "  Interval {} ms", header.disk_interval_ms)?;
-    let (bytes, sector) = (disk.survey.disk_bytes, disk.survey.sector_bytes);
-    writeln!(out, "  Size     {} KiB, {sector}-byte sectors", bytes >> 10)?;
-    writeln!(out, "  Adopted  {}", if header.adopted { "yes" } else { "no" })?;
-    if disk.survey.used().next().is_none() {
-        return writeln!(out, "  no node has written to it");
-    }
-    writeln!(out, "NODE INCARNATION   SEQUENCE PROMISED ACCEPTED               PHASE     STANDING")?;
-    for node in disk.survey.used() {
-        match &disk.survey.image.slots[node.index()] {
-            SlotRead::Valid(slot) => render_slot(out, slot)?,
-            SlotRead::Unreadable => {
-                writeln!(out, "{:>4} unreadable: both copies are torn, rotted or misdirected", node.get())?
-            }
-            SlotRead::Empty => {}
+    match &disk.kind {
+        Kind::Quorate(header) => {
+            writeln!(out, "  Kind     quorum disk of quorate")?;
+            writeln!(out, "  Label    {}", header.label)?;
+            writeln!(out, "  Cluster  {} ({})", header.cluster_name, header.cluster.0)?;
+            writeln!(out, "  UUID     {}", uuid(header.uuid))?;
+            writeln!(out, "  Created  {}", utc(header.created_s))?;
+            writeln!(out, "  Host     {}", if header.host.is_empty() { "-" } else { &header.host })?;
+            writeln!(out, "  Votes    {}", header.votes)?;
+            writeln!(out, "  Interval {} ms", header.disk_interval_ms)?;
+            writeln!(out, "  Adopted  {}", if header.adopted { "yes" } else { "no" })?;
         }
-        if let Some(eviction) = &disk.survey.image.evictions[node.index()] {
-            writeln!(
-                out,
-                "     evicted: incarnation {}, by node {} in view {}",
-                eviction.incarnation, eviction.by, eviction.view
-            )?;
+        Kind::Rhcs(rhcs) => {
+            writeln!(out, "  Kind     quorum disk of RHCS (mkqdisk); quorate only reads it")?;
+            writeln!(out, "  Label    {}", rhcs.label)?;
+            writeln!(out, "  Created  {}", utc(rhcs.created_s))?;
+            writeln!(out, "  Host     {}", rhcs.host)?;
+        }
+        Kind::Sbd(sbd) => {
+            writeln!(out, "  Kind     device of SBD, version {}; quorate only reads it", sbd.version)?;
+            writeln!(out, "  UUID     {}", sbd.uuid.map_or("-".into(), uuid))?;
+            writeln!(out, "  Slots    {}", sbd.slots)?;
+            writeln!(out, "  Timeouts watchdog {} s, msgwait {} s", sbd.watchdog_s, sbd.msgwait_s)?;
         }
     }
-    Ok(())
+    writeln!(out, "  Size     {} KiB, {}-byte sectors", disk.disk_bytes >> 10, disk.sector_bytes)
 }
 
-fn render_slot(out: &mut String, slot: &Slot) -> std::fmt::Result {
-    let (accepted, phase) = accepted(slot);
-    let promised = slot.promised.to_string();
-    let (node, incarnation, sequence, standing) = (slot.node.get(), slot.incarnation.0, slot.sequence, slot.standing);
-    writeln!(out, "{node:>4} {incarnation:>11} {sequence:>10} {promised:<8} {accepted:<22} {phase:<9} {standing}")
-}
-
-fn accepted(slot: &Slot) -> (String, &'static str) {
-    let phase = match slot.phase {
-        Phase::Withdrawn => "withdrawn",
-        Phase::Accepted => "accepted",
-        Phase::Committed => "committed",
-        Phase::Released => "released",
-    };
-    slot.accepted.as_ref().map_or(("-".to_string(), "-"), |proposal| (proposal.view.id.to_string(), phase))
-}
-
-/// For programs: an array of disks. Numbers above 2^53 are strings, because JSON readers lose their last digits.
-pub fn render_json(found: &[Found]) -> String {
-    let disks: Vec<String> = found.iter().map(json_disk).collect();
-    format!("[{}]\n", disks.join(","))
-}
-
-fn json_disk(disk: &Found) -> String {
-    let (header, survey) = (&disk.survey.header, &disk.survey);
-    let nodes: Vec<String> = survey.used().map(|node| json_node(survey, node)).collect();
-    format!(
-        "{{\"device\":{},\"label\":{},\"cluster\":{},\"cluster_id\":{},\"uuid\":\"{}\",\"created\":{},\"host\":{},\
-         \"votes\":{},\"disk_interval_ms\":{},\"bytes\":{},\"sector_bytes\":{},\"adopted\":{},\"nodes\":[{}]}}",
-        quoted(&disk.path.to_string_lossy()),
-        quoted(&header.label),
-        quoted(&header.cluster_name),
-        header.cluster.0,
-        uuid(header.uuid),
-        header.created_s,
-        quoted(&header.host),
-        header.votes,
-        header.disk_interval_ms,
-        survey.disk_bytes,
-        survey.sector_bytes,
-        header.adopted,
-        nodes.join(",")
-    )
-}
-
-fn json_node(survey: &Survey, node: NodeId) -> String {
-    let Some(slot) = survey.image.slots[node.index()].valid() else {
-        return format!("{{\"node\":{node},\"readable\":false}}");
-    };
-    let (accepted, phase) = accepted(slot);
-    format!(
-        "{{\"node\":{node},\"readable\":true,\"incarnation\":{},\"sequence\":\"{}\",\"promised\":\"{}\",\
-         \"accepted\":\"{accepted}\",\"phase\":\"{phase}\",\"standing\":\"{}\",\"hears\":\"{}\",\"score\":{}}}",
-        slot.incarnation, slot.sequence, slot.promised, slot.standing, slot.hears, slot.score
-    )
-}
-
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for letter in text.chars() {
-        match letter {
-            '"' => out += "\\\"",
-            '\\' => out += "\\\\",
-            letter if u32::from(letter) < 0x20 => {
-                let _ = write!(out, "\\u{:04x}", u32::from(letter));
-            }
-            letter => out.push(letter),
-        }
-    }
-    out.push('"');
+/// For programs; docs/status-json.md has every member.
+pub fn render_json(listing: &Listing) -> String {
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = Json::document(&mut out, |json| {
+        json.number("schema", SCHEMA)?;
+        json.text("kind", "qdisk-list")?;
+        json.list("disks", |disks| {
+            listing.found.iter().try_for_each(|disk| disks.object("", |json| head_json(disk, json)))
+        })?;
+        json.list("silent", |silent| {
+            let timeouts = listing.others.iter().filter(|(_, error)| matches!(error, ReadError::Timeout(_)));
+            timeouts.map(|(path, _)| path).try_for_each(|path| silent.text("", path.display()))
+        })
+    });
     out
 }
 
-/// 8-4-4-4-12 hex digits.
-fn uuid(uuid: u128) -> String {
-    let hex = format!("{uuid:032x}");
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn disks_come_from_proc_partitions() {
-        let text =
-            "major minor  #blocks  name\n\n 259        0    1024 nvme0n1\n   8       16    2048 sdb\n   1  0 8 ram0\n";
-        assert_eq!(partitions(text), [PathBuf::from("/dev/nvme0n1"), PathBuf::from("/dev/sdb")]);
+/// The members that every disk has, and those of its kind.
+pub(super) fn head_json(disk: &Found, json: &mut Json<'_>) -> fmt::Result {
+    json.text("device", disk.path.display())?;
+    match &disk.kind {
+        Kind::Quorate(header) => {
+            json.text("kind", "quorate")?;
+            json.text("label", &header.label)?;
+            json.text("cluster", &header.cluster_name)?;
+            json.number("cluster_id", header.cluster.0)?;
+            json.text("uuid", uuid(header.uuid))?;
+            json.number("created_s", header.created_s)?;
+            json.text("host", &header.host)?;
+            json.number("votes", header.votes)?;
+            json.number("disk_interval_ms", header.disk_interval_ms)?;
+            json.flag("adopted", header.adopted)?;
+        }
+        Kind::Rhcs(rhcs) => {
+            json.text("kind", "rhcs")?;
+            json.text("label", &rhcs.label)?;
+            json.number("created_s", rhcs.created_s)?;
+            json.text("host", &rhcs.host)?;
+        }
+        Kind::Sbd(sbd) => {
+            json.text("kind", "sbd")?;
+            json.maybe_text("uuid", sbd.uuid.map(uuid))?;
+            json.number("version", sbd.version)?;
+            json.number("slots", sbd.slots)?;
+            json.number("watchdog_s", sbd.watchdog_s)?;
+            json.number("msgwait_s", sbd.msgwait_s)?;
+        }
     }
-
-    #[test]
-    fn json_strings_are_escaped() {
-        assert_eq!(quoted("a\"b\\c\n"), "\"a\\\"b\\\\c\\u000a\"");
-    }
+    json.number("bytes", disk.disk_bytes)?;
+    json.number("sector_bytes", disk.sector_bytes)
 }

@@ -1,7 +1,7 @@
 //! Whose data is on a disk: any first and last bytes, and the kinds that must never be overwritten unseen.
 
-use quorate::disk::Signature;
 use quorate::disk::signature::{at_end, at_start};
+use quorate::disk::{Signature, foreign};
 
 use crate::input::Input;
 
@@ -40,6 +40,11 @@ fn look(head: &[u8]) {
     assert_eq!(found.contains(&Signature::Sbd), has(0, b"SBD_SBD_"));
     let rhcs = has(0, &[0x1e, 0xbb, 0xde, 0x00]) && has(32, &[0xeb, 0x7a, 0x62, 0xc2]);
     assert_eq!(found.contains(&Signature::RhcsQdisk), rhcs && !(found.is_full() && found[7] != Signature::RhcsQdisk));
+    // What is printed of another's disk obeys no terminal.
+    let prints = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+    assert!(foreign::rhcs(&head).is_none_or(|rhcs| prints(&rhcs.label) && prints(&rhcs.host)));
+    assert!(foreign::sbd_slot(0, &head, &head).is_none_or(|slot| prints(&slot.name) && prints(&slot.from)));
+    let _ = (foreign::sbd(&head), foreign::rhcs_node(&head));
     let last = head.len() as u64;
     for disk_bytes in [last, last + 511, last + 4096, u64::MAX] {
         let _ = at_end(&head, disk_bytes);
