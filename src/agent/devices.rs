@@ -4,13 +4,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::disks::{Opener, Qdisk, Target};
-use crate::base::NodeId;
+use crate::base::{ClusterId, NodeId};
 use crate::config::Cluster;
 use crate::disk::{DiskError, Eviction, Expect, Image, Slot};
 use crate::drv::block::BlockError;
-use crate::drv::boot::resolve_device;
+use crate::drv::boot::{DeviceName, resolve_device};
 use crate::drv::emu::EmuDisk;
 use crate::drv::qdisk;
+use crate::drv::scan;
 use crate::drv::sg::SgDisk;
 use crate::scsi::{PrCommand, PrOutcome};
 
@@ -46,11 +47,17 @@ impl Target for EmuDisk {
 /// Opens the quorum disk; `None` if the configuration has none.
 pub fn qdisk_opener(cluster: &Cluster, emulate: Option<&str>) -> Option<Opener<dyn Qdisk>> {
     let name = cluster.qdisk.as_ref()?.device.clone();
+    let folder = emulate.map(PathBuf::from);
     let emulated = emulate.map(|folder| emulated_path(folder, &name));
+    let data: Vec<_> = cluster.data.iter().map(|data| data.device.clone()).collect();
     let expect = Expect::of(cluster)?;
     let mut told = None;
     Some(Box::new(move || {
-        let path = emulated.clone().map_or_else(|| path_of(&name), Ok);
+        let path = match (DeviceName::of(&name), &emulated) {
+            (DeviceName::Label(label), _) => labelled(label, expect.cluster, &data, folder.as_deref()),
+            (_, Some(path)) => Ok(path.clone()),
+            (_, None) => path_of(&name),
+        };
         let opened = path.and_then(|path| qdisk::Qdisk::open(&path, expect.clone()).map_err(io_error));
         tell_once(&mut told, "quorum disk", &name, &opened);
         Ok(Box::new(opened?) as Box<dyn Qdisk>)
@@ -78,6 +85,26 @@ pub fn target_opener(
         tell_once(&mut told, "data disk", &name, &opened);
         opened
     }))
+}
+
+/// The quorum disk that carries a label: among the disks of this machine, or in emulation among the files of the folder.
+/// The data disks are left out: they are known not to be it, and while one of them hangs the search must not.
+fn labelled<N: AsRef<str>>(label: &str, cluster: ClusterId, data: &[N], folder: Option<&Path>) -> io::Result<PathBuf> {
+    let path_of_data = |name: &N| match folder.and_then(Path::to_str) {
+        Some(folder) => Ok(emulated_path(folder, name.as_ref())),
+        None => path_of(name.as_ref()),
+    };
+    let data: Vec<PathBuf> = data.iter().filter_map(|name| path_of_data(name).ok()).collect();
+    let disks = match folder {
+        Some(folder) => scan::folder(folder)?,
+        None => scan::disks(),
+    };
+    let disks: Vec<PathBuf> = disks.into_iter().filter(|disk| !data.contains(disk)).collect();
+    match scan::with_label(&disks, cluster, label) {
+        Ok(Some(path)) => Ok(path),
+        Ok(None) => Err(io::Error::new(io::ErrorKind::NotFound, "no disk carries this label for this cluster yet")),
+        Err(two) => Err(io::Error::new(io::ErrorKind::AlreadyExists, two.to_string())),
+    }
 }
 
 /// The file that stands for a device: its name below the folder, whether it looks like a path of the system or not, so
@@ -116,6 +143,49 @@ fn tell_once<T>(told: &mut Option<io::ErrorKind>, what: &str, name: &str, opened
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quorum_disk_is_found_by_its_label_and_two_are_refused() {
+        use crate::disk::{Header, Unit, header};
+        let folder = std::env::temp_dir().join(format!("quorate-label-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let put = |name: &str, cluster: u16, uuid: u128| {
+            let header = Header {
+                cluster: ClusterId(cluster),
+                cluster_name: "alpha".try_into().unwrap(),
+                label: "one".try_into().unwrap(),
+                uuid,
+                votes: 1,
+                disk_interval_ms: 500,
+                created_s: 0,
+                host: Default::default(),
+                adopted: false,
+            };
+            let mut bytes = vec![0; Unit::SMALLEST.area_bytes()];
+            header::encode(&header, Unit::SMALLEST, bytes.first_chunk_mut().unwrap());
+            std::fs::write(folder.join(name), bytes).unwrap();
+        };
+        let find = || labelled("one", ClusterId(7), &["data.img"], Some(&folder));
+        assert_eq!(find().unwrap_err().kind(), io::ErrorKind::NotFound);
+        // Another cluster's, and a data disk on which somebody restored an image of the quorum disk.
+        put("other", 8, 1);
+        put("data.img", 7, 2);
+        assert_eq!(find().unwrap_err().kind(), io::ErrorKind::NotFound);
+        put("b", 7, 3);
+        assert_eq!(find().unwrap(), folder.join("b"));
+        std::fs::hard_link(folder.join("b"), folder.join("c")).unwrap();
+        assert_eq!(find().unwrap(), folder.join("b"), "a second path to one disk");
+        std::fs::remove_file(folder.join("c")).unwrap();
+        for copy_of in [3, 4] {
+            put("a", 7, copy_of);
+            let two = find().unwrap_err();
+            assert_eq!(two.kind(), io::ErrorKind::AlreadyExists);
+            let text = two.to_string();
+            assert!(text.contains("/a and ") && text.contains("/b") && text.contains("by its path"), "{text}");
+            assert_eq!(text.contains("a copy of the other"), copy_of == 3, "{text}");
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn emulation_never_leaves_its_folder_by_a_device_path() {

@@ -183,6 +183,8 @@ fn configure(cmdline: &str, consoles: &mut Consoles) -> Result<(Box<Cluster>, No
         .iter()
         .map(|qdisk| qdisk.device.as_str())
         .chain(cluster.data.iter().map(|data| data.device.as_str()))
+        // To look for a label is to read disks, which may hang: the quorum disk's own thread does it.
+        .filter(|name| !matches!(boot::DeviceName::of(name), boot::DeviceName::Label(_)))
         .collect();
     for name in devices {
         wait_for(name, consoles, &mut || {

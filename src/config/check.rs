@@ -176,6 +176,12 @@ fn disks(cluster: &Cluster) -> Result<(), CheckError> {
     }
     if let Some(qdisk) = &cluster.qdisk {
         device(format_args!("qdisk.device"), &qdisk.device)?;
+        if let Some(label) = qdisk.device.strip_prefix("label:")
+            && label != qdisk.label
+        {
+            let wanted = &qdisk.label;
+            return refuse!("qdisk.device"; "it looks for the label {label:?}, and qdisk.label is {wanted:?}"; "write label:{wanted}, or name the device by its path or lun:N");
+        }
         if qdisk.label.is_empty() || !qdisk.label.bytes().all(|b| b.is_ascii_graphic()) {
             return refuse!("qdisk.label"; "a label is one word of printable ASCII"; "take the label that `quorate qdisk format` was given, e.g. \"myqdisk\"");
         }
@@ -183,6 +189,9 @@ fn disks(cluster: &Cluster) -> Result<(), CheckError> {
     for (index, disk) in cluster.data.iter().enumerate() {
         let (at, path) = (index + 1, &disk.device);
         device(format_args!("data[{at}].device"), path)?;
+        if path.starts_with("label:") {
+            return refuse!("data[{at}].device"; "only a quorum disk carries a label of ours"; "name the device by its path or lun:N");
+        }
         if cluster.qdisk.as_ref().is_some_and(|qdisk| qdisk.device == *path) {
             return refuse!("data[{at}].device"; "{path} is the quorum disk: a file system would overwrite its slots, and a reservation would stop them"; "use two disks");
         }
