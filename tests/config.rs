@@ -40,7 +40,21 @@ fn every_shipped_configuration_is_accepted_and_survives_the_blob() {
         assert_eq!(blob::decode(bytes).unwrap(), cluster);
         seen += 1;
     }
-    assert!(seen >= 2);
+    assert!(seen >= 5);
+}
+
+/// What the comments of these files promise.
+#[test]
+fn the_votes_of_the_shipped_clusters_are_those_in_their_comments() {
+    let votes = |name: &str| {
+        let cluster = check(&std::fs::read_to_string(format!("configs/{name}.toml")).unwrap()).unwrap();
+        let qdisk = cluster.qdisk.as_ref().map_or(0, |qdisk| qdisk.votes);
+        (cluster.node_votes(), qdisk, cluster.expected_votes(), cluster.quorum())
+    };
+    assert_eq!(votes("two-node"), (2, 1, 3, 2));
+    assert_eq!(votes("three-node-no-qdisk"), (3, 0, 3, 2));
+    assert_eq!(votes("weighted"), (6, 5, 11, 6));
+    assert_eq!(votes("embedded"), (5, 4, 9, 5));
 }
 
 #[test]

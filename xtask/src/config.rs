@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn the_clusters_of_the_tree_make_blobs_that_the_agent_reads() {
-        for name in ["five-node", "embedded"] {
+        for name in ["five-node", "embedded", "two-node", "three-node-no-qdisk", "weighted"] {
             let config = Config::load(name).unwrap();
             assert_eq!(blob::decode(&config.blob().unwrap()).unwrap(), config.cluster().unwrap());
         }

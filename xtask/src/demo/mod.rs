@@ -30,8 +30,8 @@ impl Demo {
         println!("Builds the agent (the first time takes a minute or two) ...");
         let binary = build::plain()?;
         let started = Instant::now();
-        let options = Options { binary: &binary, nodes: 5, payload: true, patience: PATIENCE };
-        let mut cluster = Cluster::prepare(&options)?;
+        let options = Options { binary: &binary, payload: true, patience: PATIENCE };
+        let mut cluster = Cluster::prepare(5, &options)?;
         println!(
             "Five real agent processes on loopback UDP. The disks are files and their persistent reservations are"
         );

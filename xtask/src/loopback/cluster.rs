@@ -1,14 +1,15 @@
 //! The whole cluster, and the conditions that a run waits for.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use fs_err as fs;
 use quorate::base::limits::BLOB_BYTES_MAX;
-use quorate::config::blob;
 use quorate::config::build::Loopback;
+use quorate::config::{Address, Cluster as Config, blob};
 
 use super::agent::{Agent, SELF_FENCE};
 use super::disk::DataDisk;
@@ -34,8 +35,6 @@ const TAIL_LINES: usize = 12;
 /// What a cluster is made of.
 pub struct Options<'a> {
     pub binary: &'a Path,
-    /// Nodes 1 to this.
-    pub nodes: u8,
     /// Start payload writers behind open gates.
     pub payload: bool,
     /// The longest any condition may take to come true. Not what is measured: that is what the steps report.
@@ -53,22 +52,44 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Makes disks, configurations and the network; starts no agent.
-    pub fn prepare(options: &Options) -> Result<Cluster> {
+    /// Nodes 1 to `nodes` with a vote each, a data disk and a quorum disk; starts no agent.
+    pub fn prepare(nodes: u8, options: &Options) -> Result<Cluster> {
+        let loopback = Loopback {
+            name: "my-cluster",
+            id: CLUSTER_ID,
+            nodes,
+            first_port: 1024,
+            key: KEY,
+            data: DATA,
+            qdisk: Some(QDISK),
+        };
+        match loopback.cluster() {
+            Ok(config) => Cluster::of(&config, options),
+            Err(error) => bail!("{error}"),
+        }
+    }
+
+    /// Makes disks, configurations and the network for any cluster of one data disk; starts no agent.
+    ///
+    /// Votes, timing and what finds the quorum disk stay as they are; addresses become those of relays, disks become
+    /// files, and heuristics go: what they test is not here.
+    pub fn of(config: &Config, options: &Options) -> Result<Cluster> {
+        ensure!(config.data.len() == 1, "loopback looks at the keys of one data disk, and this cluster has more");
+        let config = &localized(config)?;
         let files = tempfile::Builder::new().prefix("quorate-").tempdir_in(memory_folder())?.keep();
-        let net = Net::start(options.nodes)?;
+        let net = Net::start(config.nodes.len() as u8)?;
         let data = DataDisk::create(files.join(DATA))?;
         fs::File::create(files.join(QDISK))?.set_len(QDISK_BYTES)?;
         let mut agents = Vec::new();
-        for id in 1..=options.nodes {
-            let config = files.join(format!("node{id}.config"));
-            fs::write(&config, config_of(id, options.nodes, &net)?)?;
+        for id in config.nodes.iter().map(|node| node.id.get()) {
+            let blob = files.join(format!("node{id}.config"));
+            fs::write(&blob, blob_of(id, config, &net)?)?;
             let name = files.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let socket = Socket(format!("{name}-{id}"));
             let words = [
                 "agent",
                 "--config",
-                utf8(&config)?,
+                utf8(&blob)?,
                 "--node",
                 &id.to_string(),
                 "--emulate",
@@ -84,6 +105,9 @@ impl Cluster {
             agents.push(Agent::new(id, options.binary, words, socket, files.join(format!("node{id}.log"))));
         }
         let cluster = Cluster { agents, net, data, patience: options.patience, files };
+        if config.qdisk.is_none() {
+            return Ok(cluster);
+        }
         let formatted = process::output(
             Command::new(options.binary)
                 .args(["qdisk", "format", "--yes", "--adopt", "--config"])
@@ -243,28 +267,39 @@ fn memory_folder() -> PathBuf {
     if memory.is_dir() { memory } else { std::env::temp_dir() }
 }
 
+/// With the disks that there are here, and without what cannot be here.
+fn localized(config: &Config) -> Result<Config> {
+    let mut config = config.clone();
+    let name = |name: &str| name.try_into().map_err(|_| anyhow!("{name} is too long for a device"));
+    config.data[0].device = name(DATA)?;
+    if let Some(qdisk) = &mut config.qdisk {
+        if !qdisk.device.starts_with("label:") {
+            qdisk.device = name(QDISK)?;
+        }
+        qdisk.heuristics.clear();
+        qdisk.min_score = 0;
+    }
+    for (node, expected) in config.nodes.iter_mut().zip(1..) {
+        ensure!(node.id.get() == expected, "the nodes of a loopback cluster are numbered from 1, without a gap");
+        node.mac = None;
+        node.addresses.truncate(1);
+        for address in &mut node.addresses {
+            *address = Address { ip: Ipv4Addr::LOCALHOST.into(), port: 0, prefix: 8 };
+        }
+    }
+    Ok(config)
+}
+
 /// The configuration as this node has it: the same for all but for the peers' ports, which are relays'.
-fn config_of(viewer: u8, nodes: u8, net: &Net) -> Result<Vec<u8>> {
-    let loopback = Loopback {
-        name: "my-cluster",
-        id: CLUSTER_ID,
-        nodes,
-        first_port: 1024,
-        key: KEY,
-        data: DATA,
-        qdisk: Some(QDISK),
-    };
-    let mut cluster = match loopback.cluster() {
-        Ok(cluster) => cluster,
-        Err(error) => bail!("{error}"),
-    };
-    for node in &mut cluster.nodes {
+fn blob_of(viewer: u8, config: &Config, net: &Net) -> Result<Vec<u8>> {
+    let mut config = config.clone();
+    for node in &mut config.nodes {
         for address in &mut node.addresses {
             address.port = net.port(viewer, node.id.get());
         }
     }
     let mut buffer = vec![0; BLOB_BYTES_MAX];
-    match blob::encode(&cluster, &mut buffer) {
+    match blob::encode(&config, &mut buffer) {
         Ok(bytes) => Ok(bytes.to_vec()),
         Err(error) => bail!("{error}"),
     }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -130,12 +130,16 @@ impl Relay {
     }
 }
 
-/// Ports that nobody has now, with the sockets that hold them; from a start that differs between runs.
+/// Ports that nobody has now, with the sockets that hold them; from a start that differs between runs. No port is given
+/// twice by one process: an agent's is free again until the agent has started, and another cluster must not take it.
 fn free_ports() -> impl Iterator<Item = (u16, UdpSocket)> {
-    let span = PORTS.end - PORTS.start;
-    let first = (std::process::id().wrapping_mul(97) % u32::from(span)) as u16;
-    (0..span).filter_map(move |step| {
-        let port = PORTS.start + (first + step) % span;
-        UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).ok().map(|socket| (port, socket))
-    })
+    static STEPS: AtomicU32 = AtomicU32::new(0);
+    let span = u32::from(PORTS.end - PORTS.start);
+    let first = std::process::id().wrapping_mul(97);
+    std::iter::from_fn(move || Some(STEPS.fetch_add(1, Ordering::Relaxed)))
+        .take_while(move |step| *step < span)
+        .filter_map(move |step| {
+            let port = PORTS.start + (first.wrapping_add(step) % span) as u16;
+            UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).ok().map(|socket| (port, socket))
+        })
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{Cluster, Options};
-use crate::build;
+use crate::config::Config;
+use crate::{build, paths};
 
 /// The machine may be as busy as it likes.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -12,8 +13,8 @@ const ALL: [u8; 3] = [1, 2, 3];
 #[test]
 fn a_paused_holder_is_evicted_resets_and_comes_back() {
     let binary = build::plain().unwrap();
-    let options = Options { binary: &binary, nodes: 3, payload: true, patience: PATIENCE };
-    let mut cluster = Cluster::prepare(&options).unwrap();
+    let options = Options { binary: &binary, payload: true, patience: PATIENCE };
+    let mut cluster = Cluster::prepare(3, &options).unwrap();
     if let Err(error) = run(&mut cluster) {
         panic!("{error:#}\n{}", cluster.last_words());
     }
@@ -52,6 +53,45 @@ fn run(cluster: &mut Cluster) -> anyhow::Result<()> {
     // A node that left and came back costs the others nothing that stays.
     let later = memory_kept(cluster, &survivors)?;
     assert!(later.iter().zip(&used).all(|(later, used)| later <= used), "a survivor's arena grew: {used:?}, {later:?}");
+    Ok(())
+}
+
+/// Every cluster of configs/, with real agents: all of its nodes get into one released view with all votes.
+#[test]
+fn every_cluster_of_the_tree_comes_up() {
+    let binary = build::plain().unwrap();
+    let options = Options { binary: &binary, payload: false, patience: PATIENCE };
+    let mut names: Vec<String> = std::fs::read_dir(paths::workspace().join("configs"))
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().path().file_stem()?.to_str().map(String::from))
+        .collect();
+    names.sort();
+    assert!(names.len() >= 5, "{names:?}");
+    for name in names {
+        let config = Config::load(&name).unwrap().cluster().unwrap();
+        let mut cluster = Cluster::of(&config, &options).unwrap();
+        if let Err(error) = comes_up(&mut cluster, &config) {
+            panic!("{name}: {error:#}\n{}", cluster.last_words());
+        }
+        cluster.remove_files().unwrap();
+    }
+}
+
+fn comes_up(cluster: &mut Cluster, config: &quorate::config::Cluster) -> anyhow::Result<()> {
+    let ids = cluster.ids();
+    for &id in &ids {
+        cluster.agent(id).start()?;
+    }
+    cluster.released(&ids)?;
+    let (expected, quorum) = (config.expected_votes(), config.quorum());
+    for id in ids {
+        // A released view may still wait for the quorum disk, whose votes it did not need.
+        cluster.wait_for("all votes", |cluster| {
+            let status = cluster.status(id)?;
+            assert_eq!((status.expected_votes, status.quorum), (expected, quorum), "node {id}");
+            Ok((status.quorate && status.total_votes == expected).then_some(()))
+        })?;
+    }
     Ok(())
 }
 

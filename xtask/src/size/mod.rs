@@ -54,8 +54,8 @@ impl Size {
     }
 
     fn memory_and_cpu(&self, binary: &Path, idle: Duration, rows: &mut Rows) -> Result<()> {
-        let options = Options { binary, nodes: 5, payload: false, patience: PATIENCE };
-        let mut cluster = Cluster::prepare(&options)?;
+        let options = Options { binary, payload: false, patience: PATIENCE };
+        let mut cluster = Cluster::prepare(5, &options)?;
         let seen = measure::idle(&mut cluster, idle)?;
         rows.at_most("resident, worst of five agents, MiB", seen.resident as f64 / MIB, RESIDENT_BYTES_MAX / MIB);
         rows.at_most("  its growth while idle, bytes", seen.resident_growth as f64, 0.0);
@@ -66,8 +66,8 @@ impl Size {
     }
 
     fn release(&self, binary: &Path, pauses: u32, rows: &mut Rows) -> Result<()> {
-        let options = Options { binary, nodes: 5, payload: true, patience: PATIENCE };
-        let mut cluster = Cluster::prepare(&options)?;
+        let options = Options { binary, payload: true, patience: PATIENCE };
+        let mut cluster = Cluster::prepare(5, &options)?;
         match measure::releases(&mut cluster, pauses) {
             Ok(all) => {
                 let name = format!("holder paused to released, median of {pauses}, ms");
