@@ -61,6 +61,7 @@ macro_rules! each_directed_scenario {
             f25_who_finds_a_later_life_of_its_own_resets,
             f25_a_member_with_a_later_life_is_put_out,
             f26_a_report_is_answered_once,
+            f29_a_term_that_loses_the_qdisk_begins_anew,
             i1_the_first_view_waits_for_all,
             i2_a_check_from_before_the_last_fence_does_not_count,
             i4_queued_writes_drain_where_nothing_aborts_them,

@@ -278,3 +278,25 @@ pub(super) fn f24_a_life_without_a_clock_begins_on_its_slot() {
     world.cut(&[newcomer], &[node(1), node(2)], false);
     ends_well(world);
 }
+
+/// F29: a view was released without the qdisk, and all who knew it reboot. The next term is begun with the qdisk in sight, which has never
+/// heard of any, and is won without it. Its name must not be below that of the view that nobody remembers.
+pub(super) fn f29_a_term_that_loses_the_qdisk_begins_anew() {
+    let mut world = World::new(Options { trace: std::env::var_os("SIM_TRACE").is_some(), ..Options::calm(2, true) });
+    let both = [node(1), node(2)];
+    both.iter().for_each(|node| world.hang_qdisk(*node, 20 * S));
+    reach(&mut world, "in without the qdisk", |world| world.all_in(set(&[1, 2])));
+    assert!(world.now() < 20 * S, "the qdisk is back already");
+    both.iter().for_each(|node| world.power_off(*node));
+    world.run_to(25 * S);
+    both.iter().for_each(|node| world.power_on(*node, 0));
+    stop(
+        &mut world,
+        node(1),
+        |action| matches!(action, Action::QdiskWrite { slot, .. } if slot.promised.node == Some(node(1))),
+    );
+    both.iter().for_each(|node| world.fail_slot_writes(*node, &[Mishap::NotWritten; 3]));
+    world.resume(node(1));
+    reach(&mut world, "both in", |world| world.all_in(set(&[1, 2])));
+    ends_well(world);
+}
