@@ -1,53 +1,16 @@
 //! What a coordinator proves before it releases a view: fresh check, fence, proof, acknowledgements, fresh check.
 
+use super::check::Check;
 use super::data::{DataDisk, Registration};
 use super::event::{Action, Actions, Op, SelfFence};
+use super::joiners::JoinRound;
 use super::leader::Lead;
-use super::liveness::Report;
 use super::node::{Node, push};
 use super::trace::Trace;
-use super::votes::{Ballot, is_quorum};
 use crate::base::limits::DATA_DISKS_MAX;
-use crate::base::{Incarnation, NodeId, NodeSet, Nonce, Phase, PrKey, Proposal, View, ViewId};
+use crate::base::{Incarnation, NodeId, NodeSet, Phase, PrKey, View, ViewId};
 use crate::scsi::{PrCommand, TYPE_WERO};
 use crate::wire::Message;
-
-/// "Has nobody been promised a higher term since I began to ask?"
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Check {
-    /// Not begun.
-    #[default]
-    Idle,
-    /// A qdisk cycle that carries this version.
-    Qdisk {
-        /// The slot's version.
-        version: u64,
-    },
-    /// A round of acceptances from a quorum.
-    Round {
-        /// Answers count only for this round.
-        round: u32,
-        /// The view asked about.
-        id: ViewId,
-        /// Who said yes.
-        ballot: Ballot,
-    },
-    /// Yes.
-    Done,
-}
-
-impl Check {
-    /// Counts an acceptance if it is one of this round; true if it is.
-    pub fn count(&mut self, of_round: u32, of_id: ViewId, from: NodeId, warm: bool) -> bool {
-        match self {
-            Check::Round { round, id, ballot } if *round == of_round && *id == of_id => {
-                ballot.add(from, warm);
-                true
-            }
-            _ => false,
-        }
-    }
-}
 
 /// The way from committed to released.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -84,17 +47,6 @@ impl Plan {
             before_release: Check::Idle,
         }
     }
-}
-
-/// Reports that are being answered together.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct JoinRound {
-    /// Whose reports had arrived when the round began.
-    pub nodes: NodeSet,
-    /// Begun after they had arrived.
-    pub check: Check,
-    /// Keys must be read by commands numbered above this.
-    pub marker: Op,
 }
 
 /// What the proof of one disk needs next.
@@ -147,6 +99,17 @@ impl Node {
         let to = self.peers.alive();
         push(actions, Action::Send { to, message: Message::Commit { view, phase: Phase::Released } });
         self.open_own_gate(&view, actions);
+    }
+
+    fn open_own_gate(&mut self, view: &View, actions: &mut Actions) {
+        if self.gate.is_none() && self.registered() && view.has_member(self.me(), self.incarnation) {
+            self.open_gate(view.id, actions);
+        }
+    }
+
+    /// The own key is on every data disk, and nothing of this life is in flight there.
+    pub(super) fn registered(&self) -> bool {
+        self.warm() && self.disks.iter().all(|disk| disk.registration == Registration::Done)
     }
 
     /// The committed view, if this node leads it and nothing newer is out.
@@ -301,72 +264,6 @@ impl Node {
         }
     }
 
-    // ---- checks ---------------------------------------------------------------------------------------------------
-
-    /// Drives a check; true once it is done.
-    fn checked(
-        &mut self,
-        of: impl Fn(&mut super::leader::Leading) -> (&mut Check, u32),
-        actions: &mut Actions,
-    ) -> bool {
-        let Some(view) = self.led_view() else { return false };
-        let check = self.with_leading(|leading| *of(leading).0);
-        let next = match check {
-            Check::Done => return true,
-            Check::Idle if view.holds_qdisk => Check::Qdisk { version: self.touch_slot() },
-            Check::Idle => self.ask_round(&view, actions),
-            Check::Qdisk { version } if self.qdisk_confirms(&view, version) => Check::Done,
-            Check::Round { ballot, .. } if is_quorum(&self.settings, ballot, false) => Check::Done,
-            Check::Qdisk { .. } | Check::Round { .. } => return false,
-        };
-        self.with_leading(|leading| *of(leading).0 = next);
-        self.again = true;
-        next == Check::Done
-    }
-
-    fn with_leading<T>(&mut self, change: impl FnOnce(&mut super::leader::Leading) -> T) -> T {
-        let Lead::Leading(leading) = &mut self.lead else { unreachable!("only a leader checks") };
-        change(leading)
-    }
-
-    /// The committed view with its own base. A proposal that was withdrawn since may be what is accepted now.
-    fn in_force(&self, view: &View) -> Proposal {
-        Proposal { view: *view, base: self.accepted.filter(|held| held.view.id == view.id).and_then(|held| held.base) }
-    }
-
-    /// Asks everybody to accept the committed view once more.
-    fn ask_round(&mut self, view: &View, actions: &mut Actions) -> Check {
-        let round = self.with_leading(|leading| {
-            leading.round += 1;
-            leading.round
-        });
-        let mut ballot = Ballot::default();
-        ballot.add(self.me(), true);
-        let proposal = self.in_force(view);
-        let to = self.peers.alive();
-        push(actions, Action::Send { to, message: Message::Accept { round, proposal } });
-        Check::Round { round, id: view.id, ballot }
-    }
-
-    /// With every heartbeat: a round that is not answered is asked again.
-    pub(super) fn repeat_checks(&mut self, actions: &mut Actions) {
-        let Some(view) = self.led_view() else { return };
-        let Lead::Leading(leading) = &self.lead else { return };
-        let checks = [leading.plan.before_fencing, leading.plan.before_release, leading.joining.check];
-        let proposal = self.in_force(&view);
-        for check in checks {
-            if let Check::Round { round, ballot, .. } = check {
-                let to = self.peers.alive().without(ballot.warm.union(ballot.cold));
-                push(actions, Action::Send { to, message: Message::Accept { round, proposal } });
-            }
-        }
-        let missing = self.unacknowledged(&view).intersection(self.peers.alive());
-        if !missing.is_empty() {
-            let phase = self.committed_phase;
-            push(actions, Action::Send { to: missing, message: Message::Commit { view, phase } });
-        }
-    }
-
     // ---- what calls for another view --------------------------------------------------------------------------------
 
     /// Registered members, and members with an open gate, whose key is not on the disk although it was read after that was
@@ -411,141 +308,7 @@ impl Node {
         })
     }
 
-    fn life(&self, node: NodeId) -> Incarnation {
+    pub(super) fn life(&self, node: NodeId) -> Incarnation {
         if node == self.me() { self.incarnation } else { self.peers.of(node).incarnation }
-    }
-
-    /// A target forgot every key: the members that had registered must do it again, ordered by a view.
-    pub(super) fn lost_state_members(&self, view: &View) -> NodeSet {
-        if !self.disks.iter().any(|disk| disk.lost_state) {
-            return NodeSet::EMPTY;
-        }
-        // An order names its disks for everyone in it. Nobody may come under it for a disk on which its key was never lost: it
-        // could not tell a fence there from the loss. What is open for such a disk is finished first.
-        if !view.reregister.is_empty() && view.lost_disks & !self.lost_disks() != 0 {
-            return NodeSet::EMPTY;
-        }
-        let lost = |node: &NodeId| {
-            let mut disks = self.disks.iter().filter(|disk| disk.lost_state);
-            disks.all(|disk| self.had_registered(view, *node, disk))
-        };
-        view.members.without(view.forgotten).iter().filter(lost).collect()
-    }
-
-    /// Was this member's key there before this disk's keys were read without it? Who registered after the loss has lost nothing: under an
-    /// order it would take a fence there for the loss.
-    fn had_registered(&self, view: &View, node: NodeId, disk: &DataDisk) -> bool {
-        if node == self.me() {
-            return disk.was_registered;
-        }
-        let key = PrKey::new(self.settings.cluster, node, view.incarnations.of(node));
-        self.peers.of(node).registered_op.is_some_and(|op| disk.keys_op > op) && !disk.keys.contains(&key)
-    }
-
-    /// The data disks that forgot every key.
-    pub(super) fn lost_disks(&self) -> u8 {
-        let lost = self.disks.iter().enumerate().filter(|(_, disk)| disk.lost_state);
-        lost.fold(0, |bits, (index, _)| bits | 1 << index)
-    }
-
-    /// Who is, or stays, under the order to register again in the next view.
-    pub(super) fn reregister_order(
-        &self,
-        base: Option<View>,
-        members: NodeSet,
-        victims: NodeSet,
-        forgotten: NodeSet,
-    ) -> NodeSet {
-        let Some(base) = base else { return NodeSet::EMPTY };
-        let order = self.lost_state_members(&base).without(forgotten);
-        let open: NodeSet = base
-            .reregister
-            .iter()
-            .filter(|node| victims.contains(*node) || (members.contains(*node) && !self.reported_again(&base, *node)))
-            .filter(|node| victims.contains(*node) || base.has_member(*node, self.life(*node)))
-            .collect();
-        open.union(order.intersection(members))
-    }
-
-    fn reported_again(&self, view: &View, node: NodeId) -> bool {
-        if node == self.me() {
-            return self.registered() && !self.disks.iter().any(|disk| disk.lost_state);
-        }
-        self.peers.of(node).report.is_some_and(|report| report.id >= view.id)
-    }
-
-    /// Has everyone under that order reported?
-    pub(super) fn all_reported(&self, view: &View) -> bool {
-        view.reregister.intersection(view.members).iter().all(|node| self.reported_again(view, node))
-    }
-
-    // ---- joiners ----------------------------------------------------------------------------------------------------
-
-    /// A member reports that its last REGISTER returned.
-    pub(super) fn report(&mut self, from: NodeId, id: ViewId, nonce: Nonce) {
-        let op = self.op;
-        let ordered = self.committed.is_some_and(|view| view.reregister.contains(from));
-        let peer = self.peers.of_mut(from);
-        peer.report = Some(Report { id, nonce, dealt_with: false });
-        if ordered {
-            // It may have registered again between two heartbeats. Keys read before this say nothing about it.
-            peer.registered_op = Some(op);
-        }
-        self.again = true;
-    }
-
-    /// Answers reports: fresh check and READ KEYS, both begun after the report had arrived.
-    fn look_at_joiners(&mut self, view: &View, actions: &mut Actions) {
-        let idle = self.with_leading(|leading| leading.joining.nodes.is_empty());
-        if idle {
-            let waiting: NodeSet = view
-                .members
-                .iter()
-                .filter(|node| *node != self.me())
-                .filter(|node| {
-                    self.peers.of(*node).report.is_some_and(|report| report.id == view.id && !report.dealt_with)
-                })
-                .collect();
-            if waiting.is_empty() {
-                return;
-            }
-            let marker = self.op;
-            for disk in &mut self.disks {
-                disk.keys_wanted_after = disk.keys_wanted_after.max(marker);
-            }
-            self.with_leading(|leading| leading.joining = JoinRound { nodes: waiting, check: Check::Idle, marker });
-            self.again = true;
-        }
-        if !self.checked(|leading| (&mut leading.joining.check, leading.round), actions) {
-            return;
-        }
-        let JoinRound { nodes, marker, .. } = self.with_leading(|leading| leading.joining.clone());
-        if !self.disks.iter().all(|disk| disk.keys_op > marker) {
-            return;
-        }
-        self.with_leading(|leading| leading.joining = JoinRound::default());
-        self.again = true;
-        for node in nodes.iter() {
-            let key = PrKey::new(self.settings.cluster, node, view.incarnations.of(node));
-            let on_all = self.disks.iter().all(|disk| disk.keys.contains(&key));
-            // Missing or not, this report is dealt with; a member that is still waiting reports again.
-            let Some(report) = &mut self.peers.of_mut(node).report else { continue };
-            report.dealt_with = true;
-            if on_all && report.id == view.id {
-                let message = Message::JoinAnswer { id: view.id, nonce: report.nonce };
-                push(actions, Action::Send { to: NodeSet::of(node), message });
-            }
-        }
-    }
-
-    fn open_own_gate(&mut self, view: &View, actions: &mut Actions) {
-        if self.gate.is_none() && self.registered() && view.has_member(self.me(), self.incarnation) {
-            self.open_gate(view.id, actions);
-        }
-    }
-
-    /// The own key is on every data disk, and nothing of this life is in flight there.
-    pub(super) fn registered(&self) -> bool {
-        self.warm() && self.disks.iter().all(|disk| disk.registration == Registration::Done)
     }
 }

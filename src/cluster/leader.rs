@@ -2,7 +2,8 @@
 
 use super::acceptor::{Answer, Asked};
 use super::event::{Action, Actions, Op, Settings};
-use super::fencing::{JoinRound, Plan};
+use super::fencing::Plan;
+use super::joiners::JoinRound;
 use super::node::{Node, push};
 use super::trace::Trace;
 use super::votes::{Ballot, is_quorum, quorum, votes_of};

@@ -1,6 +1,8 @@
 //! Who is heard both ways: heartbeats, echoes, sessions.
 
 use super::event::{Op, Settings};
+use super::node::Node;
+use super::trace::Trace;
 use crate::base::limits::NODES_MAX;
 use crate::base::{ConfigStamp, Incarnation, NodeId, NodeSet, Nonce, ViewId};
 use crate::disk::{Slot, SlotRead, Standing};
@@ -229,4 +231,35 @@ impl Default for Peers {
 /// A peer that has echoed nothing sent within this time is suspect.
 pub fn suspect_ms(settings: &Settings) -> u64 {
     u64::from(settings.timing.heartbeat_ms) * u64::from(settings.timing.suspect)
+}
+
+impl Node {
+    /// Marks who came and who went.
+    pub(super) fn look_at_peers(&mut self) {
+        for node in self.settings.nodes.iter() {
+            if node == self.boot.node {
+                continue;
+            }
+            let other = self.peers.other_config(node, self.config);
+            if other != self.peers.of(node).stranger {
+                self.peers.of_mut(node).stranger = other;
+                if let Some(config) = other {
+                    self.trace(Trace::OtherConfig(node, config));
+                }
+            }
+            // A node that counts votes otherwise is heard, and counted nowhere.
+            let heard = self.peers.suspect_at_ms(node, &self.settings).is_some_and(|at| self.now_ms <= at);
+            let alive = heard && other.is_none();
+            let peer = self.peers.of_mut(node);
+            if alive == peer.alive {
+                continue;
+            }
+            peer.alive = alive;
+            let incarnation = peer.incarnation;
+            self.again = true;
+            // Its slot says whom this node hears; a partition is only as visible as that is fresh.
+            self.touch_slot();
+            self.trace(if alive { Trace::PeerUp(node, incarnation) } else { Trace::PeerLost(node) });
+        }
+    }
 }

@@ -1,10 +1,14 @@
 //! L2: the core. `Node::step(now, event, actions)` decides everything and touches nothing.
 
 mod acceptor;
+mod check;
 mod data;
 mod data_traffic;
 pub mod event;
 mod fencing;
+mod heartbeat;
+mod incarnation;
+mod joiners;
 mod leader;
 mod liveness;
 mod member;
@@ -13,6 +17,7 @@ mod prepare;
 mod qdisk;
 mod qdisk_traffic;
 mod quorum;
+mod reregister;
 pub mod status;
 pub mod trace;
 mod turn;

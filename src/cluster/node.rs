@@ -1,7 +1,8 @@
 //! The node: all of the core's state behind one `step`.
 //!
-//! What a step does is split by story: `liveness` who is heard, `quorum` whose votes count, `acceptor` what is promised and
-//! accepted, `turn`, `prepare` and `leader` how a view comes about, `fencing` what has to be proven before it is released,
+//! What a step does is split by story: `incarnation` which life this is, `heartbeat` what it says of itself, `liveness` who
+//! is heard, `quorum` whose votes count, `acceptor` what is promised and accepted, `turn`, `prepare` and `leader` how a view
+//! comes about, `fencing`, `check` and `reregister` what has to be proven before it is released, `joiners` who is told so,
 //! `member` what this node may do under it, `qdisk_traffic` and `data_traffic` what goes to the disks. A step takes its
 //! event in, then looks at everything that may have to be done, until nothing changes any more.
 
@@ -13,13 +14,12 @@ use super::event::{Action, Actions, Boot, Event, Op, SelfFence, Settings};
 use super::leader::Lead;
 use super::liveness::{Peers, Session, suspect_ms};
 use super::member::ShutOut;
-use super::qdisk::{OwnSlot, Qdisk};
+use super::qdisk::Qdisk;
 use super::trace::Trace;
 use crate::base::limits::{DATA_DISKS_MAX, NODES_MAX};
 use crate::base::trace::Ring;
 use crate::base::{ConfigStamp, Incarnation, NodeId, NodeSet, Nonce, Phase, PrKey, Proposal, Term, View, ViewId};
-use crate::disk::Standing;
-use crate::wire::{Heartbeat, Message};
+use crate::wire::Message;
 
 /// Looks per step. Each look that changes something asks for another; a step that needs more than this has a loop in it.
 const LOOKS_MAX: u32 = 64;
@@ -360,186 +360,6 @@ impl Node {
             Message::JoinAnswer { id, nonce } => self.join_answer(id, nonce, actions),
             Message::Withdrawn { id } => self.withdrawn_by(from, id),
         }
-    }
-
-    /// Two machines run one life, or it is led a second time. Where the first is silent, the second is told to choose a higher
-    /// one: nobody would ever let it in.
-    fn twin(&mut self, from: NodeId, life: Incarnation) {
-        self.trace(Trace::TwinNode(from));
-        let suspect_ms = self.suspect_ms();
-        let peer = self.peers.of_mut(from);
-        let silent = peer.frame_ms.is_none_or(|at_ms| self.now_ms - at_ms > suspect_ms);
-        if peer.incarnation == life && silent {
-            peer.known = peer.known.max(Incarnation(life.0.saturating_add(1)));
-        }
-    }
-
-    fn heartbeat(&mut self, from: NodeId, heartbeat: &Heartbeat, addressed: bool, actions: &mut Actions) {
-        self.peers.heard(from, heartbeat, addressed, self.op);
-        self.counter_seen = self.counter_seen.max(heartbeat.promised.counter);
-        if self.incarnation == Incarnation::NONE {
-            // While this life is being chosen, what peers know of earlier ones is what a heartbeat is for.
-            let known = &mut self.peers.of_mut(self.boot.node).known;
-            *known = (*known).max(heartbeat.known_incarnation);
-            return;
-        }
-        if heartbeat.known_incarnation > self.incarnation {
-            return self.self_fence(SelfFence::Overtaken(heartbeat.known_incarnation), actions);
-        }
-        // It heard what this process has not said yet: the machine went back to a snapshot, or another one runs its state.
-        if addressed && heartbeat.echo > self.peers.number {
-            return self.self_fence(SelfFence::Clone, actions);
-        }
-        // Whoever lags behind is told; this also answers a node that was shut out and asks.
-        if let Some(view) = self.committed {
-            let released = self.committed_phase == Phase::Released;
-            let lags =
-                heartbeat.committed < view.id || (heartbeat.committed == view.id && released && !heartbeat.released);
-            if addressed && lags {
-                let phase = self.committed_phase;
-                push(actions, Action::Send { to: NodeSet::of(from), message: Message::Commit { view, phase } });
-            }
-        }
-    }
-
-    /// Marks who came and who went.
-    fn look_at_peers(&mut self) {
-        for node in self.settings.nodes.iter() {
-            if node == self.boot.node {
-                continue;
-            }
-            let other = self.peers.other_config(node, self.config);
-            if other != self.peers.of(node).stranger {
-                self.peers.of_mut(node).stranger = other;
-                if let Some(config) = other {
-                    self.trace(Trace::OtherConfig(node, config));
-                }
-            }
-            // A node that counts votes otherwise is heard, and counted nowhere.
-            let heard = self.peers.suspect_at_ms(node, &self.settings).is_some_and(|at| self.now_ms <= at);
-            let alive = heard && other.is_none();
-            let peer = self.peers.of_mut(node);
-            if alive == peer.alive {
-                continue;
-            }
-            peer.alive = alive;
-            let incarnation = peer.incarnation;
-            self.again = true;
-            // Its slot says whom this node hears; a partition is only as visible as that is fresh.
-            self.touch_slot();
-            self.trace(if alive { Trace::PeerUp(node, incarnation) } else { Trace::PeerLost(node) });
-        }
-    }
-
-    /// Chooses this life's number once everything that may know an earlier one has been asked.
-    fn choose_incarnation(&mut self) {
-        if self.incarnation != Incarnation::NONE {
-            return;
-        }
-        let waited_ms = self.now_ms - self.started_ms;
-        let asked_peers = waited_ms >= u64::from(self.settings.timing.heartbeat_ms) * 2;
-        let asked_disks = (self.settings.qdisk.is_none() || self.qdisk.tried)
-            && self.disks.iter().all(|disk| disk.keys_op > 0 || disk.error.is_some());
-        let waited = asked_disks || waited_ms >= self.io_timeout_ms();
-        if !asked_peers || !(if self.boot.clock_s > 0 { waited } else { self.own_past_is_known() }) {
-            return;
-        }
-        let cluster = self.settings.cluster;
-        let own_keys = self.disks.iter().flat_map(|disk| disk.keys.iter());
-        let on_disks = own_keys
-            .filter_map(|key| key.owner(cluster))
-            .filter(|(node, _)| *node == self.boot.node)
-            .map(|(_, incarnation)| incarnation.0)
-            .max()
-            .unwrap_or(0);
-        let known = self.peers.of(self.boot.node).known.0.max(self.qdisk.previous.0);
-        // No life is left after the highest number: such a node never starts.
-        let Some(life) = known.max(on_disks).max(self.boot.clock_s).checked_add(1) else { return };
-        self.incarnation = Incarnation(life);
-        // Nobody can have heard this life before: the wait for company begins here.
-        self.started_ms = self.now_ms;
-        self.next_heartbeat_ms = self.now_ms;
-        self.again = true;
-        self.trace(Trace::Started(self.incarnation));
-    }
-
-    /// A machine without a clock depends on what the qdisk remembers of its lives: the keys of an evicted one are gone, and
-    /// a heartbeat that tells of them may be an old one, as nothing in it can be addressed to this life yet.
-    pub(super) fn own_past_is_known(&self) -> bool {
-        self.settings.qdisk.is_some()
-            && self.qdisk.own == OwnSlot::Carried
-            && self.disks.iter().all(|disk| disk.keys_op > 0)
-    }
-
-    /// Is this life still being chosen, or put where the next one will look for it? Nobody hears of it before that: without
-    /// a clock a life that ended before its slot was written would be led twice.
-    pub(super) fn is_starting(&self) -> bool {
-        self.incarnation == Incarnation::NONE || (self.boot.clock_s == 0 && !self.qdisk.tells_of_us)
-    }
-
-    /// A good cycle has put this life on the own slot.
-    pub(super) fn life_is_on_disk(&mut self) {
-        if self.is_starting() {
-            // The wait for company begins when others can hear of it.
-            self.started_ms = self.now_ms;
-            self.next_heartbeat_ms = self.now_ms;
-        }
-        self.qdisk.tells_of_us = true;
-    }
-
-    fn send_heartbeats(&mut self, actions: &mut Actions) {
-        if self.now_ms < self.next_heartbeat_ms {
-            return;
-        }
-        self.next_heartbeat_ms = self.now_ms + u64::from(self.settings.timing.heartbeat_ms);
-        let number = self.peers.next_number(self.now_ms);
-        let common = Heartbeat {
-            number,
-            echo: 0,
-            known_incarnation: Incarnation::NONE,
-            promised: self.promised,
-            committed: self.committed.map_or(ViewId::ZERO, |view| view.id),
-            released: self.committed.is_some() && self.committed_phase == Phase::Released,
-            stopped: self.stopped,
-            hears: self.hears(),
-            score: self.score,
-            standing: self.standing(),
-            config: self.config,
-        };
-        for node in self.settings.nodes.iter().filter(|node| *node != self.boot.node) {
-            let peer = self.peers.of(node);
-            let in_view = self.committed.map_or(Incarnation::NONE, |view| view.incarnations.of(node));
-            let message = Message::Heartbeat(Heartbeat {
-                echo: peer.heartbeat.map_or(0, |last| last.number),
-                known_incarnation: peer.known.max(in_view),
-                ..common
-            });
-            push(actions, Action::Send { to: NodeSet::of(node), message });
-        }
-        self.repeat_requests(actions);
-    }
-
-    /// Peers alive, and this node.
-    pub(super) fn hears(&self) -> NodeSet {
-        self.peers.alive().union(NodeSet::of(self.boot.node))
-    }
-
-    /// What this node says of itself.
-    pub(super) fn standing(&self) -> Standing {
-        let mut standing = Standing::empty();
-        standing.set(Standing::WARM, self.warm());
-        standing.set(Standing::REGISTERED, self.registered());
-        standing.set(Standing::QUORATE, self.leads_or_follows_a_quorum());
-        standing.set(Standing::CANNOT_FENCE, self.now_ms < self.cannot_fence_until_ms);
-        standing.set(Standing::QDISK_OK, self.settings.qdisk.is_some() && self.qdisk_usable());
-        standing.set(Standing::DATA_OK, self.disks.iter().all(DataDisk::usable));
-        standing.set(Standing::GATE_OPEN, self.gate.is_some());
-        standing.set(Standing::SCORE_OK, self.score_ok());
-        standing
-    }
-
-    pub(super) fn score_ok(&self) -> bool {
-        self.settings.qdisk.is_none_or(|qdisk| self.score >= qdisk.min_score)
     }
 
     /// What must be true after every step, whatever came in.

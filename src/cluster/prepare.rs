@@ -2,7 +2,8 @@
 
 use super::acceptor::{Answer, Asked};
 use super::event::{Action, Actions};
-use super::fencing::{JoinRound, Plan};
+use super::fencing::Plan;
+use super::joiners::JoinRound;
 use super::leader::{Lead, Leading, Preparing};
 use super::node::{Node, push};
 use super::trace::Trace;

@@ -64,7 +64,7 @@ impl Steps<'_> {
         self.emit("writes its slot", node, NOBODY, 0, s);
     }
 
-    /// A fresh check by acceptances (`fencing::ask_round`).
+    /// A fresh check by acceptances (`check::ask_round`).
     fn round(&mut self, node: usize) {
         let n = self.s.nodes[node];
         if self.model.is_quorum(node, n.yes_warm, n.yes_cold, false) {

@@ -133,7 +133,7 @@ impl Steps<'_> {
         }
     }
 
-    /// A report, a check and a key read that begin after it, and the answer (`fencing::look_at_joiners`).
+    /// A report, a check and a key read that begin after it, and the answer (`joiners::look_at_joiners`).
     fn joiners(&mut self, node: usize) {
         let n = self.s.nodes[node];
         let entry = self.lore.get(n.committed);

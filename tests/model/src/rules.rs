@@ -6,7 +6,7 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Rule {
-    /// A join answer needs a check and a key read begun after the report (`fencing::look_at_joiners`).
+    /// A join answer needs a check and a key read begun after the report (`joiners::look_at_joiners`).
     FreshAnswer,
     /// A victim under an unreported order to register is not proven fenced by a missing key (`fencing::plan_proves`).
     OrderedIsDoubtful,
