@@ -1,8 +1,10 @@
 //! What a low score does to a running agent: it gives up the quorum disk and stays; with `reboot_on_low_score` it resets.
 
+use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use quorate::base::limits::BLOB_BYTES_MAX;
@@ -20,6 +22,10 @@ const DISK_BYTES: u64 = 64 << 20;
 struct Alone {
     folder: PathBuf,
     agent: Child,
+    /// What the agent says, line by line; it ends with the agent.
+    says: Receiver<String>,
+    /// What it has said so far.
+    log: String,
     router: SocketAddr,
 }
 
@@ -59,38 +65,61 @@ impl Alone {
         format.args(["qdisk", "format", "--yes", "--adopt", "--config"]).arg(&config);
         format.arg("--device").arg(folder.join("qdisk.img"));
         assert!(format.output().unwrap().status.success());
-        let log = std::fs::File::create(folder.join("log")).unwrap();
         let mut agent = quorate();
         agent.args(["agent", "--die-with-parent", "--no-payload", "--node", "1", "--config"]).arg(&config);
         agent.arg("--emulate").arg(&folder).args(["--socket", &socket(&folder)]);
-        let agent = agent.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        (Alone { folder, agent, router: address }, router)
+        let mut agent = agent.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(agent.stderr.take().unwrap()).lines();
+        let (tell, says) = channel();
+        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        (Alone { folder, agent, says, log: String::new(), router: address }, router)
     }
 
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.join("log")).unwrap()
+    fn output(&self, words: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+        command.args(words).args(["--socket", &socket(&self.folder)]).output().unwrap()
     }
 
     fn ask(&self, words: &[&str]) -> String {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
-        command.args(words).args(["--socket", &socket(&self.folder)]);
-        String::from_utf8(command.output().unwrap().stdout).unwrap()
+        String::from_utf8(self.output(words).stdout).unwrap()
     }
 
-    fn wait(&mut self, what: &str, mut is_so: impl FnMut(&mut Alone) -> bool) {
-        let begun = Instant::now();
-        while !is_so(self) {
-            assert!(begun.elapsed() < PATIENCE, "no {what}:\n{}\n{}", self.ask(&["status"]), self.log());
-            std::thread::sleep(Duration::from_millis(20));
+    /// Waits for the next line of the agent; false once it has ended.
+    fn hears_more(&mut self, what: &str, until: Instant) -> bool {
+        match self.says.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(line) => {
+                self.log += &line;
+                self.log += "\n";
+                true
+            }
+            Err(RecvTimeoutError::Disconnected) => false,
+            Err(RecvTimeoutError::Timeout) => panic!("no {what}:\n{}\n{}", self.ask(&["status"]), self.log),
         }
     }
 
+    /// Every change of quorum is a line of the log: until the next one the status need not be asked for again.
     fn wait_quorate(&mut self, wanted: bool) {
-        self.wait(if wanted { "quorum" } else { "loss of quorum" }, |alone| {
-            assert_eq!(alone.agent.try_wait().unwrap(), None, "it ended:\n{}", alone.log());
-            let status: Value = serde_json::from_str(&alone.ask(&["status", "--json"])).unwrap_or_default();
-            status["quorate"] == wanted
-        });
+        let what = if wanted { "quorum" } else { "loss of quorum" };
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let output = self.output(&["status", "--json"]);
+            let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+            if status["quorate"] == wanted {
+                return;
+            }
+            // Where the agent had no CPU to answer in, that took the client its deadline, and the change may be heard of already.
+            let unanswered = output.status.code() == Some(Exit::Timeout.code().into());
+            if !unanswered || Instant::now() > until {
+                assert!(self.hears_more(what, until), "it ended:\n{}", self.log);
+            }
+        }
+    }
+
+    /// Waits for the agent's end, and returns its exit code.
+    fn wait_end(&mut self) -> Option<i32> {
+        let until = Instant::now() + PATIENCE;
+        while self.hears_more("reset", until) {}
+        self.agent.wait().unwrap().code()
     }
 }
 
@@ -134,9 +163,8 @@ fn with_reboot_on_low_score_it_resets() {
     let (mut alone, router) = Alone::start("resets", true);
     alone.wait_quorate(true);
     drop(router);
-    alone.wait("reset", |alone| alone.agent.try_wait().unwrap().is_some());
-    let code = alone.agent.try_wait().unwrap().unwrap().code();
-    let log = alone.log();
+    let code = alone.wait_end();
+    let log = &alone.log;
     assert_eq!(code, Some(Exit::SelfFence.code().into()), "{log}");
     for line in [
         "RESETS THIS MACHINE: score 0, 2 needed, and reboot_on_low_score is set.",
