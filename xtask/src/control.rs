@@ -5,12 +5,14 @@ use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Sender};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use fs_err as fs;
 
-use crate::lab::{ANSWER_WITHIN, Lab};
+use crate::lab::{ANSWER_WITHIN, Lab, Which};
 use crate::paths;
+use crate::relay::Path;
 
 /// What can be said to a running lab.
 pub const HELP: &str = "  ask N COMMAND...      type a command on a node's console and show the answer
@@ -21,7 +23,13 @@ pub const HELP: &str = "  ask N COMMAND...      type a command on a node's conso
   cut N M               drop what N sends to M, and not what M sends to N
   partition 1,2 3,4,5   split the network into sets
   heal                  undo every cut and partition
-  pings drop|answer     let the router at 10.0.0.254, which the heuristics ping, throw pings away
+  pings drop|answer     let the router at 10.0.0.254, which the heuristics ping, throw pings away;
+                        `pings drop 1,2` only those of these nodes
+  qdisk hang 3          make a node's path to the quorum disk, or to the data disk (`data hang 3`):
+                        hang, cut, errors (reads and writes fail), gone (from the target),
+                        good again; `qdisk slow 3 2000`: every command 2000 ms later;
+                        unplug and plug: the hypervisor detaches and attaches it.
+                        For several nodes 1,2,3 or all
   reset N               press a node's reset button
   kill N | boot N       take a node's power away, give it back
   keys | reservation    ask another initiator's sg_persist about the data disk
@@ -131,14 +139,45 @@ fn obey(lab: &mut Lab, words: &[&str]) -> Result<String> {
             lab.partition(&sets.iter().map(Vec::as_slice).collect::<Vec<_>>());
         }
         ("heal", []) => lab.heal(),
-        ("pings", _) if rest == ["drop"] => lab.drop_pings(true),
-        ("pings", _) if rest == ["answer"] => lab.drop_pings(false),
+        ("pings", _) if rest == ["drop"] => lab.drop_pings(&all(lab)),
+        ("pings", [set]) if rest[0] == "drop" => lab.drop_pings(&nodes(lab, set)?),
+        ("pings", _) if rest == ["answer"] => lab.drop_pings(&[]),
+        ("qdisk", words) if rest.len() > 1 => disturb(lab, Which::Qdisk, rest[0], words)?,
+        ("data", words) if rest.len() > 1 => disturb(lab, Which::Data, rest[0], words)?,
         ("keys", []) => return lab.sg_persist_keys(),
         ("reservation", []) => return lab.sg_persist_reservation(),
         ("where", []) => return Ok(places(lab)),
         _ => bail!("`{}` is no command; there are\n{HELP}", words.join(" ")),
     }
     Ok("done".into())
+}
+
+fn all(lab: &Lab) -> Vec<u8> {
+    lab.nodes().map(|(id, _)| id).collect()
+}
+
+fn nodes(lab: &Lab, text: &str) -> Result<Vec<u8>> {
+    if text == "all" { Ok(all(lab)) } else { parse_set(text) }
+}
+
+/// `hang 3`, `slow 1,2 2000`, `unplug 3`.
+fn disturb(lab: &Lab, which: Which, verb: &str, words: &[&str]) -> Result<()> {
+    let nodes = nodes(lab, words[0])?;
+    let path = match (verb, &words[1..]) {
+        ("unplug", []) => return nodes.iter().try_for_each(|node| lab.unplug_disk(*node, which)),
+        ("plug", []) => return nodes.iter().try_for_each(|node| lab.plug_disk(*node, which)),
+        ("good", []) => Path::Good,
+        ("hang", []) => Path::Hang,
+        ("cut", []) => Path::Cut,
+        ("errors", []) => Path::Errors,
+        ("gone", []) => Path::Gone,
+        ("slow", [by]) => {
+            let by = by.parse().with_context(|| format!("`{by}` is no number of milliseconds"))?;
+            Path::Slow(Duration::from_millis(by))
+        }
+        _ => bail!("a disk can be: hang N, cut N, errors N, gone N, slow N MS, good N, unplug N, plug N"),
+    };
+    lab.set_path(&nodes, which, path)
 }
 
 fn parse_set(text: &str) -> Result<Vec<u8>> {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -9,9 +10,10 @@ use anyhow::{Context, Result, bail};
 use crate::board::Board;
 use crate::config::Config;
 use crate::kernel::Kernel;
-use crate::node::{Guest, Node, attach_disks};
+use crate::node::{Disk, Guest, Node, attach_disks};
 use crate::paths::RunDir;
 use crate::qemu::{Accelerator, Vm};
+use crate::relay::{self, Relay};
 use crate::switch::Switch;
 use crate::target::{Kind, Place, Target};
 use crate::{debian, image, toolbox};
@@ -40,6 +42,35 @@ impl Default for LabOptions {
     }
 }
 
+/// One of the two shared disks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    Data,
+    Qdisk,
+}
+
+impl Which {
+    /// LUN in the guests, and place in the target's list.
+    const fn number(self) -> u8 {
+        self as u8
+    }
+}
+
+impl std::fmt::Display for Which {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Self::Data => "data disk",
+            Self::Qdisk => "quorum disk",
+        })
+    }
+}
+
+/// A node's way to a disk.
+struct Wire {
+    disk: Disk,
+    relay: Relay,
+}
+
 /// A running cluster; dropping it stops everything that was started for it.
 ///
 /// The files of the run (consoles, logs, disks) stay in its directory.
@@ -48,6 +79,9 @@ pub struct Lab {
     nodes: Vec<Node>,
     observer: Node,
     observer_ready: OnceLock<()>,
+    /// Per node, the data disk's and the quorum disk's.
+    paths: Vec<[Wire; 2]>,
+    replugged: AtomicU32,
     switch: Switch,
     target: Target,
     run: RunDir,
@@ -98,20 +132,32 @@ impl Lab {
         eprintln!("target {} serves at {} after {:.1?}", options.target, target.portal, started.elapsed());
         let ids: Vec<u8> = (1..=options.nodes).collect();
         let switch = Switch::start(&run, &ids)?;
-        let describe = |name: &str, initrd: &Path, words: &[String]| {
+        let describe = |name: &str, initrd: &Path, words: &[String], disks: &[Disk]| {
             let mut vm = Vm::describe(name, &board, &kernel, initrd, words, accelerator, &run);
-            attach_disks(&mut vm, &board.storage.controller, &target, name);
+            attach_disks(&mut vm, &board.storage.controller, disks);
             vm
         };
-        let nodes = ids.iter().map(|&id| {
-            let mut vm = describe(&format!("node{id}"), &initrd, &[format!("quorate.node={id}")]);
+        let wire = |id: u8, which: Which| -> Result<Wire> {
+            let relay = Relay::start(&target.portal)?;
+            let disk = Disk::of(&target, which.number(), &relay.portal(), &format!("node{id}"));
+            Ok(Wire { disk, relay })
+        };
+        let paths = ids.iter().map(|&id| Ok([wire(id, Which::Data)?, wire(id, Which::Qdisk)?]));
+        let paths = paths.collect::<Result<Vec<_>>>()?;
+        let nodes = ids.iter().zip(&paths).map(|(&id, wires)| {
+            let disks = wires.each_ref().map(|wire| wire.disk.clone());
+            let mut vm = describe(&format!("node{id}"), &initrd, &[format!("quorate.node={id}")], &disks);
             vm.add_switched_nic(&board, id, &run);
             Node::new(vm, guest)
         });
+        let seen = [Which::Data, Which::Qdisk];
+        let seen = seen.map(|which| Disk::of(&target, which.number(), &target.portal, "observer"));
         let lab = Self {
             nodes: nodes.collect(),
-            observer: Node::new(describe("observer", &tools, &[]), Guest::Toolbox),
+            observer: Node::new(describe("observer", &tools, &[], &seen), Guest::Toolbox),
             observer_ready: OnceLock::new(),
+            paths,
+            replugged: AtomicU32::new(0),
             switch,
             target,
             run,
@@ -143,9 +189,33 @@ impl Lab {
         self.switch.partition(sets);
     }
 
-    /// Lets the router throw pings away, or answer them again.
-    pub fn drop_pings(&self, drop: bool) {
-        self.switch.drop_pings(drop);
+    /// Lets the router throw away the pings of these nodes, and answer those of all others.
+    pub fn drop_pings(&self, of: &[u8]) {
+        self.switch.drop_pings(of);
+    }
+
+    /// From now on these nodes' paths to a disk do this.
+    pub fn set_path(&self, nodes: &[u8], which: Which, path: relay::Path) -> Result<()> {
+        nodes.iter().try_for_each(|&node| {
+            self.wire(node, which)?.relay.set(path);
+            Ok(())
+        })
+    }
+
+    /// Takes a disk out of a running node.
+    pub fn unplug_disk(&self, node: u8, which: Which) -> Result<()> {
+        self.wire(node, which)?.disk.unplug(self.node(node)?)
+    }
+
+    /// Puts it in again.
+    pub fn plug_disk(&self, node: u8, which: Which) -> Result<()> {
+        let times = self.replugged.fetch_add(1, Ordering::Relaxed);
+        self.wire(node, which)?.disk.plug(self.node(node)?, times)
+    }
+
+    fn wire(&self, node: u8, which: Which) -> Result<&Wire> {
+        self.node(node)?;
+        Ok(&self.paths[usize::from(node) - 1][usize::from(which.number())])
     }
 
     /// Undoes every cut and partition.

@@ -21,6 +21,7 @@ mod paths;
 mod process;
 mod qemu;
 mod qmp;
+mod relay;
 mod router;
 mod scenario;
 mod selftest;

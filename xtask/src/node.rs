@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::agent;
 use crate::qemu::Vm;
@@ -111,35 +111,90 @@ impl Node {
     }
 }
 
-/// Adds the shared disks to a VM: LUN 0 is the data disk, LUN 1 the quorum disk, in the guest as on the target.
-///
-/// Each VM has an initiator name of its own, hence is an I_T nexus of its own: what it registers is its own. Reset keeps
-/// the nexus; kill and boot make a new one, since QEMU's initiator takes a new session id.
-pub fn attach_disks(vm: &mut Vm, controller: &str, target: &target::Target, initiator: &str) {
-    vm.add(&["-device", &format!("{controller},id=shared")]);
-    for (number, lun) in target.luns.iter().enumerate() {
-        attach(vm, target, lun, lun.name, initiator, &format!("scsi-id=0,lun={number}"));
+/// A disk as a VM's initiator finds it.
+#[derive(Clone, Debug)]
+pub struct Disk {
+    /// `data` or `qdisk`.
+    pub name: String,
+    /// Address and port.
+    pub portal: String,
+    pub iqn: String,
+    /// The LUN on the target.
+    pub lun: u8,
+    /// Each initiator name is an I_T nexus of its own: what it registers is its own.
+    pub initiator: String,
+    /// SCSI id and LUN in the guest.
+    pub place: (u8, u8),
+}
+
+impl Disk {
+    /// The target's disk number so-and-so, by this portal, as LUN of that number at SCSI id 0.
+    pub fn of(target: &target::Target, number: u8, portal: &str, vm: &str) -> Self {
+        let lun = &target.luns[usize::from(number)];
+        Self {
+            name: lun.name.into(),
+            portal: portal.into(),
+            iqn: target.iqn.clone(),
+            lun: lun.number,
+            initiator: format!("iqn.2016-01.test.quorate:{vm}"),
+            place: (0, number),
+        }
     }
+
+    fn attach(&self, vm: &mut Vm) {
+        let Self { name, portal, iqn, lun, initiator, place: (id, guest_lun) } = self;
+        let drive = format!(
+            "if=none,id={name},format=raw,file.driver=iscsi,file.transport=tcp,file.portal={portal},file.target={iqn},\
+             file.lun={lun},file.initiator-name={initiator},file.header-digest=none"
+        );
+        vm.add(&["-drive", &drive]);
+        // scsi-block hands the guest's commands to the target as they are, which scsi-hd would not; share-rw, because QEMU
+        // would otherwise lock a disk that others write; report, because QEMU takes a block beyond the end for a full disk
+        // and would stop the machine.
+        let disk = format!(
+            "scsi-block,id=disk-{name},drive={name},bus=shared.0,scsi-id={id},lun={guest_lun},share-rw=on,rerror=report,werror=report"
+        );
+        vm.add(&["-device", &disk]);
+    }
+
+    /// Takes the disk out of a running VM, as a hypervisor that detaches it.
+    pub fn unplug(&self, vm: &Vm) -> Result<()> {
+        vm.qmp("device_del", json!({ "id": format!("disk-{}", self.name) })).map(drop)
+    }
+
+    /// Puts it in again: with a session, hence a nexus, of its own. `times` makes the name of its back end a new one.
+    pub fn plug(&self, vm: &Vm, times: u32) -> Result<()> {
+        let Self { name, portal, iqn, lun, initiator, place: (id, guest_lun) } = self;
+        let back_end = format!("{name}-{times}");
+        let file = json!({
+            "driver": "iscsi", "transport": "tcp", "portal": portal, "target": iqn, "lun": lun,
+            "initiator-name": initiator, "header-digest": "none"
+        });
+        vm.qmp("blockdev-add", json!({ "driver": "raw", "node-name": back_end, "file": file }))?;
+        vm.qmp(
+            "device_add",
+            json!({
+                "driver": "scsi-block", "id": format!("disk-{name}"), "bus": "shared.0", "scsi-id": id, "lun": guest_lun,
+                "drive": back_end, "share-rw": true, "rerror": "report", "werror": "report"
+            }),
+        )
+        .map(drop)
+    }
+}
+
+/// Adds shared disks to a VM.
+///
+/// Reset keeps a disk's nexus; kill and boot make a new one, since QEMU's initiator takes a new session id.
+pub fn attach_disks(vm: &mut Vm, controller: &str, disks: &[Disk]) {
+    vm.add(&["-device", &format!("{controller},id=shared")]);
+    disks.iter().for_each(|disk| disk.attach(vm));
 }
 
 /// Adds the data disk so many times, as SCSI ids 0 and up, each time through an I_T nexus of its own.
 pub fn attach_nexuses(vm: &mut Vm, controller: &str, target: &target::Target, nexuses: u8) {
-    vm.add(&["-device", &format!("{controller},id=shared")]);
-    for nexus in 0..nexuses {
+    let disk = |nexus| {
         let name = format!("nexus{nexus}");
-        attach(vm, target, &target.luns[0], &name, &name, &format!("scsi-id={nexus},lun=0"));
-    }
-}
-
-fn attach(vm: &mut Vm, target: &target::Target, lun: &target::Lun, name: &str, initiator: &str, address: &str) {
-    let drive = format!(
-        "if=none,id={name},format=raw,file.driver=iscsi,file.transport=tcp,file.portal={},file.target={},\
-         file.lun={},file.initiator-name=iqn.2016-01.test.quorate:{initiator}",
-        target.portal, target.iqn, lun.number
-    );
-    vm.add(&["-drive", &drive]);
-    // scsi-block hands the guest's commands to the target as they are, which scsi-hd would not; share-rw, because QEMU
-    // would otherwise lock a disk that others write.
-    let disk = format!("scsi-block,drive={name},bus=shared.0,{address},share-rw=on");
-    vm.add(&["-device", &disk]);
+        Disk { place: (nexus, 0), name: name.clone(), ..Disk::of(target, 0, &target.portal, &name) }
+    };
+    attach_disks(vm, controller, &(0..nexuses).map(disk).collect::<Vec<_>>());
 }

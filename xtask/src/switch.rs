@@ -29,8 +29,8 @@ struct Shared {
     nodes: Vec<(u8, PathBuf)>,
     /// Pairs (from, to) whose frames are dropped.
     cut: Mutex<HashSet<(u8, u8)>>,
-    /// The router throws pings away.
-    drops_pings: AtomicBool,
+    /// Nodes whose pings the router throws away.
+    unanswered: Mutex<HashSet<u8>>,
     stop: AtomicBool,
 }
 
@@ -50,7 +50,7 @@ impl Switch {
         let shared = Arc::new(Shared {
             nodes: nodes.iter().map(|&node| (node, socket_paths(run, node).0)).collect(),
             cut: Mutex::default(),
-            drops_pings: AtomicBool::new(false),
+            unanswered: Mutex::default(),
             stop: AtomicBool::new(false),
         });
         let mut ports = Vec::new();
@@ -73,9 +73,9 @@ impl Switch {
         self.shared.cut().insert((from, to));
     }
 
-    /// Lets the router throw pings away, or answer them again.
-    pub fn drop_pings(&self, drop: bool) {
-        self.shared.drops_pings.store(drop, Ordering::Relaxed);
+    /// Lets the router throw away the pings of these nodes, and answer those of all others.
+    pub fn drop_pings(&self, of: &[u8]) {
+        *self.shared.unanswered() = of.iter().copied().collect();
     }
 
     /// Carries everything again.
@@ -107,6 +107,10 @@ impl Shared {
         self.cut.lock().expect("no holder of the lock panics")
     }
 
+    fn unanswered(&self) -> std::sync::MutexGuard<'_, HashSet<u8>> {
+        self.unanswered.lock().expect("no holder of the lock panics")
+    }
+
     fn serve(&self, from: u8, port: &UnixDatagram, out: &UnixDatagram) {
         // Larger than any frame: on a datagram socket QEMU offers the guest no segmentation offload.
         let mut frame = [0; 0x1_0000];
@@ -124,7 +128,7 @@ impl Shared {
 
     fn forward(&self, from: u8, frame: &[u8], out: &UnixDatagram) {
         let own = self.nodes.iter().find(|(node, _)| *node == from);
-        let answers_pings = !self.drops_pings.load(Ordering::Relaxed);
+        let answers_pings = !self.unanswered().contains(&from);
         if let (Some(reply), Some((_, socket))) = (router::answer(frame, answers_pings), own) {
             let _ = out.send_to(&reply, socket);
         }
