@@ -1,6 +1,6 @@
 //! L3: does what it is told. Files, sockets, devices and the kernel's doors; no decision is made here.
 //!
-//! `sys` is the only file of the product with `unsafe` in it.
+//! `sys` is the only module of the product with `unsafe` in it.
 
 pub mod arena;
 pub mod block;

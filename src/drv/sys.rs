@@ -1,4 +1,4 @@
-//! What rustix has no safe form of. The only file with `unsafe`; each use says why it must be here (JUSTIFICATION) and
+//! What rustix has no safe form of. The only module with `unsafe`; each use says why it must be here (JUSTIFICATION) and
 //! why it is sound (SAFETY), and what leaves this file is safe to call with any argument.
 #![allow(unsafe_code)]
 
@@ -14,6 +14,9 @@ use std::sync::{Mutex, PoisonError};
 use rustix::ioctl::{Getter, Updater, ioctl};
 
 use super::arena::{Book, CHUNK_BYTES, Usage};
+
+#[cfg(all(panic = "abort", target_feature = "crt-static"))]
+mod unwind;
 
 /// `SG_IO` (include/scsi/sg.h): send one SCSI command and wait for it. The sg numbers are older than `_IOWR`.
 const SG_IO: u32 = 0x2285;
