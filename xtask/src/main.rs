@@ -27,6 +27,7 @@ mod scenario;
 mod selftest;
 mod sim;
 mod size;
+mod split;
 mod switch;
 mod target;
 mod test;
@@ -56,6 +57,7 @@ enum Command {
     Model(model::Model),
     Sim(sim::Sim),
     Size(size::Size),
+    Split(split::Split),
     Test(test::Test),
     Vm(vm::Vm),
 }
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         Command::Model(model) => model.run(),
         Command::Sim(sim) => sim.run(),
         Command::Size(size) => size.run(),
+        Command::Split(split) => split.run(),
         Command::Test(test) => test.run(),
         Command::Vm(vm) => vm.run(),
     };

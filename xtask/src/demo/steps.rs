@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use quorate::scsi::TYPE_WERO;
 
 use super::tell::{Table, Tell};
-use crate::loopback::{Cluster, SELF_FENCE, Writes, list};
+use crate::loopback::{Cluster, Evidence, SELF_FENCE, Split, list};
 
 const ALL: [u8; 5] = [1, 2, 3, 4, 5];
 /// The node that gets paused holds the reservation: the hardest one to lose.
@@ -119,7 +119,9 @@ fn resume(cluster: &mut Cluster, tell: &mut Tell, evidence: &[Evidence]) -> Resu
     let took = cluster.self_fenced(HOLDER)?;
     tell.figure("resume to reset", took);
     tell.seen_in(took, format!("it reset itself (exit code {SELF_FENCE})"));
-    evidence.iter().try_for_each(|evidence| evidence.check(cluster, tell))?;
+    for evidence in evidence {
+        nothing_later(tell, evidence.node, evidence.check(cluster)?);
+    }
     reboot(cluster, tell, &[HOLDER])
 }
 
@@ -135,7 +137,7 @@ fn isolate(cluster: &mut Cluster, tell: &mut Tell) -> Result<()> {
     tell.seen_in(took, format!("view {} of nodes {} is released", view.id, list(&survivors)));
     cluster.self_fenced(LONELY)?;
     tell.seen_in(started.elapsed(), format!("node {LONELY} reset itself (exit code {SELF_FENCE})"));
-    evidence.check(cluster, tell)?;
+    nothing_later(tell, evidence.node, evidence.check(cluster)?);
     cluster.heal();
     reboot(cluster, tell, &[LONELY])
 }
@@ -169,56 +171,26 @@ fn last_man(cluster: &mut Cluster, tell: &mut Tell) -> Result<()> {
 
 fn split(cluster: &mut Cluster, tell: &mut Tell) -> Result<()> {
     let other: Vec<u8> = ALL.into_iter().filter(|id| !SIDE.contains(id)).collect();
-    let before: Vec<usize> = ALL.into_iter().map(|id| cluster.agent(id).log_text().len()).collect();
-    let lives: Vec<u32> = ALL.into_iter().map(|id| Ok(cluster.status(id)?.incarnation)).collect::<Result<_>>()?;
-    let started = Instant::now();
-    cluster.split(&SIDE);
+    let split = Split::begin(cluster, &[SIDE.to_vec(), other.clone()])?;
     tell.done(format!("cut all lines between nodes {} and nodes {}", list(&SIDE), list(&other)));
-    let sides = [SIDE.to_vec(), other];
-    let (winner, view) = cluster.wait_for("a released view of one side", |cluster| {
-        for (index, side) in sides.iter().enumerate() {
-            if let Some(view) = cluster.is_released(side)? {
-                return Ok(Some((index, view)));
-            }
-        }
-        Ok(None)
-    })?;
-    let took = started.elapsed();
-    let (winners, losers) = (&sides[winner], &sides[1 - winner]);
-    let evidence: Vec<Evidence> =
-        losers.iter().map(|&id| Evidence::take(cluster, id, lives[usize::from(id) - 1])).collect::<Result<_>>()?;
-    tell.figure("split to release", took);
-    tell.seen_in(took, format!("view {} of nodes {} is released", view.id, list(winners)));
-    for &id in losers {
-        cluster.self_fenced(id)?;
-    }
-    tell.seen_in(started.elapsed(), format!("nodes {} reset themselves (exit code {SELF_FENCE})", list(losers)));
-    evidence.iter().try_for_each(|evidence| evidence.check(cluster, tell))?;
-    // Every release is in somebody's log: nothing can have been missed between two looks.
-    let released: Vec<String> = ALL
-        .into_iter()
-        .flat_map(|id| {
-            let text = cluster.agent(id).log_text().split_off(before[usize::from(id) - 1]);
-            text.lines().filter_map(released_members).map(str::to_owned).collect::<Vec<_>>()
-        })
-        .collect();
-    for members in &released {
-        let strangers = losers.iter().filter(|id| members.contains(&format!("my-vm{id}"))).count();
-        ensure!(strangers == 0, "a view with members of the losing side was released during the split: {members}");
-    }
-    tell.seen(format!(
-        "in all five logs {} lines of released views since the split, none of the other side",
-        released.len()
-    ));
+    let outcome = split.outcome(cluster)?;
+    let (winners, losers) = (&outcome.winners, &outcome.losers);
+    tell.figure("split to release", outcome.took);
+    tell.seen_in(outcome.took, format!("view {} of nodes {} is released", outcome.view.id, list(winners)));
+    outcome.losers_reset(cluster)?;
+    tell.seen_in(split.elapsed(), format!("nodes {} reset themselves (exit code {SELF_FENCE})", list(losers)));
+    outcome.last_writes(cluster)?.into_iter().for_each(|(node, last)| nothing_later(tell, node, last));
+    let lines = split.one_side_only(cluster, &outcome)?;
+    tell.seen(format!("in all five logs {lines} lines of released views since the split, none of the other side"));
+    split.nobody_else_was_reset(cluster, &outcome)?;
     cluster.heal();
     tell.done("healed the network");
-    let losers = losers.clone();
-    reboot(cluster, tell, &losers)
+    reboot(cluster, tell, losers)
 }
 
-/// The members in a log line about a released view.
-fn released_members(line: &str) -> Option<&str> {
-    line.split_once(" is released: ").map(|(_, members)| members)
+/// The last write of an evicted life.
+fn nothing_later(tell: &mut Tell, node: u8, last: u64) {
+    tell.seen(format!("on the data disk write {last} of the evicted life of node {node} is the last, then and now"));
 }
 
 /// Boots nodes again and waits for the whole cluster.
@@ -250,33 +222,4 @@ fn works_on(cluster: &mut Cluster, id: u8) -> Result<()> {
     cluster.wait_for(&format!("writes of node {id}"), |cluster| {
         Ok((cluster.data.writes(id)?.counter(life) > before).then_some(()))
     })
-}
-
-/// What an evicted life had written when its eviction was released: not one write more may ever be found.
-struct Evidence {
-    node: u8,
-    life: u32,
-    at_release: Writes,
-}
-
-impl Evidence {
-    fn take(cluster: &Cluster, node: u8, life: u32) -> Result<Evidence> {
-        Ok(Evidence { node, life, at_release: cluster.data.writes(node)? })
-    }
-
-    fn check(&self, cluster: &Cluster, tell: &mut Tell) -> Result<()> {
-        let now = cluster.data.writes(self.node)?;
-        let (then, last) = (self.at_release.counter(self.life), now.counter(self.life));
-        ensure!(
-            now == self.at_release,
-            "node {} wrote after its eviction was released: write {then} was the last, now it is {last}",
-            self.node
-        );
-        ensure!(then > 0, "node {} never wrote, so nothing is shown", self.node);
-        tell.seen(format!(
-            "on the data disk write {then} of the evicted life of node {} is the last, then and now",
-            self.node
-        ));
-        Ok(())
-    }
 }

@@ -24,12 +24,14 @@ pub struct Agent {
     binary: PathBuf,
     arguments: Vec<String>,
     child: Option<Child>,
+    /// How its last life ended, unless the harness ended it.
+    ended: Option<ExitStatus>,
 }
 
 impl Agent {
     /// Describes it; nothing runs yet.
     pub fn new(id: u8, binary: &Path, arguments: Vec<String>, socket: Socket, log: PathBuf) -> Agent {
-        Agent { id, socket, log, binary: binary.into(), arguments, child: None }
+        Agent { id, socket, log, binary: binary.into(), arguments, child: None, ended: None }
     }
 
     /// Boots it.
@@ -44,7 +46,13 @@ impl Agent {
             .spawn()
             .with_context(|| format!("{} does not start", self.binary.display()))?;
         self.child = Some(child);
+        self.ended = None;
         Ok(())
+    }
+
+    /// Boots it unless it runs.
+    pub fn start_if_off(&mut self) -> Result<()> {
+        if self.child.is_some() { Ok(()) } else { self.start() }
     }
 
     /// An error if it ended and nobody expected it to.
@@ -55,14 +63,15 @@ impl Agent {
         Ok(())
     }
 
-    /// How it ended, once it did; then it is off.
+    /// How it ended, once it did by itself; then it is off.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
-        let Some(child) = &mut self.child else { return Ok(None) };
-        let status = child.try_wait()?;
-        if status.is_some() {
-            self.child = None;
+        if let Some(child) = &mut self.child {
+            self.ended = child.try_wait()?;
+            if self.ended.is_some() {
+                self.child = None;
+            }
         }
-        Ok(status)
+        Ok(self.ended)
     }
 
     /// The machine loses its power.

@@ -5,12 +5,15 @@
 mod agent;
 mod cluster;
 mod disk;
+mod evidence;
 mod net;
+mod split;
 mod status;
 
 pub use agent::SELF_FENCE;
 pub use cluster::{Cluster, Options, list};
-pub use disk::Writes;
+pub use evidence::Evidence;
+pub use split::{Outcome, Split};
 
 #[cfg(test)]
 mod tests;

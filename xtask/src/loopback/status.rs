@@ -43,6 +43,7 @@ pub struct Memory {
 pub struct View {
     pub id: String,
     pub phase: String,
+    pub coordinator: Option<u8>,
     pub members: Vec<Member>,
 }
 

@@ -11,6 +11,7 @@ use fs_err as fs;
 
 use crate::build;
 use crate::loopback::{Cluster, Options};
+pub use measure::median;
 
 /// Stripped static binary.
 const BINARY_BYTES_MAX: f64 = 1.6 * MIB;
@@ -85,13 +86,14 @@ impl Size {
 
 /// The table, printed as it grows.
 #[derive(Default)]
-struct Rows {
+pub struct Rows {
     begun: bool,
-    missed: u32,
+    pub missed: u32,
 }
 
 impl Rows {
-    fn at_most(&mut self, what: &str, value: f64, budget: f64) {
+    /// Judges one.
+    pub fn at_most(&mut self, what: &str, value: f64, budget: f64) {
         if !std::mem::replace(&mut self.begun, true) {
             println!("{:<48}{:>10}{:>10}  verdict", "", "value", "budget");
         }
