@@ -54,6 +54,7 @@ fn the_votes_of_the_shipped_clusters_are_those_in_their_comments() {
     assert_eq!(votes("two-node"), (2, 1, 3, 2));
     assert_eq!(votes("three-node-no-qdisk"), (3, 0, 3, 2));
     assert_eq!(votes("weighted"), (6, 5, 11, 6));
+    assert_eq!(votes("watchdog"), (3, 2, 5, 3));
     assert_eq!(votes("embedded"), (5, 4, 9, 5));
 }
 

@@ -51,6 +51,8 @@ pub enum CannotStart {
     Socket(String),
     /// Memory, sockets or threads.
     Runtime(std::io::Error),
+    /// The configuration fences by watchdog, and this machine's will not do.
+    Watchdog(String),
     /// The second agent in one boot.
     Stale(StaleBoot),
 }
@@ -72,6 +74,11 @@ impl fmt::Display for CannotStart {
                 write!(f, "--socket {name}: a name has at most {} bytes; choose a shorter one", socket::NAME_BYTES)
             }
             CannotStart::Runtime(why) => write!(f, "{why}"),
+            CannotStart::Watchdog(why) => write!(
+                f,
+                "the configuration fences by watchdog, and of this machine's: {why}; give it one (i6300esb, or the module \
+                 softdog), or use disks with reservations"
+            ),
             CannotStart::Stale(why) => write!(f, "{why}: only a reset of the machine makes a new life of this node"),
         }
     }
@@ -82,7 +89,7 @@ impl CannotStart {
     pub fn exit(&self) -> Exit {
         match self {
             CannotStart::Socket(_) => Exit::Usage,
-            CannotStart::Runtime(_) => Exit::Start,
+            CannotStart::Runtime(_) | CannotStart::Watchdog(_) => Exit::Start,
             CannotStart::Stale(_) => Exit::StaleBoot,
             CannotStart::Read(..) | CannotStart::Blob(..) | CannotStart::WhoAmI(_) | CannotStart::NoSuchNode(_) => {
                 Exit::Config
@@ -104,7 +111,11 @@ pub fn daemon(options: &AgentCommand) -> CannotStart {
         let cluster = read_config(&options.config)?;
         let node = which_node(&cluster, options.node)?;
         let boot_id = check_boot(options.emulate.is_some())?;
-        arm_watchdog(options.watchdog.as_deref().unwrap_or(if exits { "none" } else { WATCHDOG }));
+        match cluster.fencing.watchdog.filter(|_| options.emulate.is_some()) {
+            Some(watchdog) => emulate_watchdog(watchdog.timeout_s)?,
+            None => arm_watchdog(options.watchdog.as_deref().unwrap_or(if exits { "none" } else { WATCHDOG })),
+        }
+        suit_watchdog(&cluster)?;
         harden();
         let setup = Setup {
             cluster,
@@ -155,6 +166,7 @@ pub fn first_process() -> ! {
     loop {
         let started = configure(&cmdline, &mut consoles).and_then(|(cluster, node)| {
             let setup = Setup { cluster, node, boot_id, emulate: None, payload: true, socket: socket::NAME.into() };
+            suit_watchdog(&setup.cluster)?;
             consoles.rename(node_name(&setup.cluster, setup.node));
             Agent::start(setup, std::mem::replace(&mut consoles, Consoles::none())).map_err(CannotStart::Runtime)
         });
@@ -309,6 +321,30 @@ fn arm_watchdog(path: &str) {
             reset::keep_watchdog(watchdog);
         }
         Err(error) => log::warn!("{path}: {error}; nothing resets this machine if its agent hangs"),
+    }
+}
+
+/// The one of a process that plays a machine.
+fn emulate_watchdog(timeout_s: u32) -> Result<(), CannotStart> {
+    let fire = move || reset::self_fence(format_args!("the emulated watchdog was not fed for {timeout_s} s"));
+    let watchdog = Watchdog::emulated(timeout_s, clock::boottime_ms(), fire).map_err(CannotStart::Runtime)?;
+    reset::keep_watchdog(watchdog);
+    Ok(())
+}
+
+/// Where other nodes count on this machine's watchdog it has to fire as soon as they think.
+fn suit_watchdog(cluster: &Cluster) -> Result<(), CannotStart> {
+    let Some(wanted) = cluster.fencing.watchdog else { return Ok(()) };
+    match reset::set_watchdog_timeout(wanted.timeout_s, clock::boottime_ms()) {
+        Ok(settled) if settled <= wanted.timeout_s => {
+            log::info!("other nodes count on the watchdog to reset this machine {settled} s after its last meal");
+            Ok(())
+        }
+        Ok(settled) => Err(CannotStart::Watchdog(format!(
+            "it fires after {settled} s, and fencing.watchdog_timeout_s is {}",
+            wanted.timeout_s
+        ))),
+        Err(error) => Err(CannotStart::Watchdog(error.to_string())),
     }
 }
 

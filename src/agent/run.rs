@@ -155,6 +155,7 @@ impl Agent {
                 self.turn();
                 let now_ms = clock::boottime_ms();
                 if now_ms.saturating_sub(turn_ms) <= HEALTHY_TURN_MS_MAX
+                    && self.node.may_feed_watchdog(now_ms)
                     && let Err(error) = reset::feed_watchdog(now_ms)
                 {
                     log::error!("the watchdog does not take its food: {error}; it may reset this machine");

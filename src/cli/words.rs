@@ -131,6 +131,7 @@ pub const fn waiting_kind(waiting: &Waiting) -> &'static str {
         Waiting::TargetRefused { .. } => "target-refused",
         Waiting::ForeignKey { .. } => "foreign-key",
         Waiting::Fencing(_) => "fencing",
+        Waiting::Watchdogs { .. } => "watchdogs",
         Waiting::Acks(_) => "acks",
         Waiting::Registering => "registering",
         Waiting::JoinAnswer => "join-answer",
@@ -183,6 +184,14 @@ impl Display for Say<'_, Waiting> {
                 "proof that {} cannot write any more. If this stays, the coordinator does not reach a data disk: see \
                  `keys` there",
                 Say(snapshot, nodes)
+            ),
+            Waiting::Watchdogs { victims, left_ms: Some(ms) } => {
+                write!(f, "the watchdog of {}, which must have fired in {ms} ms", Say(snapshot, victims))
+            }
+            Waiting::Watchdogs { victims, left_ms: None } => write!(
+                f,
+                "the quorum disk to say that {} is out. If this stays, the coordinator cannot write there",
+                Say(snapshot, victims)
             ),
             Waiting::Acks(nodes) => {
                 write!(f, "{} to confirm the new view. Who stays silent is evicted", Say(snapshot, nodes))
@@ -301,6 +310,13 @@ impl Display for Say<'_, Trace> {
             Trace::Evicting(peer, incarnation) => write!(f, "Evicts {}, incarnation {incarnation}.", node(peer)),
             Trace::Preempted { disk: index, key } => {
                 write!(f, "Removed the key {key} from {} ({}).", disk(index), Say(snapshot, key))
+            }
+            Trace::Announced { victims, ms } => {
+                write!(
+                    f,
+                    "The quorum disk says that {} is out; its watchdog must have fired in {ms} ms.",
+                    nodes(victims)
+                )
             }
             Trace::Proven(view) => write!(f, "Proved keys and reservation of view {view} on every data disk."),
             Trace::Registered => f.write_str("Registered its key on every data disk."),

@@ -181,7 +181,7 @@ pub struct Settings {
     pub votes: [u16; crate::base::limits::NODES_MAX],
     /// Q and min_score, if a qdisk is configured.
     pub qdisk: Option<QdiskSettings>,
-    /// How many data disks there are, at most `DATA_DISKS_MAX`.
+    /// How many data disks carry reservations, at most `DATA_DISKS_MAX`; none where watchdogs fence.
     pub data_disks: u8,
     /// Timing.
     pub timing: config::Timing,
@@ -214,7 +214,8 @@ impl Settings {
             nodes: cluster.nodes.iter().map(|node| node.id).collect(),
             votes,
             qdisk: cluster.qdisk.as_ref().map(|qdisk| QdiskSettings { votes: qdisk.votes, min_score: qdisk.min_score }),
-            data_disks: cluster.data.len() as u8,
+            // Disks that no reservation guards get no command of ours.
+            data_disks: if cluster.fencing.watchdog.is_none() { cluster.data.len() as u8 } else { 0 },
             timing: cluster.timing,
             fencing: cluster.fencing,
             wait_for_all: cluster.wait_for_all,
@@ -243,6 +244,8 @@ impl Settings {
             demand(fencing.abort),
             demand(fencing.persist),
             fencing.drain_ms,
+            fencing.watchdog.map_or(0, |watchdog| watchdog.timeout_s),
+            fencing.watchdog.map_or(0, |watchdog| watchdog.margin_ms),
         ];
         let mut digest = CRC32C.digest();
         digest.update(&config_version.to_le_bytes());

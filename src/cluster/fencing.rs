@@ -7,6 +7,7 @@ use super::joiners::JoinRound;
 use super::leader::Lead;
 use super::node::{Node, push};
 use super::trace::Trace;
+use super::watchdog::Announcement;
 use crate::base::limits::DATA_DISKS_MAX;
 use crate::base::{Incarnation, NodeId, NodeSet, Phase, PrKey, View, ViewId};
 use crate::scsi::{PrCommand, TYPE_WERO};
@@ -27,6 +28,8 @@ pub struct Plan {
     pub markers: [Op; DATA_DISKS_MAX],
     /// Per disk: nodes one of whose keys was seen and preempted for this view.
     pub preempted: [NodeSet; DATA_DISKS_MAX],
+    /// Where watchdogs fence: have the victims been told?
+    pub announcement: Announcement,
     /// Every disk was proven at least once.
     pub was_proven: bool,
     /// Between proof and release.
@@ -43,6 +46,7 @@ impl Plan {
             fencing: false,
             markers: [0; DATA_DISKS_MAX],
             preempted: [NodeSet::EMPTY; DATA_DISKS_MAX],
+            announcement: Announcement::Idle,
             was_proven: false,
             before_release: Check::Idle,
         }
@@ -102,7 +106,8 @@ impl Node {
     }
 
     fn open_own_gate(&mut self, view: &View, actions: &mut Actions) {
-        if self.gate.is_none() && self.registered() && view.has_member(self.me(), self.incarnation) {
+        let may = self.registered() && self.lease_allows_gate();
+        if self.gate.is_none() && may && view.has_member(self.me(), self.incarnation) {
             self.open_gate(view.id, actions);
         }
     }
@@ -179,6 +184,9 @@ impl Node {
         };
         let mut doubtful = view.victims.intersection(view.reregister).iter().filter(|node| pending(*node));
         if doubtful.any(|node| self.peers.of(node).incarnation <= view.incarnations.of(node)) {
+            return false;
+        }
+        if !self.watchdogs_have_fired(view) {
             return false;
         }
         if !self.plan().was_proven {

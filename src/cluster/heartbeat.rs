@@ -64,7 +64,10 @@ impl Node {
     }
 
     pub(super) fn heartbeat(&mut self, from: NodeId, heartbeat: &Heartbeat, addressed: bool, actions: &mut Actions) {
-        self.peers.heard(from, heartbeat, addressed, self.op);
+        let answers_ms = self.peers.heard(from, heartbeat, addressed, self.op);
+        if let Some(sent_ms) = answers_ms {
+            self.heartbeat_announced_nothing(from, sent_ms);
+        }
         self.counter_seen = self.counter_seen.max(heartbeat.promised.counter);
         if self.incarnation == Incarnation::NONE {
             // While this life is being chosen, what peers know of earlier ones is what a heartbeat is for.

@@ -113,7 +113,9 @@ impl Node {
         // A life cannot be let in whose node has led a later one: the view would have to condemn both.
         let members: NodeSet = members.iter().filter(|node| !self.is_outlived(*node)).collect();
         let mut incarnations = base.map_or(crate::base::view::Incarnations::NONE, |base| base.incarnations);
-        let mut victims = base.map_or(NodeSet::EMPTY, |base| {
+        // Keys on the disks show who may be writing under a history that is lost. Where there are none, it may be anybody.
+        let unknown = if self.settings.watchdog().is_some() { self.settings.nodes } else { NodeSet::EMPTY };
+        let mut victims = base.map_or(unknown, |base| {
             // What a released view had to fence is fenced.
             let done = self.committed.is_some_and(|view| view.id == base.id) && self.committed_phase == Phase::Released;
             if done { base.members } else { base.members.union(base.victims) }

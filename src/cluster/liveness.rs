@@ -30,6 +30,8 @@ pub struct Peer {
     pub slot: Option<Slot>,
     /// When the slot was last seen to change.
     pub slot_changed_ms: Option<u64>,
+    /// The last moment of which it is known that this node had announced no view without us (see `watchdog`).
+    pub no_eviction_ms: Option<u64>,
     /// Heard both ways under the same configuration, as of the last look.
     pub alive: bool,
     /// It runs this other configuration.
@@ -65,6 +67,7 @@ impl Peer {
         echoed_ms: None,
         slot: None,
         slot_changed_ms: None,
+        no_eviction_ms: None,
         alive: false,
         stranger: None,
         stopped: ViewId::ZERO,
@@ -128,38 +131,41 @@ impl Peers {
         if incarnation == peer.incarnation {
             return if nonce == peer.nonce { Session::Same } else { Session::Twin };
         }
-        // Slot and known lives belong to the node, everything else to the session that just ended.
+        // Slot, known lives and what was known of its views belong to the node, everything else to the session that just ended.
         *peer = Peer {
             incarnation,
             nonce,
             known: peer.known.max(incarnation),
             slot: peer.slot,
             slot_changed_ms: peer.slot_changed_ms,
+            no_eviction_ms: peer.no_eviction_ms,
             ..Peer::UNKNOWN
         };
         Session::New
     }
 
-    /// Takes a heartbeat of the present session in.
-    pub fn heard(&mut self, node: NodeId, heartbeat: &Heartbeat, addressed: bool, op: Op) {
+    /// Takes a heartbeat of the present session in; when the own heartbeat that it answers was sent, if it says.
+    pub fn heard(&mut self, node: NodeId, heartbeat: &Heartbeat, addressed: bool, op: Op) -> Option<u64> {
         let number = self.number;
         let peer = &mut self.all[node.index()];
         if peer.heartbeat.is_some_and(|last| last.number >= heartbeat.number) {
-            return;
+            return None;
         }
         peer.heartbeat = Some(*heartbeat);
         peer.registered_op =
             heartbeat.standing.contains(Standing::REGISTERED).then(|| peer.registered_op.unwrap_or(op));
         peer.gate_op = heartbeat.standing.contains(Standing::GATE_OPEN).then(|| peer.gate_op.unwrap_or(op));
         if !addressed {
-            return;
+            return None;
         }
         peer.stopped = peer.stopped.max(heartbeat.stopped);
         let age = number.wrapping_sub(heartbeat.echo);
-        if heartbeat.echo != 0 && (age as usize) < SENT_RING {
-            let sent_ms = self.sent_ms[heartbeat.echo as usize % SENT_RING];
-            peer.echoed_ms = Some(peer.echoed_ms.map_or(sent_ms, |before| before.max(sent_ms)));
+        if heartbeat.echo == 0 || (age as usize) >= SENT_RING {
+            return None;
         }
+        let sent_ms = self.sent_ms[heartbeat.echo as usize % SENT_RING];
+        peer.echoed_ms = Some(peer.echoed_ms.map_or(sent_ms, |before| before.max(sent_ms)));
+        Some(sent_ms)
     }
 
     /// An answer to what was sent at `sent_ms` says what an echo of a heartbeat sent then would say.

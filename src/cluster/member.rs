@@ -224,7 +224,7 @@ impl Node {
             return;
         }
         self.advance_phase(&view, Phase::Released);
-        if self.gate.is_none() {
+        if self.gate.is_none() && self.lease_allows_gate() {
             self.open_gate(id, actions);
         }
     }

@@ -22,6 +22,7 @@ pub mod status;
 pub mod trace;
 mod turn;
 pub mod votes;
+mod watchdog;
 
 pub use event::{Action, Actions, Boot, Event, Settings};
 pub use node::Node;

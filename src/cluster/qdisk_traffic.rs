@@ -4,7 +4,7 @@ use super::event::{Action, Actions, Op, SelfFence};
 use super::node::{Node, push};
 use super::qdisk::{Cycle, InFlight, OwnSlot};
 use super::trace::Trace;
-use crate::base::{Incarnation, Phase, Term};
+use crate::base::{Incarnation, NodeSet, Phase, Term};
 use crate::disk::{DiskError, Eviction, HeaderFacts, Image, SlotRead};
 
 impl Node {
@@ -145,13 +145,15 @@ impl Node {
             return;
         }
         let mut promised = Term::ZERO;
-        let mut unreadable = false;
+        let mut unreadable = NodeSet::EMPTY;
         let mut others = self.settings.nodes;
         others.remove(self.boot.node);
         for node in others.iter() {
             let read = &image.slots[node.index()];
             self.peers.slot_seen(node, read, self.now_ms);
-            unreadable |= matches!(read, SlotRead::Unreadable);
+            if matches!(read, SlotRead::Unreadable) {
+                unreadable.insert(node);
+            }
             if let Some(slot) = read.valid() {
                 promised = promised.max(slot.promised);
                 self.counter_seen = self.counter_seen.max(slot.promised.counter);
@@ -165,7 +167,9 @@ impl Node {
                 self.trace(Trace::QdiskUp);
             }
             self.qdisk.error = None;
-            self.qdisk.good = Some(Cycle { version, promised, unreadable, at_ms: self.now_ms });
+            let unknown = !unreadable.is_empty();
+            self.qdisk.good = Some(Cycle { version, promised, unreadable: unknown, at_ms: self.now_ms });
+            self.slots_announced_nothing(others.without(unreadable), self.qdisk.began_ms);
             self.qdisk.took_ms = self.now_ms - self.qdisk.began_ms;
             self.life_is_on_disk();
         }

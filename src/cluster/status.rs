@@ -42,6 +42,8 @@ pub struct Status {
     pub standing: Standing,
     /// Own score.
     pub score: u16,
+    /// Where watchdogs fence: age of the last moment of which this node knows that nobody had evicted it.
+    pub renewed_ms_ago: Option<u64>,
     /// What has to happen next, for an admin who wonders why nothing does.
     pub waiting_for: Waiting,
     /// Every configured node.
@@ -125,6 +127,13 @@ pub enum Waiting {
     },
     /// Victims not proven fenced yet.
     Fencing(NodeSet),
+    /// The watchdogs of these victims.
+    Watchdogs {
+        /// Who.
+        victims: NodeSet,
+        /// In so many milliseconds they must have fired; `None` before the qdisk says that they are out.
+        left_ms: Option<u64>,
+    },
     /// Members that have not acknowledged the view.
     Acks(NodeSet),
     /// Own registration under way.
@@ -241,6 +250,7 @@ impl Node {
             quorate: self.leads_or_follows_a_quorum(),
             standing: self.standing(),
             score: self.score,
+            renewed_ms_ago: self.renewed_ms().map(|at| now_ms.saturating_sub(at)),
             waiting_for: self.waiting_for(),
             nodes,
             qdisk: self.settings.qdisk.map(|settings| QdiskStatus {
@@ -358,6 +368,12 @@ impl Node {
         if self.committed_phase < Phase::Released {
             let acks = self.unacknowledged(view);
             return match self.led_view() {
+                Some(view) if self.settings.watchdog().is_some() && !self.victims_running(&view).is_empty() => {
+                    Waiting::Watchdogs {
+                        victims: self.victims_running(&view),
+                        left_ms: self.watchdogs_fire_in_ms(&view),
+                    }
+                }
                 Some(view) if !view.victims.is_empty() => Waiting::Fencing(view.victims),
                 Some(_) if !acks.is_empty() => Waiting::Acks(acks),
                 Some(_) | None => match view.coordinator() {

@@ -36,6 +36,13 @@ pub enum Trace {
     },
     /// Keys and reservation proven on every data disk.
     Proven(ViewId),
+    /// The qdisk says that these are out; their watchdogs must have fired in so many milliseconds.
+    Announced {
+        /// Who.
+        victims: NodeSet,
+        /// When.
+        ms: u64,
+    },
     /// The own key is on every data disk.
     Registered,
     /// The reservation was missing and was made again.

@@ -7,7 +7,7 @@ use core::net::IpAddr;
 
 use heapless::String;
 
-use super::{Address, Cluster, Demand, Fencing, Node, Timing, heuristic};
+use super::{Address, Cluster, Demand, Fencing, Node, Timing, heuristic, watchdog};
 use crate::base::limits::{DATA_DISKS_MAX, NODES_MAX};
 
 /// Why a configuration is refused.
@@ -68,7 +68,8 @@ pub fn cluster(cluster: &Cluster) -> Result<(), CheckError> {
         heuristic::check(qdisk)?;
     }
     timing(&cluster.timing)?;
-    fencing(&cluster.timing, &cluster.fencing)
+    fencing(&cluster.timing, &cluster.fencing)?;
+    watchdog::check(cluster)
 }
 
 /// Name, id, version, key, port.

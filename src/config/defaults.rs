@@ -1,6 +1,6 @@
 //! Every default of a configuration, in one place.
 
-use super::{Demand, Fencing, Timing};
+use super::{Demand, Fencing, Timing, Watchdog};
 
 /// UDP port, the one that cman used.
 pub const PORT: u16 = 5405;
@@ -30,7 +30,11 @@ pub const TIMING: Timing = Timing {
 };
 
 /// Demands on targets: the strict ones.
-pub const FENCING: Fencing = Fencing { abort: Demand::Required, persist: Demand::Required, drain_ms: 3000 };
+pub const FENCING: Fencing =
+    Fencing { abort: Demand::Required, persist: Demand::Required, drain_ms: 3000, watchdog: None };
+
+/// Fencing by watchdog, where it is chosen.
+pub const WATCHDOG: Watchdog = Watchdog { timeout_s: 10, margin_ms: 3000 };
 
 /// The cluster id that cman made of a cluster's name (`generate_cluster_id`), so that a cluster that moves here keeps
 /// its reservation keys. Names collide easily: give an id where two clusters share a target.

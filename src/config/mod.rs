@@ -10,9 +10,11 @@ pub mod defaults;
 pub mod heuristic;
 #[cfg(feature = "agent")]
 pub mod schema;
+pub mod watchdog;
 
 pub use check::CheckError;
 pub use heuristic::{Heuristic, Probe};
+pub use watchdog::Watchdog;
 
 use heapless::{String, Vec};
 use serde::{Deserialize, Serialize};
@@ -132,6 +134,9 @@ pub struct Fencing {
     pub persist: Demand,
     /// With `abort = preferred` on a target that cannot: wait so long after PREEMPT for queued commands. Default 3000.
     pub drain_ms: u32,
+    /// `method = "watchdog"`: the data disks get no command of ours, and a victim counts as fenced when its own watchdog
+    /// must have fired.
+    pub watchdog: Option<Watchdog>,
 }
 
 /// Does a target have to have it?

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::build::text;
 use super::check::{self, CheckError, refuse};
-use super::{Address, Cluster, DataDisk, Demand, Fencing, Heuristic, Node, Qdisk, Timing, defaults};
+use super::{Address, Cluster, DataDisk, Demand, Fencing, Heuristic, Node, Qdisk, Timing, Watchdog, defaults};
 use crate::base::limits::{DATA_DISKS_MAX, HEURISTICS_MAX, NETWORKS_MAX, NODES_MAX};
 use crate::base::{ClusterId, NodeId};
 
@@ -108,12 +108,30 @@ pub struct DataTable {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FencingTable {
+    /// Default `reservations`.
+    #[serde(default)]
+    pub method: Method,
     /// Default `required`.
     pub abort: Option<Demand>,
     /// Default `required`.
     pub persist: Option<Demand>,
     /// Default 3000.
     pub drain_ms: Option<i64>,
+    /// Default 10.
+    pub watchdog_timeout_s: Option<i64>,
+    /// Default 3000.
+    pub watchdog_margin_ms: Option<i64>,
+}
+
+/// What keeps an evicted node from writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// Persistent reservations on the data disks.
+    #[default]
+    Reservations,
+    /// Its own watchdog.
+    Watchdog,
 }
 
 /// `[[node]]`
@@ -170,17 +188,46 @@ impl Document {
             nodes,
             data,
             timing: self.timing.timing()?,
-            fencing: Fencing {
-                abort: self.fencing.abort.unwrap_or(defaults::FENCING.abort),
-                persist: self.fencing.persist.unwrap_or(defaults::FENCING.persist),
-                drain_ms: or("fencing.drain_ms", self.fencing.drain_ms, defaults::FENCING.drain_ms)?,
-            },
+            fencing: self.fencing.fencing()?,
             wait_for_all: head.wait_for_all,
         };
         // Before the nodes are sorted: places count in the order of the file.
         check::cluster(&cluster)?;
         cluster.nodes.sort_unstable_by_key(|node| node.id);
         Ok(cluster)
+    }
+}
+
+impl FencingTable {
+    fn fencing(&self) -> Result<Fencing, CheckError> {
+        let FencingTable { method, abort, persist, drain_ms, watchdog_timeout_s, watchdog_margin_ms } = self;
+        // A key of the other method is a wish that would not come true.
+        let of_reservations =
+            [("abort", abort.is_some()), ("persist", persist.is_some()), ("drain_ms", drain_ms.is_some())];
+        let of_watchdog = [
+            ("watchdog_timeout_s", watchdog_timeout_s.is_some()),
+            ("watchdog_margin_ms", watchdog_margin_ms.is_some()),
+        ];
+        let (method, idle) = match method {
+            Method::Reservations => ("reservations", &of_watchdog[..]),
+            Method::Watchdog => ("watchdog", &of_reservations[..]),
+        };
+        if let Some((key, _)) = idle.iter().find(|(_, given)| *given) {
+            return refuse!("fencing.{key}"; "it decides nothing with method = \"{method}\""; "remove it, or choose the other method");
+        }
+        let default = defaults::WATCHDOG;
+        Ok(Fencing {
+            abort: abort.unwrap_or(defaults::FENCING.abort),
+            persist: persist.unwrap_or(defaults::FENCING.persist),
+            drain_ms: or("fencing.drain_ms", *drain_ms, defaults::FENCING.drain_ms)?,
+            watchdog: match self.method {
+                Method::Reservations => None,
+                Method::Watchdog => Some(Watchdog {
+                    timeout_s: or("fencing.watchdog_timeout_s", *watchdog_timeout_s, default.timeout_s)?,
+                    margin_ms: or("fencing.watchdog_margin_ms", *watchdog_margin_ms, default.margin_ms)?,
+                }),
+            },
+        })
     }
 }
 

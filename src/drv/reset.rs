@@ -73,6 +73,16 @@ pub fn keep_watchdog(watchdog: Watchdog) {
     }
 }
 
+/// Asks the watchdog for another timeout; the one in force from now on. An error if there is no watchdog, or it keeps its own.
+pub fn set_watchdog_timeout(timeout_s: u32, now_ms: u64) -> std::io::Result<u32> {
+    let doors = DOORS.get();
+    let mut kept = doors.map(|doors| doors.watchdog.lock().unwrap_or_else(PoisonError::into_inner));
+    match kept.as_mut().and_then(|kept| kept.as_mut()) {
+        Some(watchdog) => watchdog.set_timeout(timeout_s, now_ms),
+        None => Err(std::io::Error::new(std::io::ErrorKind::NotFound, "there is none")),
+    }
+}
+
 /// Feeds the watchdog if there is one, it is due, and no self-fence has begun.
 pub fn feed_watchdog(now_ms: u64) -> std::io::Result<()> {
     let Some(doors) = DOORS.get() else { return Ok(()) };

@@ -1,20 +1,30 @@
-//! /dev/watchdog: resets the machine when nobody feeds it any more.
+//! /dev/watchdog: resets the machine when nobody feeds it any more. And its emulation, which ends a process that plays one.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use super::sys;
+use super::{clock, sys};
+use crate::base::limits::WATCHDOG_FEEDS;
 
 /// An armed watchdog. Dropping it without `disarm` leaves it armed: that is what it is for.
 pub struct Watchdog {
-    device: File,
+    kind: Kind,
     timeout_s: u32,
     fed_ms: u64,
 }
 
-/// Between feeds, in parts of the timeout.
-const FEEDS_PER_TIMEOUT: u64 = 4;
+enum Kind {
+    Device(File),
+    /// Boot time at which it fires, in milliseconds.
+    Emulated(Arc<AtomicU64>),
+}
+
+/// The thread of an emulated watchdog does nothing but wait and make one call.
+const EMULATED_STACK_BYTES: usize = 64 * 1024;
 
 impl Watchdog {
     /// Opens (and so arms) the device and asks for a timeout; a driver may settle for another one.
@@ -25,9 +35,36 @@ impl Watchdog {
             Ok(settled) if settled > 0 => settled as u32,
             _ => timeout_s,
         };
-        let mut watchdog = Watchdog { device, timeout_s, fed_ms: now_ms };
-        watchdog.device.write_all(b"\0")?;
+        let mut watchdog = Watchdog { kind: Kind::Device(device), timeout_s, fed_ms: now_ms };
+        watchdog.feed_now(now_ms)?;
         Ok(watchdog)
+    }
+
+    /// One that calls `fire` from a thread of this very process. A process that is stopped is a machine that is paused: its
+    /// watchdog stands still with it.
+    pub fn emulated(timeout_s: u32, now_ms: u64, fire: impl FnOnce() + Send + 'static) -> io::Result<Watchdog> {
+        let fires_ms = Arc::new(AtomicU64::new(now_ms + u64::from(timeout_s) * 1000));
+        let watched = fires_ms.clone();
+        std::thread::Builder::new().name("watchdog".into()).stack_size(EMULATED_STACK_BYTES).spawn(move || {
+            loop {
+                let left_ms = watched.load(Ordering::SeqCst).saturating_sub(clock::boottime_ms());
+                if left_ms == 0 {
+                    return fire();
+                }
+                std::thread::sleep(Duration::from_millis(left_ms));
+            }
+        })?;
+        Ok(Watchdog { kind: Kind::Emulated(fires_ms), timeout_s, fed_ms: now_ms })
+    }
+
+    /// Asks for another timeout; the one in force from now on, which a driver may have rounded.
+    pub fn set_timeout(&mut self, timeout_s: u32, now_ms: u64) -> io::Result<u32> {
+        if let Kind::Device(device) = &self.kind {
+            let settled = sys::watchdog_set_timeout(device.as_fd(), timeout_s as i32)?;
+            self.timeout_s = u32::try_from(settled).unwrap_or(timeout_s);
+            self.feed_now(now_ms)?;
+        }
+        Ok(self.timeout_s)
     }
 
     /// The timeout in force.
@@ -42,26 +79,38 @@ impl Watchdog {
 
     /// When the next feed is due.
     pub fn due_ms(&self) -> u64 {
-        self.fed_ms + u64::from(self.timeout_s) * 1000 / FEEDS_PER_TIMEOUT
+        self.fed_ms + u64::from(self.timeout_s) * 1000 / WATCHDOG_FEEDS
     }
 
     /// Feeds it if that is due.
     pub fn feed(&mut self, now_ms: u64) -> io::Result<()> {
-        if now_ms >= self.due_ms() {
-            self.device.write_all(b"\0")?;
-            self.fed_ms = now_ms;
+        if now_ms >= self.due_ms() { self.feed_now(now_ms) } else { Ok(()) }
+    }
+
+    fn feed_now(&mut self, now_ms: u64) -> io::Result<()> {
+        match &mut self.kind {
+            Kind::Device(device) => device.write_all(b"\0")?,
+            Kind::Emulated(fires_ms) => fires_ms.store(now_ms + u64::from(self.timeout_s) * 1000, Ordering::SeqCst),
         }
+        self.fed_ms = now_ms;
         Ok(())
     }
 
     /// The shortest fuse the driver accepts: the fallback behind a self-fence.
     pub fn hasten(&self) {
-        let _ = sys::watchdog_set_timeout(self.device.as_fd(), 1);
+        if let Kind::Device(device) = &self.kind {
+            let _ = sys::watchdog_set_timeout(device.as_fd(), 1);
+        }
     }
 
     /// Magic close, for a clean exit only. Drivers built with NOWAYOUT stay armed all the same.
-    pub fn disarm(mut self) {
-        let _ = self.device.write_all(b"V");
+    pub fn disarm(self) {
+        match self.kind {
+            Kind::Device(mut device) => {
+                let _ = device.write_all(b"V");
+            }
+            Kind::Emulated(fires_ms) => fires_ms.store(u64::MAX, Ordering::SeqCst),
+        }
     }
 }
 

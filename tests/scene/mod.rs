@@ -97,6 +97,7 @@ pub fn released() -> Status {
         quorate: true,
         standing: Standing::WARM,
         score: 2,
+        renewed_ms_ago: None,
         waiting_for: Waiting::Nothing,
         nodes,
         qdisk: Some(QdiskStatus {

@@ -42,6 +42,12 @@ pub(super) fn text(snapshot: &Snapshot<'_>, out: &mut Wrap<'_>) -> fmt::Result {
         Some(view) => writeln!(out, "Gate: open since view {view}")?,
         None => writeln!(out, "Gate: shut, shared storage must not be mounted")?,
     }
+    if facts.cluster.fencing.watchdog.is_some() {
+        match status.renewed_ms_ago {
+            Some(ms) => writeln!(out, "Watchdog: may be fed, nobody had evicted this node {ms} ms ago")?,
+            None => writeln!(out, "Watchdog: nothing renews it yet, so the gate stays shut")?,
+        }
+    }
     if status.waiting_for != Waiting::Nothing {
         writeln!(out, "Waiting for: {}", Say(snapshot, status.waiting_for))?;
     }
@@ -86,6 +92,7 @@ pub(super) fn json(snapshot: &Snapshot<'_>, json: &mut Json<'_>) -> fmt::Result 
     json.maybe_text("view", status.view.as_ref().map(|(view, _)| view.id))?;
     json.maybe_text("phase", status.view.as_ref().map(|(_, how_far)| phase(*how_far)))?;
     json.maybe_text("gate_open", status.gate_open)?;
+    json.maybe_number("renewed_ms_ago", status.renewed_ms_ago)?;
     json.object("waiting_for", |json| {
         json.text("kind", waiting_kind(&status.waiting_for))?;
         json.text("text", Say(snapshot, status.waiting_for))
@@ -109,6 +116,14 @@ fn residues(snapshot: &Snapshot<'_>, mut tell: impl FnMut(fmt::Arguments<'_>) ->
     let fencing = snapshot.facts.cluster.fencing;
     if snapshot.facts.emulated {
         tell(format_args!("the disks are files and reservations are emulated: nothing is fenced for real"))?;
+    }
+    if let Some(watchdog) = fencing.watchdog {
+        tell(format_args!(
+            "watchdogs fence: an evicted node is only known to be reset {} ms after its last renewal, and one whose machine is \
+             paused is not reset at all, so it writes when it is resumed. Use a target with reservations where machines can \
+             be paused",
+            watchdog.lease_ms(&snapshot.facts.cluster.timing)
+        ))?;
     }
     for (index, disk) in snapshot.status.disks.iter().enumerate() {
         let device = snapshot.data_device(index);

@@ -452,6 +452,7 @@ fn settings_of(options: &Options) -> Settings {
             join_wait_ms: 3_000,
         },
         fencing: Fencing {
+            watchdog: None,
             abort: demand(options.target_aborts),
             persist: demand(options.target_persists),
             drain_ms: 3_000,

@@ -1,0 +1,166 @@
+//! Fencing by watchdog: what renews a node's right to feed its own, and when a victim's must have fired.
+//!
+//! The rule stands on one comparison. A coordinator *announces* a committed view: a cycle of the qdisk puts it on the
+//! own slot and then reads everything. A node whose gate is open feeds its watchdog only within `renewal_ms` of a moment of
+//! which it knows, for every other node, that this node had announced no view without it. So the last such moment of a
+//! victim lies before the announcement, and its watchdog has fired `lease_ms` after the announcement, whoever was heard
+//! or not; `config::watchdog` has the timeline. Two sources tell of such a moment, and each needs the other nodes' word:
+//!
+//! - a good cycle of the qdisk: its read shows every slot as of a time after its write began. An announcement that ended before
+//!   would be on a slot, and `learn` resets this node for it;
+//! - a heartbeat of a member of the view that this node is in: it echoes when it was asked, and names the highest view its sender
+//!   knows to be committed. A coordinator knows its own before it announces it.
+//!
+//! The coordinator may count from something earlier than its announcement, and mostly does: from the last sign of life of the
+//! victim that it saw itself. A renewal by the qdisk began before its own slot write landed, and every write that lay before the
+//! announcement is in what the announcement's cycle read; a renewal by heartbeats needs an echo of this node's, which is not
+//! older than the victim's frame that it echoes.
+
+use super::event::Settings;
+use super::leader::Lead;
+use super::node::Node;
+use super::trace::Trace;
+use crate::base::{Incarnation, NodeId, NodeSet, View};
+use crate::config::{Watchdog, watchdog};
+
+/// How far the coordinator is with telling a view's victims that they are out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Announcement {
+    /// Not begun.
+    #[default]
+    Idle,
+    /// A cycle that carries this version of the slot says it.
+    Written {
+        /// The slot's version.
+        version: u64,
+    },
+    /// Every read of the qdisk that begins now shows it.
+    Made {
+        /// When the cycle ended.
+        at_ms: u64,
+    },
+}
+
+impl Settings {
+    /// How victims are fenced, if it is by their watchdogs.
+    pub(super) fn watchdog(&self) -> Option<Watchdog> {
+        self.fencing.watchdog
+    }
+
+    /// After so long without a renewal a node's machine is certain to be reset.
+    fn lease_ms(&self) -> u64 {
+        self.watchdog().map_or(0, |watchdog| watchdog.lease_ms(&self.timing))
+    }
+}
+
+impl Node {
+    /// May the watchdog be fed now? Always where reservations fence, and before this life has a gate to write through.
+    pub fn may_feed_watchdog(&self, now_ms: u64) -> bool {
+        self.settings.watchdog().is_none() || self.gate.is_none() || self.is_renewed(now_ms)
+    }
+
+    /// The last moment of which this node knows that nobody had announced a view without it; `None` if there was none yet,
+    /// or if it is not its watchdog that fences it.
+    pub fn renewed_ms(&self) -> Option<u64> {
+        self.settings.watchdog()?;
+        let others = self.settings.nodes.without(NodeSet::of(self.me()));
+        let moments = others.iter().map(|node| self.peers.of(node).no_eviction_ms);
+        moments.min().unwrap_or(Some(self.now_ms))
+    }
+
+    fn is_renewed(&self, now_ms: u64) -> bool {
+        let patience_ms = watchdog::renewal_ms(&self.settings.timing);
+        self.renewed_ms().is_some_and(|at_ms| now_ms.saturating_sub(at_ms) <= patience_ms)
+    }
+
+    /// A gate is not opened on what may be over: its node may have been evicted, and proven reset, in the meantime.
+    pub(super) fn lease_allows_gate(&self) -> bool {
+        self.settings.watchdog().is_none() || self.is_renewed(self.now_ms)
+    }
+
+    /// A cycle of the qdisk that began then was good, and showed the slots of these nodes.
+    pub(super) fn slots_announced_nothing(&mut self, nodes: NodeSet, began_ms: u64) {
+        // On another disk than the one that this node's view knows nobody would look for it.
+        let same_disk = self.committed.is_some_and(|view| view.qdisk_uuid == self.qdisk.uuid);
+        for node in nodes.iter().filter(|_| same_disk) {
+            let peer = self.peers.of_mut(node);
+            peer.no_eviction_ms = peer.no_eviction_ms.max(Some(began_ms));
+        }
+    }
+
+    /// A heartbeat answers what this node sent then, and names no later view than the one that this node is in.
+    pub(super) fn heartbeat_announced_nothing(&mut self, from: NodeId, sent_ms: u64) {
+        let Some(view) = self.committed.filter(|view| view.has_member(self.me(), self.incarnation)) else { return };
+        let peer = self.peers.of_mut(from);
+        // Only the very life that this view let in answers for all it did: an earlier one may have announced, and forgotten.
+        let answers_for_all = view.has_member(from, peer.incarnation);
+        let newer = peer.heartbeat.is_none_or(|heartbeat| heartbeat.committed > view.id);
+        if answers_for_all && !newer {
+            peer.no_eviction_ms = peer.no_eviction_ms.max(Some(sent_ms));
+        }
+    }
+
+    /// Announces the led view; true once every victim's watchdog must have fired.
+    pub(super) fn watchdogs_have_fired(&mut self, view: &View) -> bool {
+        if self.settings.watchdog().is_none() || self.victims_running(view).is_empty() {
+            return true;
+        }
+        let announcement = self.announcement();
+        let next = match announcement {
+            Announcement::Idle => Announcement::Written { version: self.touch_slot() },
+            Announcement::Written { version } if self.is_on_qdisk(view, version) => {
+                Announcement::Made { at_ms: self.now_ms }
+            }
+            Announcement::Written { .. } | Announcement::Made { .. } => announcement,
+        };
+        if next != announcement {
+            self.again = true;
+            if let Lead::Leading(leading) = &mut self.lead {
+                leading.plan.announcement = next;
+            }
+            if let Some(ms) = self.watchdogs_fire_in_ms(view).filter(|_| matches!(next, Announcement::Made { .. })) {
+                self.trace(Trace::Announced { victims: self.victims_running(view), ms });
+            }
+        }
+        self.watchdogs_fire_in_ms(view) == Some(0)
+    }
+
+    /// How long until the last victim's watchdog must have fired; `None` before the view is announced, or to whoever
+    /// does not lead it.
+    pub(super) fn watchdogs_fire_in_ms(&self, view: &View) -> Option<u64> {
+        let Announcement::Made { at_ms } = self.announcement() else { return None };
+        let fired_ms = |node| self.last_renewal_ms(node, at_ms) + self.settings.lease_ms();
+        let victims = self.victims_running(view);
+        Some(victims.iter().map(|node| fired_ms(node).saturating_sub(self.now_ms)).max().unwrap_or(0))
+    }
+
+    /// No renewal of this victim's can be younger.
+    fn last_renewal_ms(&self, victim: NodeId, announced_ms: u64) -> u64 {
+        let peer = self.peers.of(victim);
+        // The first sight of a slot says nothing about when it was written.
+        let Some(slot_ms) = peer.slot_changed_ms else { return announced_ms };
+        announced_ms.min(slot_ms.max(peer.frame_ms.unwrap_or(0)))
+    }
+
+    fn announcement(&self) -> Announcement {
+        match &self.lead {
+            Lead::Leading(leading) => leading.plan.announcement,
+            Lead::Idle | Lead::Preparing(_) => Announcement::Idle,
+        }
+    }
+
+    /// Did a cycle on the very disk that the view names carry this version, and find nobody above its term?
+    fn is_on_qdisk(&self, view: &View, version: u64) -> bool {
+        self.qdisk.uuid == view.qdisk_uuid && self.qdisk.confirms(version, view.id.term)
+    }
+
+    /// Victims of which no later life is heard: whoever leads one has booted since, and a boot ends what the life before it
+    /// could write. Of a node that the lineage never knew any life may be the one to be afraid of.
+    pub(super) fn victims_running(&self, view: &View) -> NodeSet {
+        let rebooted = |node: NodeId| {
+            let evicted = view.incarnations.of(node);
+            evicted != Incarnation::NONE && self.peers.of(node).incarnation > evicted
+        };
+        view.victims.iter().filter(|node| !rebooted(*node)).collect()
+    }
+}
