@@ -6,14 +6,15 @@ mod scene;
 use std::fmt::Write as _;
 
 use quorate::base::trace::Ring;
-use quorate::base::{Incarnation, NodeSet, PrKey};
+use quorate::base::{ClusterId, Incarnation, NodeSet, PrKey};
 use quorate::cli::console::Console;
 use quorate::cli::render::{help, render};
 use quorate::cli::request::Request;
 use quorate::cli::{Exit, Form, Happening, Noun, socket};
-use quorate::cluster::status::{DataStatus, NodeStatus, Stage, Status, TargetRefusal, Waiting};
+use quorate::cluster::status::{DataStatus, NodeStatus, QdiskStatus, Stage, Status, TargetRefusal, Waiting};
 use quorate::config::schema::Document;
 use quorate::config::{Cluster, Demand};
+use quorate::disk::{DiskError, HeaderFault, Standing};
 use quorate::heuristics::{Line, Note, Outcome};
 use quorate::scsi::PrError;
 
@@ -91,6 +92,7 @@ fn a_node_that_knows_nothing_yet() {
     status.qdisk = None;
     status.disks[0] = DataStatus {
         usable: false,
+        hung: false,
         registered: false,
         keys: heapless::Vec::new(),
         generation: 0,
@@ -182,6 +184,66 @@ fn heuristics_are_told_one_by_one() {
         golden("heuristics-events.txt", &text);
         golden("heuristics.json", &format!("{}\n", serde_json::to_string_pretty(&value).unwrap()));
     });
+}
+
+/// Whatever is wrong with the disks is in `status`, `nodes`, `qdisk` and `keys` of the node that has the trouble, with a way out.
+#[test]
+fn every_trouble_with_a_disk_is_told() {
+    let cluster = cluster();
+    let well = released().qdisk.unwrap();
+    let ill = QdiskStatus { usable: false, good_ms_ago: Some(62_000), cycle_ms: 4_100, errors: 17, ..well };
+    let mut all = String::new();
+    for qdisk in [
+        well,
+        QdiskStatus { hung: true, ..ill },
+        QdiskStatus { error: Some(DiskError::Io), ..ill },
+        QdiskStatus { error: Some(DiskError::Absent), ..ill },
+        QdiskStatus { fault: Some(HeaderFault::NotAQdisk), ..ill },
+        QdiskStatus { fault: Some(HeaderFault::OtherCluster(ClusterId(4711))), error: Some(DiskError::Io), ..ill },
+        ill,
+        QdiskStatus { good_ms_ago: None, ..ill },
+        QdiskStatus { adopted: false, ..well },
+    ] {
+        let mut status = released();
+        let standing = &mut status.nodes[1].standing;
+        standing.set(Standing::QDISK_OK, qdisk.usable);
+        status.qdisk = Some(qdisk);
+        status.nodes[2].slot_ms_ago = None;
+        let shown = texts(&status, &cluster, &[Noun::Status, Noun::Qdisk]);
+        let lines = shown.lines().skip_while(|line| !line.starts_with("Quorum disk: "));
+        let lines = lines.take_while(|line| line.starts_with("Quorum disk: ") || line.starts_with("    "));
+        let lines: Vec<&str> = lines.collect();
+        assert_eq!(lines.is_empty(), qdisk == well, "{shown}");
+        writeln!(all, "# {qdisk:?}\n{}\n", lines.join("\n")).unwrap();
+        assert!(shown.contains(if qdisk == well { "State: usable\n" } else { "State: NOT " }), "{shown}");
+        assert!(shown.contains("my-vm3 (node 3): slot not seen yet"), "{shown}");
+        assert_eq!(texts(&status, &cluster, &[Noun::Nodes]).contains("Online, no qdisk\n"), !qdisk.usable);
+    }
+    golden("qdisk-trouble.txt", &all);
+    let mut status = released();
+    status.disks[0].usable = false;
+    status.disks[0].hung = true;
+    status.nodes[0].standing.remove(Standing::DATA_OK);
+    status.nodes[3].standing.remove(Standing::DATA_OK | Standing::QDISK_OK);
+    let shown = texts(&status, &cluster, &[Noun::Keys, Noun::Nodes]);
+    assert!(shown.contains("Hung: a command is overdue; check the host's path to the disk.\n"), "{shown}");
+    assert!(shown.contains("Online, Local, no data disk\n") && shown.contains("Online, no disks\n"), "{shown}");
+    for (error, words) in [
+        (PrError::NotReady { asc: 0x3a, ascq: 0 }, "Last error: the device is not there.\n"),
+        (PrError::IllegalRequest { asc: 0x25, ascq: 0 }, "Last error: the target has no such disk (LUN) now.\n"),
+    ] {
+        status.disks[0].error = Some(error);
+        assert!(texts(&status, &cluster, &[Noun::Keys]).contains(words), "{words}");
+    }
+}
+
+fn texts(status: &Status, cluster: &Cluster, nouns: &[Noun]) -> String {
+    let mut text = String::new();
+    with(status, cluster, |snapshot| {
+        nouns.iter().for_each(|noun| render(*noun, Form::Text, snapshot, &mut text).unwrap());
+    });
+    fits(&text);
+    text
 }
 
 /// Each reason to wait is one sentence with a way out, on a console line by line.

@@ -5,7 +5,7 @@ use core::fmt::{self, Display, Formatter};
 use super::facts::Snapshot;
 use crate::base::{NodeId, NodeSet, Phase, PrKey};
 use crate::cluster::event::SelfFence;
-use crate::cluster::status::{Stage, TargetRefusal, Waiting};
+use crate::cluster::status::{QdiskStatus, Stage, TargetRefusal, Waiting};
 use crate::cluster::trace::Trace;
 use crate::disk::{DiskError, HeaderFault};
 use crate::scsi::PrError;
@@ -228,7 +228,9 @@ impl Display for Plain<PrError> {
         match self.0 {
             PrError::ReservationConflict => f.write_str("reservation conflict"),
             PrError::UnitAttention { asc, ascq } => write!(f, "unit attention {asc:02x}h/{ascq:02x}h"),
+            PrError::NotReady { asc: 0x3a, .. } => f.write_str("the device is not there"),
             PrError::NotReady { asc, ascq } => write!(f, "not ready {asc:02x}h/{ascq:02x}h"),
+            PrError::IllegalRequest { asc: 0x25, .. } => f.write_str("the target has no such disk (LUN) now"),
             PrError::IllegalRequest { asc, ascq } => write!(f, "illegal request {asc:02x}h/{ascq:02x}h"),
             PrError::Busy => f.write_str("busy"),
             PrError::Transport => f.write_str("path failed or timed out"),
@@ -269,6 +271,40 @@ impl Display for Plain<HeaderFault> {
             }
         }
     }
+}
+
+/// What keeps a node from using the quorum disk, as it sees it; `None` if nothing does.
+pub fn qdisk_trouble(qdisk: &QdiskStatus) -> Option<impl Display> {
+    struct Trouble(QdiskStatus);
+    impl Display for Trouble {
+        fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+            let Trouble(qdisk) = self;
+            match (qdisk.fault, qdisk.error, qdisk.good_ms_ago) {
+                (Some(fault), ..) => write!(f, "NOT usable: {}", Plain(fault)),
+                _ if qdisk.hung => f.write_str(
+                    "NOT usable: it does not answer, an operation is overdue. Check the host's path to the disk",
+                ),
+                (_, Some(DiskError::Absent), _) => {
+                    f.write_str("NOT usable: the device is not there. Check that the host still attaches it")
+                }
+                (_, Some(error), _) => {
+                    write!(f, "NOT usable: {}. Check the disk, and the host's path to it", Plain(error))
+                }
+                (None, None, _) if qdisk.usable => f.write_str(
+                    "NOT counted: the cluster has not adopted this one yet. It does so once the nodes alone are a quorum: \
+                     start those that are missing",
+                ),
+                (None, None, Some(age)) => write!(
+                    f,
+                    "NOT usable: too slow, the last good cycle was {} ago and took {}. Check the host's path to the disk",
+                    Age(age),
+                    Age(qdisk.cycle_ms)
+                ),
+                (None, None, None) => f.write_str("NOT usable: not read yet"),
+            }
+        }
+    }
+    (!qdisk.usable || !qdisk.adopted).then_some(Trouble(*qdisk))
 }
 
 impl Display for Say<'_, SelfFence> {

@@ -66,6 +66,8 @@ pub struct Qdisk {
     pub previous: Incarnation,
     /// The last good cycle.
     pub good: Option<Cycle>,
+    /// When the last good cycle ended, whatever came after it: for people only.
+    pub good_ms: Option<u64>,
     /// When the last good cycle's write began, to show how long a cycle takes.
     pub began_ms: u64,
     /// How long the last good cycle took.
@@ -102,6 +104,7 @@ impl Qdisk {
             tells_of_us: false,
             previous: Incarnation::NONE,
             good: None,
+            good_ms: None,
             began_ms: now_ms,
             took_ms: 0,
             written: 0,

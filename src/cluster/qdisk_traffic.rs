@@ -170,6 +170,7 @@ impl Node {
             let unknown = !unreadable.is_empty();
             self.qdisk.good = Some(Cycle { version, promised, unreadable: unknown, at_ms: self.now_ms });
             self.slots_announced_nothing(others.without(unreadable), self.qdisk.began_ms);
+            self.qdisk.good_ms = Some(self.now_ms);
             self.qdisk.took_ms = self.now_ms - self.qdisk.began_ms;
             self.life_is_on_disk();
         }

@@ -8,7 +8,7 @@ use super::node::Node;
 use super::votes;
 use crate::base::limits::{DATA_DISKS_MAX, KEYS_MAX, NODES_MAX};
 use crate::base::{ConfigStamp, Incarnation, NodeId, NodeSet, Phase, PrKey, Term, View, ViewId};
-use crate::disk::{HeaderFault, Standing};
+use crate::disk::{DiskError, HeaderFault, Standing};
 use crate::scsi::{Held, PrError};
 
 /// Everything the status commands print.
@@ -187,7 +187,7 @@ pub struct QdiskStatus {
     pub votes: u16,
     /// Works and is ours.
     pub usable: bool,
-    /// Age of the last good cycle.
+    /// Age of the last good cycle, whatever came after it.
     pub good_ms_ago: Option<u64>,
     /// How long the last good cycle took.
     pub cycle_ms: u64,
@@ -195,6 +195,8 @@ pub struct QdiskStatus {
     pub fault: Option<HeaderFault>,
     /// An operation is overdue and has not returned.
     pub hung: bool,
+    /// The last error, until the next good cycle.
+    pub error: Option<DiskError>,
     /// Its uuid, 0 if not read yet.
     pub uuid: u128,
     /// The cluster (or the operator) adopted this uuid.
@@ -208,6 +210,8 @@ pub struct QdiskStatus {
 pub struct DataStatus {
     /// Answers in time and was not refused.
     pub usable: bool,
+    /// A command is overdue and has not returned.
+    pub hung: bool,
     /// This node's key is on it.
     pub registered: bool,
     /// Keys as last read.
@@ -256,10 +260,11 @@ impl Node {
             qdisk: self.settings.qdisk.map(|settings| QdiskStatus {
                 votes: settings.votes,
                 usable: self.qdisk_usable(),
-                good_ms_ago: self.qdisk.good.map(|cycle| now_ms - cycle.at_ms),
+                good_ms_ago: self.qdisk.good_ms.map(|at| now_ms - at),
                 cycle_ms: self.qdisk.took_ms,
                 fault: self.qdisk.fault,
                 hung: self.qdisk.hung,
+                error: self.qdisk.error,
                 uuid: self.qdisk.uuid,
                 adopted: self.qdisk_adopted(),
                 errors: self.qdisk.errors,
@@ -390,7 +395,6 @@ impl Node {
         let peer = self.peers.of(node);
         let view = self.committed;
         let incarnation = if me { self.incarnation } else { peer.incarnation };
-        let own_slot_ms = self.qdisk.good.map(|cycle| cycle.at_ms);
         NodeStatus {
             id: node,
             votes: self.settings.votes[node.index()],
@@ -401,7 +405,7 @@ impl Node {
             standing: if me { self.standing() } else { peer.heartbeat.map_or(Standing::empty(), |last| last.standing) },
             score: if me { self.score } else { peer.heartbeat.map_or(0, |last| last.score) },
             heard_ms_ago: peer.echoed_ms.map(|at| now_ms.saturating_sub(at)),
-            slot_ms_ago: if me { own_slot_ms } else { peer.slot_changed_ms }.map(|at| now_ms.saturating_sub(at)),
+            slot_ms_ago: if me { self.qdisk.good_ms } else { peer.slot_changed_ms }.map(|at| now_ms.saturating_sub(at)),
             victim: self.committed_phase < Phase::Released && view.is_some_and(|view| view.victims.contains(node)),
         }
     }
@@ -410,6 +414,7 @@ impl Node {
         let disk = &self.disks[index];
         DataStatus {
             usable: disk.usable(),
+            hung: disk.hung,
             registered: disk.registration == Registration::Done,
             keys: disk.keys.clone(),
             generation: disk.generation,

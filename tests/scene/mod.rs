@@ -71,6 +71,7 @@ pub fn released() -> Status {
     let mut disks = heapless::Vec::new();
     let disk = DataStatus {
         usable: true,
+        hung: false,
         registered: true,
         keys,
         generation: 5,
@@ -107,6 +108,7 @@ pub fn released() -> Status {
             cycle_ms: 3,
             fault: None,
             hung: false,
+            error: None,
             uuid: view.qdisk_uuid,
             adopted: true,
             errors: 0,

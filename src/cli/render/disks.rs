@@ -4,7 +4,7 @@ use core::fmt::{self, Write};
 
 use super::super::facts::Snapshot;
 use super::super::json::Json;
-use super::super::words::{Age, MaybeAge, Plain, Say};
+use super::super::words::{Age, Plain, Say, qdisk_trouble};
 use super::super::wrap::Wrap;
 use super::view::Uuid;
 use crate::cluster::status::DataStatus;
@@ -16,12 +16,15 @@ fn head(snapshot: &Snapshot<'_>, index: usize, disk: &DataStatus, out: &mut Wrap
     if let Some(why) = &disk.refused {
         writeln!(out, "    {}.", Plain(*why))?;
     }
+    if disk.hung {
+        writeln!(out, "    Hung: a command is overdue; check the host's path to the disk.")?;
+    }
     if let Some(error) = &disk.error {
         writeln!(out, "    Last error: {}.", Plain(*error))?;
     }
     match disk.read_ms_ago {
         Some(_) => Ok(()),
-        None => writeln!(out, "  Never read yet."),
+        None => writeln!(out, "  Not read yet, or not since its last error."),
     }
 }
 
@@ -68,6 +71,7 @@ pub(super) fn keys_json(snapshot: &Snapshot<'_>, json: &mut Json<'_>) -> fmt::Re
 fn disk_json(snapshot: &Snapshot<'_>, index: usize, disk: &DataStatus, row: &mut Json<'_>) -> fmt::Result {
     row.text("device", snapshot.data_device(index))?;
     row.flag("usable", disk.usable)?;
+    row.flag("hung", disk.hung)?;
     row.flag("registered", disk.registered)?;
     row.number("generation", disk.generation)?;
     row.maybe_number("read_ms_ago", disk.read_ms_ago)?;
@@ -142,12 +146,9 @@ pub(super) fn qdisk_text(snapshot: &Snapshot<'_>, out: &mut Wrap<'_>) -> fmt::Re
     let counted = if snapshot.status.qdisk_votes.is_some() { "counted" } else { "not counted" };
     writeln!(out, "Votes: {}, {counted}", qdisk.votes)?;
     super::heuristics::score_line(snapshot, out)?;
-    writeln!(out, "State: {}", if qdisk.usable { "usable" } else { "NOT usable" })?;
-    if let Some(fault) = &qdisk.fault {
-        writeln!(out, "Fault: {}.", Plain(*fault))?;
-    }
-    if qdisk.hung {
-        writeln!(out, "Hung: an operation is overdue; check the host's path to the disk.")?;
+    match qdisk_trouble(qdisk) {
+        None => writeln!(out, "State: usable")?,
+        Some(trouble) => writeln!(out, "State: {trouble}.")?,
     }
     match qdisk.good_ms_ago {
         Some(age) => writeln!(out, "Last good cycle: {} ago, took {}", Age(age), Age(qdisk.cycle_ms))?,
@@ -156,7 +157,10 @@ pub(super) fn qdisk_text(snapshot: &Snapshot<'_>, out: &mut Wrap<'_>) -> fmt::Re
     writeln!(out, "Failed cycles: {}", qdisk.errors)?;
     for node in &snapshot.status.nodes {
         let name = Say(snapshot, node.id);
-        writeln!(out, "  {name}: slot changed {} ago, score {}", MaybeAge(node.slot_ms_ago), node.score)?;
+        match node.slot_ms_ago {
+            Some(age) => writeln!(out, "  {name}: slot changed {} ago, score {}", Age(age), node.score)?,
+            None => writeln!(out, "  {name}: slot not seen yet, score {}", node.score)?,
+        }
     }
     Ok(())
 }
@@ -178,6 +182,7 @@ pub(super) fn qdisk_json(snapshot: &Snapshot<'_>, json: &mut Json<'_>) -> fmt::R
         json.flag("usable", qdisk.usable)?;
         json.maybe_text("fault", qdisk.fault.map(Plain))?;
         json.flag("hung", qdisk.hung)?;
+        json.maybe_text("error", qdisk.error.map(Plain))?;
         json.maybe_number("good_ms_ago", qdisk.good_ms_ago)?;
         json.number("cycle_ms", qdisk.cycle_ms)?;
         json.number("errors", qdisk.errors)?;

@@ -7,6 +7,7 @@ use super::super::json::Json;
 use super::super::words::MaybeAge;
 use super::super::wrap::Wrap;
 use crate::cluster::status::NodeStatus;
+use crate::disk::Standing;
 
 /// The words of one row.
 fn words(snapshot: &Snapshot<'_>, node: &NodeStatus) -> &'static str {
@@ -20,6 +21,21 @@ fn words(snapshot: &Snapshot<'_>, node: &NodeStatus) -> &'static str {
         (false, true, true) => "Joining, Local",
         (false, true, false) => "Joining",
         (false, false, _) => "Offline",
+    }
+}
+
+/// What such a node says that it lacks: it is in, and others must do its part.
+fn lack(snapshot: &Snapshot<'_>, node: &NodeStatus) -> &'static str {
+    if !node.member || !(node.alive || node.id == snapshot.status.node) {
+        return "";
+    }
+    let data = node.standing.contains(Standing::DATA_OK);
+    let qdisk = snapshot.status.qdisk.is_none() || node.standing.contains(Standing::QDISK_OK);
+    match (data, qdisk) {
+        (true, true) => "",
+        (false, true) => ", no data disk",
+        (true, false) => ", no qdisk",
+        (false, false) => ", no disks",
     }
 }
 
@@ -46,7 +62,7 @@ pub(super) fn text(snapshot: &Snapshot<'_>, out: &mut Wrap<'_>) -> fmt::Result {
             Some(_) => write!(out, " {:>10}", MaybeAge(node.slot_ms_ago))?,
             None => write!(out, " {:>10}", "-")?,
         }
-        writeln!(out, " {}", words(snapshot, node))?;
+        writeln!(out, " {}{}", words(snapshot, node), lack(snapshot, node))?;
     }
     if let Some(qdisk) = &status.qdisk {
         write!(out, "{:>3} {:<width$} {:>5} {:>11} {:>10} ", 0, snapshot.qdisk_device(), qdisk.votes, "-", "-")?;

@@ -4,7 +4,7 @@ use core::fmt::{self, Write};
 
 use super::super::facts::Snapshot;
 use super::super::json::Json;
-use super::super::words::{Age, Say, phase, stage, waiting_kind};
+use super::super::words::{Age, Say, phase, qdisk_trouble, stage, waiting_kind};
 use super::super::wrap::Wrap;
 use crate::cluster::status::Waiting;
 use crate::config::Demand;
@@ -34,6 +34,9 @@ pub(super) fn text(snapshot: &Snapshot<'_>, out: &mut Wrap<'_>) -> fmt::Result {
     }
     writeln!(out, "\nIncarnation: {}", status.incarnation)?;
     super::heuristics::score_line(snapshot, out)?;
+    if let Some(trouble) = status.qdisk.as_ref().and_then(qdisk_trouble) {
+        writeln!(out, "Quorum disk: {trouble}; see `qdisk`")?;
+    }
     match &status.view {
         Some((view, how_far)) => writeln!(out, "View: {}, {}", view.id, phase(*how_far))?,
         None => writeln!(out, "View: none yet")?,
@@ -97,6 +100,7 @@ pub(super) fn json(snapshot: &Snapshot<'_>, json: &mut Json<'_>) -> fmt::Result 
         json.text("kind", waiting_kind(&status.waiting_for))?;
         json.text("text", Say(snapshot, status.waiting_for))
     })?;
+    json.maybe_text("qdisk_trouble", status.qdisk.as_ref().and_then(qdisk_trouble))?;
     json.maybe_text("self_fence", status.self_fence.map(|why| Say(snapshot, why)))?;
     json.list("residues", |list| residues(snapshot, |residue| list.text("", residue)))?;
     json.flag("emulated", facts.emulated)?;
