@@ -68,6 +68,12 @@ impl Config {
         self
     }
 
+    /// The same for another cluster.
+    pub fn with_cluster_id(mut self, id: u16) -> Self {
+        self.document.cluster.id = Some(id.into());
+        self
+    }
+
     /// Makes a blob with one wrong bit.
     pub fn damaged(mut self) -> Self {
         self.damaged = true;
@@ -88,8 +94,9 @@ impl Config {
         (self, given_up)
     }
 
-    /// Makes the quorum disk of this cluster in a file that stands behind a LUN. Booting nodes may count it at once.
-    pub fn format_qdisk(&self, file: &Path) -> Result<String> {
+    /// Makes the quorum disk of this cluster in a file that stands behind a LUN. With `--adopt` among the options, booting
+    /// nodes may count it at once.
+    pub fn format_qdisk(&self, file: &Path, options: &[&str]) -> Result<String> {
         let cluster = self.cluster()?;
         let qdisk = cluster.qdisk.as_ref().context("this configuration has no quorum disk")?;
         let (id, votes) = (cluster.id.0.to_string(), qdisk.votes.to_string());
@@ -98,7 +105,8 @@ impl Config {
             .map(str::to_owned)
             .into_iter()
             .chain(["--cluster-id".into(), id, "--votes".into(), votes, "--interval".into(), interval])
-            .chain(["--adopt".into(), "--yes".into()]);
+            .chain(["--yes".into()])
+            .chain(options.iter().map(|&option| option.into()));
         let words: Vec<String> = words.collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         // Through the words of the command line: what works here works for people.

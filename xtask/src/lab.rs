@@ -95,7 +95,7 @@ impl Lab {
     pub fn start(options: &LabOptions) -> Result<Self> {
         let lab = Self::prepare(options)?;
         if let Some(config) = &options.config {
-            eprintln!("{}", config.format_qdisk(lab.qdisk_file())?);
+            eprintln!("{}", config.format_qdisk(lab.qdisk_file(), &["--adopt"])?);
         }
         lab.boot_nodes()?;
         Ok(lab)
@@ -200,6 +200,11 @@ impl Lab {
             self.wire(node, which)?.relay.set(path);
             Ok(())
         })
+    }
+
+    /// How many sessions a node has ever had with a disk. A new one is a new nexus.
+    pub fn sessions(&self, node: u8, which: Which) -> Result<u32> {
+        Ok(self.wire(node, which)?.relay.sessions())
     }
 
     /// Takes a disk out of a running node.

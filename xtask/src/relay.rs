@@ -69,6 +69,8 @@ struct Shared {
 struct State {
     path: Path,
     closed: bool,
+    /// Connections that were ever made.
+    sessions: u32,
     /// Both ends of every connection, to close them from outside.
     connections: Vec<[TcpStream; 2]>,
 }
@@ -78,7 +80,7 @@ impl Relay {
     pub fn start(target: &str) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").context("no port for a path to a disk")?;
         let address = listener.local_addr()?;
-        let state = State { path: Path::Good, closed: false, connections: Vec::new() };
+        let state = State { path: Path::Good, closed: false, sessions: 0, connections: Vec::new() };
         let shared = Arc::new(Shared { target: target.into(), state: Mutex::new(state), changed: Condvar::new() });
         let theirs = Arc::clone(&shared);
         let acceptor = std::thread::spawn(move || theirs.accept(&listener));
@@ -88,6 +90,12 @@ impl Relay {
     /// Where an initiator finds the target along this path.
     pub fn portal(&self) -> String {
         self.address.to_string()
+    }
+
+    /// How many connections were ever made along it. Each is a session, and a nexus, of its own: QEMU's initiator logs in anew,
+    /// under a new name, when a connection is closed, or when it has waited in vain for some 15 seconds.
+    pub fn sessions(&self) -> u32 {
+        self.shared.state().sessions
     }
 
     /// From now on the path does this.
@@ -150,7 +158,11 @@ impl Shared {
         for end in [&initiator, &target] {
             end.set_nodelay(true)?;
         }
-        self.state().connections.push([initiator.try_clone()?, target.try_clone()?]);
+        let ends = [initiator.try_clone()?, target.try_clone()?];
+        let mut state = self.state();
+        state.connections.push(ends);
+        state.sessions += 1;
+        drop(state);
         let (there, back) = ((initiator.try_clone()?, target.try_clone()?), (target, initiator));
         for (forward, (from, to)) in [(true, there), (false, back)] {
             let shared = Arc::clone(self);
@@ -290,12 +302,14 @@ mod tests {
     #[test]
     fn a_cut_closes_what_is_open_and_what_comes() {
         let (relay, initiator, target) = open();
+        assert_eq!(relay.sessions(), 1);
         relay.set(Path::Cut);
         for mut end in [&initiator, &target] {
             assert_eq!(end.read(&mut [0; 8]).unwrap(), 0);
         }
         let again = TcpStream::connect(relay.portal()).unwrap();
         assert!(!arrives(&again, Duration::from_secs(10)));
+        assert_eq!(relay.sessions(), 1);
     }
 
     #[test]

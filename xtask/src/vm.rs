@@ -55,11 +55,12 @@ struct Up {
 /// Run a scenario on real VMs, told as it happens; the exit code is 0 only if all of it held.
 ///
 /// five: steps 1, 2 and 4 to 8 of the acceptance run. smoke: form, keys, pause, resume, rejoin with three nodes. input: bad
-/// disks and configurations. pr: random reservation commands to the target and to the model of one, without any agent.
+/// disks and configurations. qdisk: who wins which split, and what failing disks and heuristics do. split: one split, many
+/// times. pr: random reservation commands to the target and to the model of one, without any agent.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "run")]
 struct Scenario {
-    /// five, smoke, input or pr
+    /// five, smoke, qdisk, split, input or pr
     #[argh(positional)]
     which: Which,
     /// lio (default), istgt or tgt
@@ -74,6 +75,12 @@ struct Scenario {
     /// leave the VMs running afterwards and take commands
     #[argh(switch)]
     keep: bool,
+    /// qdisk only: this trial and no other; may be given several times
+    #[argh(option)]
+    only: Vec<String>,
+    /// split only: how many rounds (default: 10)
+    #[argh(option, default = "10")]
+    rounds: u32,
     /// pr only: draws the commands (default: 1)
     #[argh(option, default = "1")]
     seed: u64,
@@ -111,8 +118,8 @@ impl Vm {
     pub fn run(self) -> Result<()> {
         match self.command {
             Command::Up(up) => up.run(),
-            Command::Run(Scenario { which, target, board, kvm, keep, seed, commands }) => {
-                Run { which, target, board, kvm, keep, seed, commands }.run()
+            Command::Run(Scenario { which, target, board, kvm, keep, only, rounds, seed, commands }) => {
+                Run { which, target, board, kvm, keep, only, rounds, seed, commands }.run()
             }
             Command::Ctl(ctl) => ctl.run(),
             Command::Selftest(test) => selftest::run(test.target, test.board, test.kvm),

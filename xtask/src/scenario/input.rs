@@ -80,7 +80,7 @@ fn unformatted(run: &Run, story: &Story, config: &Config) -> Result<()> {
             story.saw(format_args!("node {id}: {line}"));
             watch.heard(id, SHUT, &watch.marks(), TOLD_WITHIN)?;
         }
-        story.did(config.format_qdisk(lab.qdisk_file())?);
+        story.did(config.format_qdisk(lab.qdisk_file(), &["--adopt"])?);
         let members = watch.together(&[1, 2])?;
         watch.keys_of(&members)?;
         story.saw(format_args!("they went on by themselves: {members:?}, {} votes", watch.votes(2)));

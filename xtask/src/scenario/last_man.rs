@@ -25,6 +25,7 @@ pub fn fall(story: &mut Story, watch: &Watch<'_>) -> Result<()> {
         ensure!(members.iter().all(|(id, life)| before[id] == *life), "a survivor has been reset: {members:?}");
         watch.keys_of(&members)?;
         watch.writing(&members)?;
+        story.saw(watch.votes_table(left[0])?);
         story.saw(format_args!("{} of {} votes; payloads go on", watch.votes(left.len()), watch.votes(before.len())));
     }
     let last = left[0];
@@ -46,6 +47,7 @@ pub fn rise(story: &mut Story, watch: &Watch<'_>) -> Result<()> {
         back.insert(back.len() - 1, node);
         let members = watch.together(&back)?;
         watch.keys_of(&members)?;
+        story.saw(watch.votes_table(node)?);
         story.saw(format_args!("{} nodes in the view, {} votes, {0} keys", back.len(), watch.votes(back.len())));
     }
     Ok(())

@@ -4,13 +4,15 @@
 mod input;
 mod last_man;
 mod pr;
+mod qdisk;
+mod rounds;
 mod split;
 mod steps;
 mod story;
 mod watch;
 mod writes;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::config::Config;
 use crate::lab::{Lab, LabOptions};
@@ -25,6 +27,10 @@ pub enum Which {
     Five,
     /// Form, keys, pause, resume, rejoin with three nodes.
     Smoke,
+    /// Splits, disks and heuristics that fail, with five nodes.
+    Qdisk,
+    /// The same split many times, with five nodes.
+    Split,
     /// Targets and disks that are not as they should be.
     Input,
     /// Random reservation commands, compared with the model of a target.
@@ -38,9 +44,11 @@ impl std::str::FromStr for Which {
         match name {
             "five" => Ok(Self::Five),
             "smoke" => Ok(Self::Smoke),
+            "qdisk" => Ok(Self::Qdisk),
+            "split" => Ok(Self::Split),
             "input" => Ok(Self::Input),
             "pr" => Ok(Self::Pr),
-            _ => Err(format!("no scenario `{name}`; there are five, smoke, input and pr")),
+            _ => Err(format!("no scenario `{name}`; there are five, smoke, qdisk, split, input and pr")),
         }
     }
 }
@@ -53,6 +61,10 @@ pub struct Run {
     pub kvm: bool,
     /// Leave the VMs running afterwards and take commands.
     pub keep: bool,
+    /// Only these trials of `Qdisk`; all if there are none.
+    pub only: Vec<String>,
+    /// Of `Split`.
+    pub rounds: u32,
     /// Draws the commands of `Pr`.
     pub seed: u64,
     /// How many of them.
@@ -62,10 +74,14 @@ pub struct Run {
 impl Run {
     /// Runs the scenario; an error if anything did not hold.
     pub fn run(self) -> Result<()> {
+        qdisk::check_names(&self.only)?;
+        ensure!(self.rounds > 0, "--rounds is at least 1");
         let mut story = Story::begin();
         let done = match self.which {
             Which::Five => self.cluster(&mut story, 5, steps::five),
             Which::Smoke => self.cluster(&mut story, 3, steps::smoke),
+            Which::Qdisk => self.cluster(&mut story, 5, |story, watch| qdisk::run(story, watch, &self.only)),
+            Which::Split => self.cluster(&mut story, 5, |story, watch| rounds::run(story, watch, self.rounds)),
             Which::Input => input::run(&self, &mut story),
             Which::Pr => pr::run(&self, &mut story),
         };
@@ -77,7 +93,12 @@ impl Run {
         done
     }
 
-    fn cluster(&self, story: &mut Story, nodes: u8, scenario: fn(&mut Story, &Watch<'_>) -> Result<()>) -> Result<()> {
+    fn cluster(
+        &self,
+        story: &mut Story,
+        nodes: u8,
+        scenario: impl FnOnce(&mut Story, &Watch<'_>) -> Result<()>,
+    ) -> Result<()> {
         if self.target == Kind::Istgt {
             story.step("istgt lists the keys that are left after a preempt", |story| input::istgt(self, story))?;
         }

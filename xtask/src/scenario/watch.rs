@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use quorate::config::{Cluster, Demand};
 use serde::Deserialize;
 
-use super::writes;
+use super::{steps, writes};
 use crate::console;
 use crate::lab::{ANSWER_WITHIN, Lab};
 use crate::wait;
@@ -27,12 +27,18 @@ pub struct Watch<'a> {
 /// The members of `status` that the steps look at.
 #[derive(Debug, Deserialize)]
 pub struct Status {
+    pub stage: String,
     pub nodes: u32,
+    pub expected_votes: u32,
     pub total_votes: u32,
+    pub quorum: u32,
     pub quorate: bool,
+    pub score: u32,
+    pub qdisk_votes: Option<u32>,
     pub view: Option<String>,
     pub phase: Option<String>,
     pub gate_open: Option<String>,
+    pub uptime_ms: u64,
     pub memory: Memory,
 }
 
@@ -86,6 +92,93 @@ impl<'a> Watch<'a> {
 
     fn status_within(&self, id: u8, within: Duration) -> Result<Status> {
         Ok(serde_json::from_value(self.lab.node(id)?.report("status", within)?)?)
+    }
+
+    /// Who leads the view that a node is in.
+    pub fn coordinator(&self, asked: u8) -> Result<u8> {
+        let report = self.lab.node(asked)?.report("view", ANSWER_WITHIN)?;
+        let id = report["view"]["coordinator"].as_u64().context("the view has no coordinator")?;
+        Ok(id.try_into()?)
+    }
+
+    /// What a node answers to a command, wrapped lines in one.
+    pub fn answer(&self, id: u8, command: &str) -> Result<String> {
+        Ok(self.lab.node(id)?.command(command, ANSWER_WITHIN)?.replace("\n    ", " "))
+    }
+
+    /// Waits until what a node answers to a command has these words, and returns the line they are in.
+    pub fn answers(&self, id: u8, command: &str, words: &str, within: Duration) -> Result<String> {
+        let mut last = String::new();
+        let found = wait::until(&format!("`{words}` in the answer of node {id} to `{command}`"), within, || {
+            last = self.answer(id, command)?;
+            Ok(last.lines().find(|line| line.contains(words)).map(str::to_owned))
+        });
+        found.with_context(|| format!("it answered\n{last}"))
+    }
+
+    /// Who votes, as a node sees it, in the manner of clustat.
+    pub fn votes_table(&self, asked: u8) -> Result<String> {
+        let node = self.lab.node(asked)?;
+        let status = self.status(asked)?;
+        let nodes = node.report("nodes", ANSWER_WITHIN)?;
+        let votes = node.report("votes", ANSWER_WITHIN)?;
+        let rows = |report: &serde_json::Value, key: &str| report[key].as_array().cloned().unwrap_or_default();
+        let counts = rows(&votes, "votes");
+        let mut table = format!(
+            "Expected votes: {}  Total votes: {}  Quorum: {}{}\n ID  Name     Votes  Counted  Status",
+            status.expected_votes,
+            status.total_votes,
+            status.quorum,
+            if status.quorate { "" } else { "  Activity blocked" }
+        );
+        for row in rows(&nodes, "nodes") {
+            let counted = counts.iter().any(|count| count["id"] == row["id"] && count["counted"] == true);
+            table += &format!(
+                "\n{:>3}  {:<8} {:>5}  {:<7}  {}",
+                row["id"].to_string(),
+                row["name"].as_str().unwrap_or("?"),
+                row["votes"].to_string(),
+                if counted { "yes" } else { "no" },
+                row["status"].as_str().unwrap_or("?")
+            );
+        }
+        Ok(table)
+    }
+
+    /// Waits until each of these nodes has lived on for so long, in its own clock: how long a fault is held.
+    pub fn lasts(&self, ids: &[u8], time: Duration) -> Result<()> {
+        let mut until = Marks::new();
+        for &id in ids {
+            until.insert(id, self.status(id)?.uptime_ms + time.as_millis() as u64);
+        }
+        // A node that was reset begins at 0 and never gets there.
+        wait::until(&format!("nodes {ids:?} to live on for {time:?}"), time + ANSWER_WITHIN, || {
+            for (&id, &end) in &until {
+                if self.status(id)?.uptime_ms < end {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(()))
+        })
+    }
+
+    /// An error if anybody but these has been reset since then.
+    pub fn none_reset_but(&self, losers: &[u8], marks: &Marks) -> Result<()> {
+        for id in self.but(losers) {
+            let said = self.said(id, marks)?;
+            let reset = said.lines().find(|line| line.contains(steps::RESETS) || line.contains(steps::BOOTS));
+            ensure!(reset.is_none(), "NEEDLESS RESET of node {id}: {}", plain(reset.unwrap_or("")));
+        }
+        Ok(())
+    }
+
+    /// An error if a view was released since then in which nobody of this side is.
+    pub fn one_side(&self, winners: &[u8], marks: &Marks) -> Result<()> {
+        for (node, names) in self.releases(marks)? {
+            let winner = winners.iter().any(|id| names.split(", ").any(|name| name == self.names(&[*id])));
+            ensure!(winner, "TWO SIDES: node {node} saw a view of {names} released");
+        }
+        Ok(())
     }
 
     /// Members of the view a node is in, or `None` before its first.
