@@ -40,7 +40,7 @@ fn every_shipped_configuration_is_accepted_and_survives_the_blob() {
         assert_eq!(blob::decode(bytes).unwrap(), cluster);
         seen += 1;
     }
-    assert!(seen >= 5);
+    assert!(seen >= 8);
 }
 
 /// What the comments of these files promise.
@@ -56,6 +56,8 @@ fn the_votes_of_the_shipped_clusters_are_those_in_their_comments() {
     assert_eq!(votes("weighted"), (6, 5, 11, 6));
     assert_eq!(votes("watchdog"), (3, 2, 5, 3));
     assert_eq!(votes("embedded"), (5, 4, 9, 5));
+    assert_eq!(votes("sixteen-node"), (16, 15, 31, 16));
+    assert_eq!(votes("two-data-disks"), (3, 2, 5, 3));
 }
 
 #[test]

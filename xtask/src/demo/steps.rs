@@ -70,7 +70,7 @@ fn form(cluster: &mut Cluster, tell: &mut Tell) -> Result<()> {
 }
 
 fn keys(cluster: &mut Cluster, tell: &mut Tell) -> Result<()> {
-    let seen = cluster.data.registrations()?;
+    let seen = cluster.data[0].registrations()?;
     let words: Vec<String> = seen.keys.iter().map(|key| format!("{key:#x}")).collect();
     let low: Vec<u32> = seen.keys.iter().map(|key| *key as u32).collect();
     ensure!(low == ALL.map(|id| 0x63d2_0000 | u32::from(id)), "the keys are {}", words.join(" "));
@@ -95,7 +95,7 @@ fn pause(cluster: &mut Cluster, tell: &mut Tell, evidence: &mut Vec<Evidence>) -
         took,
         format!("view {} of nodes {} is released, the key of node {HOLDER} is gone", view.id, list(&view.ids())),
     );
-    let seen = cluster.data.registrations()?;
+    let seen = cluster.data[0].registrations()?;
     let holder = seen.holder().context("there is no reservation")?;
     tell.seen(format!("{} keys; the reservation went to node {holder}", seen.keys.len()));
     survivors.into_iter().try_for_each(|id| votes(cluster, id, 8))?;
@@ -218,8 +218,8 @@ fn votes(cluster: &mut Cluster, id: u8, total: u32) -> Result<()> {
 /// Waits until a node's payload has written more than it had.
 fn works_on(cluster: &mut Cluster, id: u8) -> Result<()> {
     let life = cluster.status(id)?.incarnation;
-    let before = cluster.data.writes(id)?.counter(life);
+    let before = cluster.data[0].writes(id)?.counter(life);
     cluster.wait_for(&format!("writes of node {id}"), |cluster| {
-        Ok((cluster.data.writes(id)?.counter(life) > before).then_some(()))
+        Ok((cluster.data[0].writes(id)?.counter(life) > before).then_some(()))
     })
 }

@@ -12,8 +12,9 @@ use quorate::config::build::Loopback;
 use quorate::config::{Address, Cluster as Config, blob};
 
 use super::agent::{Agent, SELF_FENCE};
-use super::disk::DataDisk;
+use super::disk::{self, DataDisk};
 use super::net::Net;
+use super::paths::Paths;
 use super::status::{NodeLine, Socket, Status, View};
 use crate::{process, wait};
 
@@ -21,8 +22,7 @@ use crate::{process, wait};
 const CLUSTER_ID: u16 = 0x63d2;
 /// Everybody can read it: it keeps nobody out of anything.
 const KEY: [u8; 32] = *b"lab-key-not-for-production-use!!";
-/// Names below the directory of the disks.
-const DATA: &str = "data.img";
+/// Name of the quorum disk, below the folder of the disks and of each node's paths.
 const QDISK: &str = "qdisk.img";
 const QDISK_BYTES: u64 = 1024 * 1024;
 /// Looks at a node's memory; disk threads are idle in nearly all of them.
@@ -46,7 +46,10 @@ pub struct Cluster {
     // Dropped in this order: the agents before what they talk to.
     agents: Vec<Agent>,
     net: Net,
-    pub data: DataDisk,
+    /// In the order of the configuration. Payloads write to the first.
+    pub data: Vec<DataDisk>,
+    /// Nodes are fenced by reservations, not by their watchdogs.
+    reserves: bool,
     patience: Duration,
     files: PathBuf,
 }
@@ -60,7 +63,7 @@ impl Cluster {
             nodes,
             first_port: 1024,
             key: KEY,
-            data: DATA,
+            data: &device(0),
             qdisk: Some(QDISK),
         };
         match loopback.cluster() {
@@ -69,23 +72,28 @@ impl Cluster {
         }
     }
 
-    /// Makes disks, configurations and the network for any cluster of one data disk; starts no agent.
+    /// Makes disks, configurations and the network for any cluster; starts no agent.
     ///
     /// Votes, timing and what finds the quorum disk stay as they are; addresses become those of relays, disks become
     /// files, and heuristics go: what they test is not here.
     pub fn of(config: &Config, options: &Options) -> Result<Cluster> {
-        ensure!(config.data.len() == 1, "loopback looks at the keys of one data disk, and this cluster has more");
         let config = &localized(config)?;
         let files = tempfile::Builder::new().prefix("quorate-").tempdir_in(memory_folder())?.keep();
-        let net = Net::start(config.nodes.len() as u8)?;
-        let data = DataDisk::create(files.join(DATA))?;
-        fs::File::create(files.join(QDISK))?.set_len(QDISK_BYTES)?;
+        let nodes = config.nodes.len() as u8;
+        let net = Net::start(nodes)?;
+        let mut names: Vec<String> = (0..config.data.len()).map(folder).collect();
+        let data = names.iter().map(|name| DataDisk::create(&files.join(name), nodes)).collect::<Result<_>>()?;
+        if config.qdisk.is_some() {
+            fs::File::create(files.join(QDISK))?.set_len(QDISK_BYTES)?;
+            names.push(QDISK.into());
+        }
         let mut agents = Vec::new();
         for id in config.nodes.iter().map(|node| node.id.get()) {
             let blob = files.join(format!("node{id}.config"));
             fs::write(&blob, blob_of(id, config, &net)?)?;
             let name = files.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let socket = Socket(format!("{name}-{id}"));
+            let own = Paths::make(&files, id, &names)?;
             let words = [
                 "agent",
                 "--config",
@@ -93,7 +101,7 @@ impl Cluster {
                 "--node",
                 &id.to_string(),
                 "--emulate",
-                utf8(&files)?,
+                utf8(own.folder())?,
                 "--socket",
                 &socket.0,
                 "--die-with-parent",
@@ -104,7 +112,8 @@ impl Cluster {
             }
             agents.push(Agent::new(id, options.binary, words, socket, files.join(format!("node{id}.log"))));
         }
-        let cluster = Cluster { agents, net, data, patience: options.patience, files };
+        let reserves = config.fencing.watchdog.is_none();
+        let cluster = Cluster { agents, net, data, reserves, patience: options.patience, files };
         if config.qdisk.is_none() {
             return Ok(cluster);
         }
@@ -170,7 +179,19 @@ impl Cluster {
     /// Pauses the whole machine: agent and payload, and neither inside of a command to the target. Says when.
     pub fn pause(&mut self, id: u8) -> Result<Instant> {
         let Cluster { agents, data, .. } = self;
-        data.between_commands(|| agents[usize::from(id) - 1].stop())
+        disk::between_commands(data, || agents[usize::from(id) - 1].stop())
+    }
+
+    /// Cuts a node's path to a data disk, counted from 0 as in the configuration; not in the middle of a command.
+    #[cfg(test)]
+    pub fn cut_path(&self, id: u8, disk: usize) -> Result<()> {
+        disk::between_commands(&self.data, || Paths::of(&self.files, id).cut(&folder(disk)))
+    }
+
+    /// That path leads to the disk again.
+    #[cfg(test)]
+    pub fn mend_path(&self, id: u8, disk: usize) -> Result<()> {
+        Paths::of(&self.files, id).mend(&folder(disk))
     }
 
     /// Cuts a node from all others, both ways.
@@ -194,7 +215,7 @@ impl Cluster {
     }
 
     /// Waits until exactly these nodes are in one released view, as each of them says, with their gates open, and exactly
-    /// their keys on the data disk. How long it took, and the view.
+    /// their keys on every data disk (none at all where watchdogs fence). How long it took, and the view.
     pub fn released(&mut self, members: &[u8]) -> Result<(Duration, View)> {
         let started = Instant::now();
         let what = format!("a released view of nodes {}", list(members));
@@ -216,10 +237,16 @@ impl Cluster {
             }
             agreed = Some(view);
         }
-        let registrations = self.data.registrations()?;
-        let holder_in = registrations.holder().is_some_and(|holder| members.contains(&holder));
-        if registrations.nodes() != members || !holder_in {
-            return Ok(None);
+        for disk in &self.data {
+            let registrations = disk.registrations()?;
+            let holder_in = registrations.holder().is_some_and(|holder| members.contains(&holder));
+            if self.reserves && (registrations.nodes() != members || !holder_in) {
+                return Ok(None);
+            }
+            ensure!(
+                self.reserves || registrations.is_empty(),
+                "watchdogs fence here, and there is a key on a data disk"
+            );
         }
         for &id in members {
             let status = self.agents[usize::from(id) - 1].socket.status()?;
@@ -260,6 +287,16 @@ pub fn list(ids: &[u8]) -> String {
     words.join(", ")
 }
 
+/// The folder of a data disk, and of the paths to it.
+fn folder(disk: usize) -> String {
+    format!("data{}", disk + 1)
+}
+
+/// A data disk's name in the configuration.
+fn device(disk: usize) -> String {
+    format!("{}/{}", folder(disk), disk::FILE)
+}
+
 /// Where files live in memory, if this machine has such a place. On a file system of a disk whatever else this machine
 /// writes would delay the disks of all five nodes, and the logs with them.
 fn memory_folder() -> PathBuf {
@@ -271,7 +308,9 @@ fn memory_folder() -> PathBuf {
 fn localized(config: &Config) -> Result<Config> {
     let mut config = config.clone();
     let name = |name: &str| name.try_into().map_err(|_| anyhow!("{name} is too long for a device"));
-    config.data[0].device = name(DATA)?;
+    for (index, data) in config.data.iter_mut().enumerate() {
+        data.device = name(&device(index))?;
+    }
     if let Some(qdisk) = &mut config.qdisk {
         if !qdisk.device.starts_with("label:") {
             qdisk.device = name(QDISK)?;

@@ -1,4 +1,4 @@
-//! The data disk as seen from outside of the cluster: the emulated target's registrations, and what payloads wrote.
+//! A data disk as seen from outside of the cluster: the emulated target's registrations, and what payloads wrote.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt;
@@ -10,8 +10,8 @@ use quorate::base::NodeId;
 use quorate::disk::stamp::{self, Stamp};
 use quorate::scsi::Target;
 
-/// Room for a region of every node of the demo, and of the test.
-pub const DATA_BYTES: u64 = 16 * 1024 * 1024;
+/// The file of a data disk, in a folder of its own with the emulated target's state beside it: one path leads to both.
+pub const FILE: &str = "disk";
 /// The emulated disk's sector.
 const BLOCK_BYTES: usize = 512;
 
@@ -35,6 +35,11 @@ impl Registrations {
         self.keys.iter().map(|key| *key as u8).collect()
     }
 
+    /// Neither keys nor a reservation.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.held.is_none()
+    }
+
     /// The node that holds the reservation.
     pub fn holder(&self) -> Option<u8> {
         self.held.map(|(key, _)| key as u8)
@@ -53,9 +58,12 @@ impl Writes {
 }
 
 impl DataDisk {
-    /// Makes the file.
-    pub fn create(path: PathBuf) -> Result<DataDisk> {
-        fs::File::create(&path)?.set_len(DATA_BYTES)?;
+    /// Makes the folder and the file, with room for what nodes 1 to `nodes` write.
+    pub fn create(folder: &Path, nodes: u8) -> Result<DataDisk> {
+        fs::create_dir(folder)?;
+        let path = folder.join(FILE);
+        let last = NodeId::new(nodes).context("no such node id")?;
+        fs::File::create(&path)?.set_len(stamp::region_offset(last) + stamp::REGION_BYTES)?;
         Ok(DataDisk { path })
     }
 
@@ -91,11 +99,18 @@ impl DataDisk {
         Ok(writes)
     }
 
-    /// Holds the emulated target's lock while `act` runs: no process is in the middle of a command then. A machine that is
-    /// paused never takes its target with it, so no process may be stopped inside of the emulation's lock.
-    pub fn between_commands<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
+    /// Holds the emulated target's lock.
+    fn lock(&self) -> Result<std::fs::File> {
         let file = fs::File::open(&self.path)?.into_file();
         file.lock().with_context(|| format!("{} cannot be locked", self.path.display()))?;
-        act()
+        Ok(file)
     }
+}
+
+/// Holds the locks of all targets while `act` runs: no process is in the middle of a command then. A machine that is
+/// paused never takes its target with it, so no process may be stopped inside of the emulation's lock. Agents hold one
+/// lock at a time, so nobody waits in a circle.
+pub fn between_commands<T>(disks: &[DataDisk], act: impl FnOnce() -> Result<T>) -> Result<T> {
+    let _locks = disks.iter().map(DataDisk::lock).collect::<Result<Vec<_>>>()?;
+    act()
 }

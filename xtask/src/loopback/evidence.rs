@@ -15,12 +15,12 @@ pub struct Evidence {
 impl Evidence {
     /// Reads them now.
     pub fn take(cluster: &Cluster, node: u8, life: u32) -> Result<Evidence> {
-        Ok(Evidence { node, life, at_release: cluster.data.writes(node)? })
+        Ok(Evidence { node, life, at_release: cluster.data[0].writes(node)? })
     }
 
     /// The last write, which must have been the last then and must be the last now.
     pub fn check(&self, cluster: &Cluster) -> Result<u64> {
-        let now = cluster.data.writes(self.node)?;
+        let now = cluster.data[0].writes(self.node)?;
         let (then, last) = (self.at_release.counter(self.life), now.counter(self.life));
         ensure!(
             now == self.at_release,

@@ -7,6 +7,7 @@ mod cluster;
 mod disk;
 mod evidence;
 mod net;
+mod paths;
 mod split;
 mod status;
 
@@ -15,5 +16,7 @@ pub use cluster::{Cluster, Options, list};
 pub use evidence::Evidence;
 pub use split::{Outcome, Split};
 
+#[cfg(test)]
+mod disk_tests;
 #[cfg(test)]
 mod tests;

@@ -100,7 +100,8 @@ impl Socket {
         Ok(self.ask::<NodesAnswer>("nodes")?.map(|answer| answer.nodes))
     }
 
-    fn ask<T: DeserializeOwned>(&self, noun: &str) -> Result<Option<T>> {
+    /// Any report, as much of it as `T` wants. `None` while nobody listens.
+    pub fn ask<T: DeserializeOwned>(&self, noun: &str) -> Result<Option<T>> {
         let name = quorate::cli::socket::full_name(&self.0).context("the name of the status socket is too long")?;
         let mut text = String::new();
         match exchange(&name, noun, &mut text) {

@@ -26,16 +26,16 @@ fn run(cluster: &mut Cluster) -> anyhow::Result<()> {
         cluster.agent(id).start()?;
     }
     cluster.released(&ALL)?;
-    let holder = cluster.data.registrations()?.holder().expect("a released view has a reservation");
+    let holder = cluster.data[0].registrations()?.holder().expect("a released view has a reservation");
     let life = cluster.status(holder)?.incarnation;
     cluster.wait_for("writes of the holder", |cluster| {
-        Ok((cluster.data.writes(holder)?.counter(life) > 0).then_some(()))
+        Ok((cluster.data[0].writes(holder)?.counter(life) > 0).then_some(()))
     })?;
     let survivors: Vec<u8> = ALL.into_iter().filter(|id| *id != holder).collect();
 
     cluster.pause(holder)?;
     cluster.released(&survivors)?;
-    let at_release = cluster.data.writes(holder)?;
+    let at_release = cluster.data[0].writes(holder)?;
     let log_before = cluster.agent(holder).log_text().len();
     cluster.agent(holder).resume_payload()?;
     cluster.wait_for("a refused write of the evicted payload", |cluster| {
@@ -44,7 +44,7 @@ fn run(cluster: &mut Cluster) -> anyhow::Result<()> {
     })?;
     cluster.agent(holder).resume()?;
     cluster.self_fenced(holder)?;
-    assert_eq!(cluster.data.writes(holder)?, at_release, "the evicted life wrote after its eviction was released");
+    assert_eq!(cluster.data[0].writes(holder)?, at_release, "the evicted life wrote after its eviction was released");
 
     let used = memory_kept(cluster, &survivors)?;
     cluster.agent(holder).start()?;
@@ -66,7 +66,7 @@ fn every_cluster_of_the_tree_comes_up() {
         .filter_map(|entry| entry.unwrap().path().file_stem()?.to_str().map(String::from))
         .collect();
     names.sort();
-    assert!(names.len() >= 5, "{names:?}");
+    assert!(names.len() >= 8, "{names:?}");
     for name in names {
         let config = Config::load(&name).unwrap().cluster().unwrap();
         let mut cluster = Cluster::of(&config, &options).unwrap();
@@ -92,6 +92,44 @@ fn comes_up(cluster: &mut Cluster, config: &quorate::config::Cluster) -> anyhow:
             Ok((status.quorate && status.total_votes == expected).then_some(()))
         })?;
     }
+    Ok(())
+}
+
+/// Sixteen agents: six die at once, the coordinator among them, and eight more; then all come back.
+#[test]
+fn sixteen_nodes_fall_to_two_and_come_back() {
+    let binary = build::plain().unwrap();
+    let options = Options { binary: &binary, payload: false, patience: PATIENCE };
+    let config = Config::load("sixteen-node").unwrap().cluster().unwrap();
+    let mut cluster = Cluster::of(&config, &options).unwrap();
+    if let Err(error) = falls_and_comes_back(&mut cluster) {
+        panic!("{error:#}\n{}", cluster.last_words());
+    }
+    cluster.remove_files().unwrap();
+}
+
+fn falls_and_comes_back(cluster: &mut Cluster) -> anyhow::Result<()> {
+    let all = cluster.ids();
+    for &id in &all {
+        cluster.agent(id).start()?;
+    }
+    let (_, view) = cluster.released(&all)?;
+    let coordinator = view.coordinator.expect("a released view has a coordinator");
+    let mut left = all.clone();
+    left.retain(|id| *id != coordinator);
+    let (mut dying, mut dead) = (vec![coordinator], Vec::new());
+    for deaths in [5, 8] {
+        dying.extend(left.split_off(left.len() - deaths));
+        while let Some(id) = dying.pop() {
+            cluster.agent(id).kill()?;
+            dead.push(id);
+        }
+        cluster.released(&left)?;
+    }
+    for &id in &dead {
+        cluster.agent(id).start()?;
+    }
+    cluster.released(&all)?;
     Ok(())
 }
 

@@ -65,7 +65,7 @@ pub fn releases(cluster: &mut Cluster, times: u32) -> Result<Vec<u128>> {
     cluster.released(&ids)?;
     let mut all = Vec::new();
     for _ in 0..times {
-        let holder = cluster.data.registrations()?.holder().context("nobody holds the reservation")?;
+        let holder = cluster.data[0].registrations()?.holder().context("nobody holds the reservation")?;
         let survivors: Vec<u8> = ids.iter().copied().filter(|id| *id != holder).collect();
         let paused = cluster.pause(holder)?;
         cluster.released(&survivors)?;

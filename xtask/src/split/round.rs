@@ -63,7 +63,7 @@ fn together(cluster: &mut Cluster) -> Result<u8> {
     for id in ALL {
         cluster.wait_for(&format!("all votes and a write of node {id}"), |cluster| {
             let status = cluster.status(id)?;
-            let written = cluster.data.writes(id)?.counter(status.incarnation) > 0;
+            let written = cluster.data[0].writes(id)?.counter(status.incarnation) > 0;
             Ok((written && status.total_votes == ALL_VOTES).then_some(()))
         })?;
     }
