@@ -183,6 +183,7 @@ fn from_coordinator(story: &mut Story, watch: &Watch<'_>) -> Result<()> {
         watch.lab.cut(first, others[0]);
         Ok(format!("cut what node {first}, the coordinator, sends to node {}", others[0]))
     })
+    .map(drop)
 }
 
 fn mute(story: &mut Story, watch: &Watch<'_>) -> Result<()> {

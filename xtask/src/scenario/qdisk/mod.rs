@@ -79,7 +79,7 @@ pub fn run(story: &mut Story, watch: &Watch<'_>, only: &[String]) -> Result<()> 
 }
 
 /// Ends every fault of network, paths and pings.
-fn calm(watch: &Watch<'_>) -> Result<()> {
+pub(super) fn calm(watch: &Watch<'_>) -> Result<()> {
     watch.lab.heal();
     watch.lab.drop_pings(&[]);
     for which in [Which::Data, Which::Qdisk] {
@@ -90,17 +90,17 @@ fn calm(watch: &Watch<'_>) -> Result<()> {
 
 /// A fault after which these go on and all others are evicted; then everything is well again.
 fn goes_on(story: &mut Story, watch: &Watch<'_>, winners: &[u8], fault: impl FnOnce() -> Result<String>) -> Result<()> {
-    one_goes_on(story, watch, &watch.together(&watch.ids())?, &[winners], fault)
+    one_goes_on(story, watch, &watch.together(&watch.ids())?, &[winners], fault).map(drop)
 }
 
-/// The same where the rules leave open which of these sets it is, or where not all is well before.
-fn one_goes_on(
+/// The same where the rules leave open which of these sets it is, or where not all is well before. Who goes on, and after what time.
+pub(super) fn one_goes_on(
     story: &mut Story,
     watch: &Watch<'_>,
     before: &Members,
     sets: &[&[u8]],
     fault: impl FnOnce() -> Result<String>,
-) -> Result<()> {
+) -> Result<(Vec<u8>, Duration)> {
     let ids = watch.ids();
     watch.writing(before)?;
     let (marks, since) = (watch.marks(), Instant::now());
@@ -146,7 +146,7 @@ fn one_goes_on(
     watch.keys_of(&after)?;
     last.iter().try_for_each(LastWrite::check)?;
     story.saw("all are together again; no view without the side that went on was released, and there is no late write");
-    Ok(())
+    Ok((winners.to_vec(), took))
 }
 
 /// Waits until these nodes have ordered their own reset, which a disk that hangs may hold up.

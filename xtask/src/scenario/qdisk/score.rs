@@ -85,6 +85,7 @@ fn side(story: &mut Story, watch: &Watch<'_>) -> Result<()> {
         watch.lab.partition(&[&losers, &others[2..]]);
         Ok(format!("split the network: {losers:?} | {:?}", &others[2..]))
     })
+    .map(drop)
 }
 
 fn one(story: &mut Story, watch: &Watch<'_>) -> Result<()> {
@@ -96,4 +97,5 @@ fn one(story: &mut Story, watch: &Watch<'_>) -> Result<()> {
         watch.lab.partition(&[&pair, &others[1..3], &others[3..]]);
         Ok(format!("split the network: {pair:?} | {:?} | {:?}", &others[1..3], &others[3..]))
     })
+    .map(drop)
 }
