@@ -263,3 +263,18 @@ fn sorted(ids: &[u8]) -> Vec<u8> {
     ids.sort_unstable();
     ids
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_trial_has_a_name_of_its_own_and_a_wrong_one_is_answered_with_all() {
+        let names: Vec<&str> = trials().map(|trial| trial.name).collect();
+        let unique: std::collections::BTreeSet<_> = names.iter().collect();
+        assert_eq!(unique.len(), names.len());
+        check_names(&["deaf".into(), "rise".into()]).unwrap();
+        let error = check_names(&["deaf".into(), "dumb".into()]).unwrap_err().to_string();
+        assert!(error.contains("`dumb`") && names.iter().all(|name| error.contains(name)), "{error}");
+    }
+}
