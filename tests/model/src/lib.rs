@@ -6,10 +6,14 @@
 mod check;
 mod disks;
 mod fencing;
+mod learn;
 pub mod lore;
 pub mod model;
+mod prepare;
+mod propose;
 mod register;
 pub mod regressions;
+mod reregister;
 pub mod rules;
 pub mod scenarios;
 pub mod search;

@@ -1,8 +1,9 @@
 //! The models: small clusters, where they begin, and what may go wrong in each.
 
-use crate::lore::Lore;
+use quorate::base::{NodeSet, View, ViewId};
+
+use crate::lore::{Lore, incarnations, real, set, term};
 use crate::model::{Faults, Model};
-use crate::register::first_view;
 use crate::rules::{Property, Rule};
 use crate::search::Limits;
 use crate::state::{NODES, Node, Slot, State, fate, lead, phase, reg};
@@ -208,4 +209,20 @@ pub fn forgets(model: Model) -> Model {
 fn unreserved(model: Model) -> Model {
     let properties = model.properties.but(Property::NoWriteAfterEviction);
     model.asking(properties)
+}
+
+/// A view of a running cluster, to begin with.
+fn first_view(members: u8, lives: [u8; NODES], leader: usize, qdisk: bool) -> View {
+    View {
+        id: ViewId { term: real(term(1, leader, lives[leader])), epoch: 1 },
+        members: set(members),
+        victims: NodeSet::EMPTY,
+        reregister: NodeSet::EMPTY,
+        lost_disks: 0,
+        forgotten: NodeSet::EMPTY,
+        incarnations: incarnations(lives),
+        holds_qdisk: qdisk,
+        qdisk_uuid: u128::from(qdisk),
+        config_version: 1,
+    }
 }
