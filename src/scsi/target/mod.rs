@@ -11,7 +11,9 @@
 //! PREEMPT only in whether the target knows it; a caller that models writes in flight drops those of a nexus that
 //! `is_registered` no longer, and for which the answer was GOOD.
 
+mod attention;
 mod preempt;
+mod request;
 mod text;
 
 use heapless::Vec;
@@ -21,6 +23,8 @@ use super::{Capabilities, Held, PrCommand, PrError, PrOutcome, PrReply, TYPE_WER
 use crate::base::PrKey;
 use crate::base::limits::KEYS_MAX;
 
+pub use attention::Attention;
+pub use request::{Access, Request};
 pub use text::BadText;
 
 /// Write Exclusive, All Registrants.
@@ -34,116 +38,6 @@ mod code {
     pub const INVALID_FIELD_IN_LIST: (u8, u8) = (0x26, 0x00);
     pub const INVALID_RELEASE: (u8, u8) = (0x26, 0x04);
     pub const NO_ROOM_TO_REGISTER: (u8, u8) = (0x55, 0x04);
-}
-
-/// A unit attention: what a nexus has to be told before its next command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Attention {
-    /// 29h/00h POWER ON, RESET, OR BUS DEVICE RESET OCCURRED.
-    PowerOn,
-    /// 29h/03h BUS DEVICE RESET FUNCTION OCCURRED: a LOGICAL UNIT RESET.
-    Reset,
-    /// 29h/07h I_T NEXUS LOSS OCCURRED: a session ended, and its commands with it.
-    NexusLoss,
-    /// 2Ah/03h RESERVATIONS PREEMPTED: somebody issued CLEAR.
-    ReservationsPreempted,
-    /// 2Ah/04h RESERVATIONS RELEASED, or its type changed.
-    ReservationsReleased,
-    /// 2Ah/05h REGISTRATIONS PREEMPTED: the nexus lost its registration.
-    RegistrationsPreempted,
-    /// 2Ah/09h CAPACITY DATA HAS CHANGED: one that has nothing to do with reservations.
-    CapacityChanged,
-}
-
-impl Attention {
-    /// In the order in which a nexus with several gets them: power on first, then resets (SAM-5 5.14), then by code.
-    pub const ALL: [Attention; 7] = [
-        Attention::PowerOn,
-        Attention::Reset,
-        Attention::NexusLoss,
-        Attention::ReservationsPreempted,
-        Attention::ReservationsReleased,
-        Attention::RegistrationsPreempted,
-        Attention::CapacityChanged,
-    ];
-
-    /// Additional sense code and qualifier.
-    pub const fn code(self) -> (u8, u8) {
-        match self {
-            Attention::PowerOn => (0x29, 0x00),
-            Attention::Reset => (0x29, 0x03),
-            Attention::NexusLoss => (0x29, 0x07),
-            Attention::ReservationsPreempted => (0x2a, 0x03),
-            Attention::ReservationsReleased => (0x2a, 0x04),
-            Attention::RegistrationsPreempted => (0x2a, 0x05),
-            Attention::CapacityChanged => (0x2a, 0x09),
-        }
-    }
-
-    const fn bit(self) -> u8 {
-        1 << self as u8
-    }
-}
-
-/// What the model takes: the product's own commands, and those that only tests and other people's tools issue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Request {
-    /// A command of the product.
-    Pr(PrCommand),
-    /// REGISTER: checks the existing key (0 = none), and changes it to `new` (0 = unregister).
-    Register {
-        /// The key that the sender believes registered; 0 for none.
-        existing: PrKey,
-        /// The new key; 0 takes the registration away.
-        new: PrKey,
-        /// Persist through power loss.
-        aptpl: bool,
-    },
-    /// RESERVE with any type.
-    Reserve {
-        /// Own key.
-        key: PrKey,
-        /// 1, 3, 5, 6, 7 or 8.
-        kind: u8,
-    },
-    /// RELEASE.
-    Release {
-        /// Own key.
-        key: PrKey,
-        /// Must be the reservation's.
-        kind: u8,
-    },
-    /// CLEAR: the reservation and every registration go.
-    Clear {
-        /// Own key.
-        key: PrKey,
-    },
-    /// PREEMPT or PREEMPT AND ABORT with any type.
-    Preempt {
-        /// Own key.
-        own: PrKey,
-        /// The key whose registrations go; 0 names all registrants of an All Registrants reservation.
-        victim: PrKey,
-        /// The type of the new reservation, where the holder is preempted.
-        kind: u8,
-        /// PREEMPT AND ABORT.
-        abort: bool,
-    },
-}
-
-impl From<PrCommand> for Request {
-    fn from(command: PrCommand) -> Request {
-        Request::Pr(command)
-    }
-}
-
-/// What a command does to the medium, as far as reservations ask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Access {
-    /// Reads the medium.
-    Read,
-    /// Writes the medium.
-    Write,
 }
 
 /// A nexus that the target has heard of.
@@ -266,14 +160,6 @@ impl Target {
         self.nexuses.iter_mut().for_each(|nexus| nexus.attentions |= Attention::Reset.bit());
     }
 
-    /// Something happened that this nexus must be told before its next command. The end of its session is such a thing:
-    /// its registration outlives it.
-    pub fn raise(&mut self, nexus: u32, attention: Attention) {
-        if let Some(known) = self.meet(nexus) {
-            known.attentions |= attention.bit();
-        }
-    }
-
     fn product(&mut self, nexus: u32, command: PrCommand) -> PrOutcome {
         match command {
             // Allowed to everybody under any reservation (SPC-4 table 66).
@@ -384,20 +270,6 @@ impl Target {
         if self.key_of(nexus) == Some(key) { Ok(()) } else { Err(PrError::ReservationConflict) }
     }
 
-    /// Takes the first pending unit attention of a nexus, if there is one.
-    fn take_attention(&mut self, nexus: u32) -> Result<(), PrError> {
-        // A nexus that is not known yet is met here, so that a power loss reaches it too. No room: it goes without.
-        let Some(known) = self.meet(nexus) else { return Ok(()) };
-        for attention in Attention::ALL {
-            if known.attentions & attention.bit() != 0 {
-                known.attentions &= !attention.bit();
-                let (asc, ascq) = attention.code();
-                return Err(PrError::UnitAttention { asc, ascq });
-            }
-        }
-        Ok(())
-    }
-
     /// The entry of a nexus, made if there is none. `None` = full: only one that is neither registered nor has anything
     /// to be told is given up for it.
     fn meet(&mut self, id: u32) -> Option<&mut Nexus> {
@@ -426,12 +298,6 @@ impl Target {
     fn drop_reservation_of_nobody(&mut self) {
         if self.registrations().next().is_none() {
             self.reservation = None;
-        }
-    }
-
-    fn alert_registrants_but(&mut self, sender: u32, attention: Attention) {
-        for known in self.nexuses.iter_mut().filter(|known| known.key.is_some() && known.id != sender) {
-            known.attentions |= attention.bit();
         }
     }
 
