@@ -14,10 +14,12 @@ use quorate::wire::Message;
 mod losses;
 mod orders;
 mod slots;
+mod standstills;
 
 use losses::*;
 use orders::*;
 use slots::*;
+use standstills::*;
 
 /// A counterexample that was one.
 pub struct Scenario {
@@ -162,6 +164,14 @@ fn ends_well(mut world: World) {
     world.run_to(world.now() + 2 * S);
     tell_story(&world);
     holds(&world);
+}
+
+/// Nobody asks a disk again and again for what it will not get.
+fn keeps_calm(world: &mut World) {
+    let (nodes, steps) = (u64::from(world.options().nodes), world.counters.steps);
+    world.run_to(world.now() + 2 * S);
+    let steps = world.counters.steps - steps;
+    assert!(steps < 200 * nodes, "{steps} core steps in two seconds");
 }
 
 /// Coordinator of the view that this node knows, and the view.
@@ -321,95 +331,6 @@ fn c3_a_key_that_no_view_condemns_is_left_alone() {
         holds(&world);
         ends_well(world);
     }
-}
-
-/// F1: a member is shut out by a proposal that may be committed, and its proposer died. A later life of the proposer is heard,
-/// and knows nothing; as long as the member waited for its word, it proposed in vain, and nobody came back.
-fn f1_a_dead_life_is_not_asked_what_became_of_its_proposal() {
-    let mut world = world(2, &[1, 2]);
-    reach(&mut world, "both in", |world| world.all_in(set(&[1, 2])));
-    let leader = led_by(&world, node(1)).unwrap().coordinator().unwrap();
-    let other = if leader == node(1) { node(2) } else { node(1) };
-    world.cut(&[leader], &[other], true);
-    world.hang_qdisk(leader, world.now() + 7 * S);
-    reach(&mut world, "a proposal without the coordinator is on the qdisk", |world| {
-        let held = world.slot_on_disk(other).filter(|slot| slot.phase == Phase::Accepted);
-        held.and_then(|slot| slot.accepted).is_some_and(|proposal| !proposal.view.members.contains(leader))
-    });
-    world.power_off(other);
-    world.power_on(other, 700 * MS);
-    // Before the new life is through with waiting for company.
-    world.run_to(world.now() + 2 * S);
-    world.cut(&[leader], &[other], false);
-    world.run_to(world.now() + 6 * S);
-    ends_well(world);
-}
-
-/// F2: a target forgets its registrations after the coordinator has read the keys and before it reserves. The conflict asks for
-/// the keys, but the proof went first, with reservations only, for ever.
-fn f2_a_target_that_forgets_within_the_proof_is_read_again() {
-    let mut world = World::new(Options { target_persists: false, ..Options::calm(2, true) });
-    reach(&mut world, "both in", |world| world.all_in(set(&[1, 2])));
-    let leader = led_by(&world, node(1)).unwrap().coordinator().unwrap();
-    let victim = if leader == node(1) { node(2) } else { node(1) };
-    world.power_off(victim);
-    stop(&mut world, leader, preempts);
-    world.pause_before(leader, |action| matches!(action, Action::Pr { command: PrCommand::ReadReservation, .. }));
-    reach(&mut world, "the keys are read, the reservation is not", |world| world.is_paused(leader));
-    world.reset_target(0);
-    world.resume(leader);
-    keeps_calm(&mut world);
-    reach(&mut world, "the survivor released alone", |world| world.all_in(NodeSet::of(leader)));
-    ends_well(world);
-}
-
-/// F3: a target forgets its registrations, and nobody has quorum to order new ones. Whether the own key is this nexus's was asked
-/// again after every answer.
-fn f3_a_forgotten_key_is_not_confirmed_for_ever() {
-    let mut world = World::new(Options { target_persists: false, ..Options::calm(3, false) });
-    reach(&mut world, "all in", |world| world.all_in(set(&[1, 2, 3])));
-    for one in [1, 2, 3] {
-        let others: Vec<NodeId> = set(&[1, 2, 3]).iter().filter(|other| *other != node(one)).collect();
-        world.cut(&[node(one)], &others, true);
-    }
-    world.reset_target(0);
-    // Until it is time to ask, and not yet to give up.
-    world.run_to(world.now() + 8 * S);
-    keeps_calm(&mut world);
-    ends_well(world);
-}
-
-/// F4: a target forgets its registrations between a REGISTER and the RESERVE after it. LIO says "not ready" to a RESERVE of whoever
-/// is not registered, and the node asked it again for ever.
-fn f4_a_reserve_that_is_refused_as_not_ready_reads_the_keys() {
-    let options = Options { target_persists: false, target_manners: Manners::Lio, ..Options::calm(2, true) };
-    let mut world = World::new(options);
-    let first = node(1);
-    world.pause_before(first, |action| matches!(action, Action::Pr { command: PrCommand::Reserve { .. }, .. }));
-    world.keep_off(node(2));
-    reach(&mut world, "about to reserve", |world| world.is_paused(first));
-    world.reset_target(0);
-    world.resume(first);
-    reach(&mut world, "in, whether reset or not", |world| world.all_in(NodeSet::of(first)));
-    ends_well(world);
-}
-
-/// F5: the qdisk is formatted while a view that holds it waits for its release. The new disk confirms nothing of that view, and
-/// the coordinator waited for it for ever; the nodes themselves are quorum enough for a view without it.
-fn f5_a_disk_replaced_before_the_release_is_let_go() {
-    let mut world = World::new(Options { trace: true, ..Options::calm(2, true) });
-    reach(&mut world, "proven", |world| world.story().iter().any(|line| line.contains("Proven")));
-    world.new_qdisk(0x77);
-    reach(&mut world, "both in", |world| world.all_in(set(&[1, 2])));
-    ends_well(world);
-}
-
-/// Nobody asks a disk again and again for what it will not get.
-fn keeps_calm(world: &mut World) {
-    let (nodes, steps) = (u64::from(world.options().nodes), world.counters.steps);
-    world.run_to(world.now() + 2 * S);
-    let steps = world.counters.steps - steps;
-    assert!(steps < 200 * nodes, "{steps} core steps in two seconds");
 }
 
 /// A5: a snapshot is started beside its original, and both write to one slot.

@@ -2,6 +2,7 @@
 //!
 //! | file | what it does |
 //! |---|---|
+//! | `due` | what comes, and who takes it |
 //! | `machine` | steps, pauses and kills nodes; carries out their actions one by one |
 //! | `lives` | boots, agents that start again, snapshots, wall clocks |
 //! | `net` | real frames, sealed by one node and opened by another, and what networks do to them |
@@ -36,6 +37,7 @@ use crate::unit::{Make, Nexus, Unit};
 mod app;
 mod control;
 mod deviate;
+mod due;
 mod lives;
 mod machine;
 mod nemesis;
@@ -47,74 +49,14 @@ mod qdisk_hands;
 mod qdisk_io;
 mod strangers;
 
+use due::{Due, Mend};
 use machine::Machine;
-use net::{Datagram, Net};
+use net::Net;
 use pr_io::PrFlight;
 use qdisk_io::QdiskFlight;
 
 /// The cluster id of the seed cluster.
 pub const CLUSTER: ClusterId = ClusterId(25554);
-
-/// What comes.
-#[derive(Debug, Clone)]
-enum Due {
-    /// A node's deadline.
-    Wake { node: usize, boot: u32 },
-    /// A frame arrives.
-    Frame(Datagram, usize),
-    /// A block is written or sampled.
-    QdiskBlock(u64),
-    /// A qdisk command returns.
-    QdiskReturn(u64),
-    /// A command reaches the target and is carried out.
-    PrLand(u64),
-    /// Its answer reaches the initiator.
-    PrReturn(u64),
-    /// The initiator gives up on it.
-    PrTimeout(u64),
-    /// A write reaches the unit.
-    WriteLand(u64),
-    /// A write is on the medium.
-    WriteDone(u64),
-    /// An application writes.
-    App { node: usize, boot: u32 },
-    /// A paused machine goes on.
-    Resume { node: usize, pause: u64 },
-    /// A dead machine boots.
-    Boot { node: usize, boot: u32 },
-    /// An agent starts again.
-    AgentStart { node: usize, boot: u32 },
-    /// A machine's state is kept until `back`.
-    Snapshot { node: usize, back: Micros },
-    /// A machine goes back to how it was at this time.
-    Restore(Box<(Micros, Machine)>),
-    /// A node's heuristics change their mind.
-    Flap { node: usize, until: Micros },
-    /// An outsider sends something.
-    Forge { until: Micros },
-    /// The next fault.
-    Nemesis,
-    /// A fault ends.
-    Mend(Mend),
-    /// A placed deviation goes on.
-    Placed(deviate::Later),
-}
-
-/// The end of a fault. Of links: network first.
-#[derive(Debug, Clone, Copy)]
-enum Mend {
-    Cut(usize, usize, usize),
-    Lossy(usize, usize),
-    Damaged(usize, usize),
-    Errors(Device, Option<usize>),
-    SlowQdisk,
-    FormatQdisk,
-    QdiskPlace(Option<usize>),
-    QdiskLies(usize),
-    RollBackQdisk,
-    ForeignKey(usize),
-    Score(usize),
-}
 
 /// A disk that nodes have a path to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -350,35 +292,6 @@ impl World {
             self.now = self.now.max(at);
             self.counters.events += 1;
             self.happen(due);
-        }
-    }
-
-    fn happen(&mut self, due: Due) {
-        self.dice_of_event(&due);
-        match due {
-            Due::Wake { node, boot } => self.wake(node, boot),
-            Due::Frame(datagram, to) => self.frame_arrives(datagram, to),
-            Due::QdiskBlock(ticket) => self.qdisk_block(ticket),
-            Due::QdiskReturn(ticket) => self.qdisk_return(ticket),
-            Due::PrLand(ticket) => self.pr_land(ticket),
-            Due::PrReturn(ticket) => self.pr_return(ticket),
-            Due::PrTimeout(ticket) => self.pr_timeout(ticket),
-            Due::WriteLand(ticket) => self.write_land(ticket),
-            Due::WriteDone(ticket) => self.write_done(ticket),
-            Due::App { node, boot } => self.app_turn(node, boot),
-            Due::Resume { node, pause } => self.resume_if(node, pause),
-            Due::Boot { node, boot } => self.boot(node, boot),
-            Due::AgentStart { node, boot } => self.agent_starts(node, boot),
-            Due::Snapshot { node, back } if self.faults_on => self.take_snapshot(node, back),
-            Due::Restore(snapshot) if self.faults_on => self.restore_snapshot(snapshot.0, snapshot.1),
-            Due::Snapshot { .. } | Due::Restore(_) => {}
-            Due::Flap { node, until } => self.flap(node, until),
-            Due::Forge { until } => self.forge(until),
-            Due::Nemesis => self.strike(),
-            // After the end of all faults there is nothing left to mend, and nothing may be formatted once more.
-            Due::Mend(mend) if self.faults_on => self.mend(mend),
-            Due::Mend(_) => {}
-            Due::Placed(later) => self.later(later),
         }
     }
 

@@ -1,0 +1,99 @@
+//! What comes, and who takes it.
+
+use super::machine::Machine;
+use super::net::Datagram;
+use super::{Device, World, deviate};
+use crate::queue::Micros;
+
+/// What comes.
+#[derive(Debug, Clone)]
+pub(super) enum Due {
+    /// A node's deadline.
+    Wake { node: usize, boot: u32 },
+    /// A frame arrives.
+    Frame(Datagram, usize),
+    /// A block is written or sampled.
+    QdiskBlock(u64),
+    /// A qdisk command returns.
+    QdiskReturn(u64),
+    /// A command reaches the target and is carried out.
+    PrLand(u64),
+    /// Its answer reaches the initiator.
+    PrReturn(u64),
+    /// The initiator gives up on it.
+    PrTimeout(u64),
+    /// A write reaches the unit.
+    WriteLand(u64),
+    /// A write is on the medium.
+    WriteDone(u64),
+    /// An application writes.
+    App { node: usize, boot: u32 },
+    /// A paused machine goes on.
+    Resume { node: usize, pause: u64 },
+    /// A dead machine boots.
+    Boot { node: usize, boot: u32 },
+    /// An agent starts again.
+    AgentStart { node: usize, boot: u32 },
+    /// A machine's state is kept until `back`.
+    Snapshot { node: usize, back: Micros },
+    /// A machine goes back to how it was at this time.
+    Restore(Box<(Micros, Machine)>),
+    /// A node's heuristics change their mind.
+    Flap { node: usize, until: Micros },
+    /// An outsider sends something.
+    Forge { until: Micros },
+    /// The next fault.
+    Nemesis,
+    /// A fault ends.
+    Mend(Mend),
+    /// A placed deviation goes on.
+    Placed(deviate::Later),
+}
+
+/// The end of a fault. Of links: network first.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Mend {
+    Cut(usize, usize, usize),
+    Lossy(usize, usize),
+    Damaged(usize, usize),
+    Errors(Device, Option<usize>),
+    SlowQdisk,
+    FormatQdisk,
+    QdiskPlace(Option<usize>),
+    QdiskLies(usize),
+    RollBackQdisk,
+    ForeignKey(usize),
+    Score(usize),
+}
+
+impl World {
+    /// Its time has come.
+    pub(super) fn happen(&mut self, due: Due) {
+        self.dice_of_event(&due);
+        match due {
+            Due::Wake { node, boot } => self.wake(node, boot),
+            Due::Frame(datagram, to) => self.frame_arrives(datagram, to),
+            Due::QdiskBlock(ticket) => self.qdisk_block(ticket),
+            Due::QdiskReturn(ticket) => self.qdisk_return(ticket),
+            Due::PrLand(ticket) => self.pr_land(ticket),
+            Due::PrReturn(ticket) => self.pr_return(ticket),
+            Due::PrTimeout(ticket) => self.pr_timeout(ticket),
+            Due::WriteLand(ticket) => self.write_land(ticket),
+            Due::WriteDone(ticket) => self.write_done(ticket),
+            Due::App { node, boot } => self.app_turn(node, boot),
+            Due::Resume { node, pause } => self.resume_if(node, pause),
+            Due::Boot { node, boot } => self.boot(node, boot),
+            Due::AgentStart { node, boot } => self.agent_starts(node, boot),
+            Due::Snapshot { node, back } if self.faults_on => self.take_snapshot(node, back),
+            Due::Restore(snapshot) if self.faults_on => self.restore_snapshot(snapshot.0, snapshot.1),
+            Due::Snapshot { .. } | Due::Restore(_) => {}
+            Due::Flap { node, until } => self.flap(node, until),
+            Due::Forge { until } => self.forge(until),
+            Due::Nemesis => self.strike(),
+            // After the end of all faults there is nothing left to mend, and nothing may be formatted once more.
+            Due::Mend(mend) if self.faults_on => self.mend(mend),
+            Due::Mend(_) => {}
+            Due::Placed(later) => self.later(later),
+        }
+    }
+}
