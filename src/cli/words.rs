@@ -232,6 +232,7 @@ impl Display for Plain<PrError> {
             PrError::NotReady { asc, ascq } => write!(f, "not ready {asc:02x}h/{ascq:02x}h"),
             PrError::IllegalRequest { asc: 0x25, .. } => f.write_str("the target has no such disk (LUN) now"),
             PrError::IllegalRequest { asc, ascq } => write!(f, "illegal request {asc:02x}h/{ascq:02x}h"),
+            PrError::NoUnit => f.write_str("the target maps no such unit to this machine now; look at its mapping"),
             PrError::Busy => f.write_str("busy"),
             PrError::Transport => f.write_str("path failed or timed out"),
             PrError::Stale => f.write_str("not sent in time"),

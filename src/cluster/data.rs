@@ -113,6 +113,11 @@ impl DataDisk {
         }
     }
 
+    /// Never answered READ KEYS, and not refused for it yet.
+    pub fn knows_no_keys(&self) -> bool {
+        self.keys_op == 0 && self.refused.is_none()
+    }
+
     /// Answers, and was not refused.
     pub fn usable(&self) -> bool {
         self.refused.is_none() && !self.hung && self.error.is_none() && self.keys_op > 0

@@ -147,6 +147,9 @@ impl Node {
                 disk.generation = generation;
                 disk.keys_ms = Some(now_ms);
                 disk.audit_ms = now_ms + interval_ms;
+                if matches!(disk.refused, Some(TargetRefusal::NoReservations(_))) {
+                    disk.refused = None;
+                }
                 self.keys_read(index, op, actions);
             }
             (PrCommand::ReadReservation, PrReply::Reservation { generation, held }) => {
@@ -334,14 +337,15 @@ impl Node {
                 }
                 return;
             }
-            (PrCommand::ReadKeys, PrError::IllegalRequest { .. }) if self.disks[index].refused.is_none() => {
+            // A disk that has answered once knows the command: what it says now is an error like any other.
+            (PrCommand::ReadKeys, PrError::IllegalRequest { .. }) if self.disks[index].knows_no_keys() => {
                 self.refuse(index, TargetRefusal::NoReservations(error));
             }
             _ => {}
         }
         let disk = &mut self.disks[index];
         // Whatever cost the command its answer may have cost the nexus its name.
-        if matches!(error, PrError::Transport | PrError::UnitAttention { .. }) {
+        if matches!(error, PrError::Transport | PrError::UnitAttention { .. } | PrError::NoUnit) {
             disk.confirm_ms = self.now_ms;
         }
         if matches!(error, PrError::Stale | PrError::UnitAttention { .. }) {

@@ -148,6 +148,9 @@ pub enum PrError {
         /// Its qualifier.
         ascq: u8,
     },
+    /// Sense key 5, LOGICAL UNIT NOT SUPPORTED (25h): the target maps no such unit to this initiator now. It may do so again, as after a
+    /// failover of an array, and says nothing about what the unit knows.
+    NoUnit,
     /// BUSY or TASK SET FULL: not carried out; ask again later.
     Busy,
     /// The path or the host adapter failed, or the command was aborted or timed out: **it may or may not have been
@@ -176,7 +179,10 @@ impl PrError {
 
     /// Is it worth asking again at once or soon?
     pub const fn is_passing(self) -> bool {
-        matches!(self, PrError::UnitAttention { .. } | PrError::NotReady { .. } | PrError::Busy | PrError::Stale)
+        matches!(
+            self,
+            PrError::UnitAttention { .. } | PrError::NotReady { .. } | PrError::NoUnit | PrError::Busy | PrError::Stale
+        )
     }
 }
 

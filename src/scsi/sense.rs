@@ -27,6 +27,9 @@ mod key {
     pub const ABORTED_COMMAND: u8 = 0xb;
 }
 
+/// Additional sense code of a unit that is not there (SPC-4 annex D).
+const LOGICAL_UNIT_NOT_SUPPORTED: u8 = 0x25;
+
 /// Linux host bytes (`DID_*` in include/scsi/scsi_status.h) that leave the SCSI status standing. The last two merely
 /// repeat it: older kernels set them for some sense keys and for RESERVATION CONFLICT.
 mod host {
@@ -139,6 +142,7 @@ fn check_condition(command: &PrCommand, sense: &[u8], data: &[u8]) -> PrOutcome 
         // Carried out, with an effort (SPC-4 4.5.6).
         key::RECOVERED_ERROR => good(command, data),
         key::NOT_READY => Err(PrError::NotReady { asc, ascq }),
+        key::ILLEGAL_REQUEST if asc == LOGICAL_UNIT_NOT_SUPPORTED => Err(PrError::NoUnit),
         key::ILLEGAL_REQUEST => Err(PrError::IllegalRequest { asc, ascq }),
         key::UNIT_ATTENTION => Err(PrError::UnitAttention { asc, ascq }),
         // Ended by the target half way, or a cable error on the way back.

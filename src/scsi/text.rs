@@ -73,6 +73,7 @@ impl fmt::Display for PrError {
             PrError::UnitAttention { asc, ascq } => write!(f, "unit attention {asc:02x}/{ascq:02x}"),
             PrError::NotReady { asc, ascq } => write!(f, "not ready {asc:02x}/{ascq:02x}"),
             PrError::IllegalRequest { asc, ascq } => write!(f, "illegal request {asc:02x}/{ascq:02x}"),
+            PrError::NoUnit => f.write_str("no such unit"),
             PrError::Busy => f.write_str("busy"),
             PrError::Transport => f.write_str("path failed, result unknown"),
             PrError::Stale => f.write_str("too late to send"),

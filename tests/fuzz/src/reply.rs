@@ -97,6 +97,10 @@ pub fn sense(bytes: &[u8]) {
         Err(PrError::UnitAttention { asc, ascq }) => refused(status, path_is_well, parsed, 6, *asc, *ascq),
         Err(PrError::NotReady { asc, ascq }) => refused(status, path_is_well, parsed, 2, *asc, *ascq),
         Err(PrError::IllegalRequest { asc, ascq }) => refused(status, path_is_well, parsed, 5, *asc, *ascq),
+        Err(PrError::NoUnit) => {
+            let ascq = parsed.map_or(0, |sense| sense.ascq);
+            refused(status, path_is_well, parsed, 5, 0x25, ascq);
+        }
         Err(PrError::Stale) => panic!("only the agent knows what was never sent"),
         Err(PrError::Overflow) => assert_eq!(command, PrCommand::ReadKeys),
         Err(error @ (PrError::Transport | PrError::Malformed | PrError::Other { .. })) => {

@@ -184,7 +184,8 @@ pub fn command(input: &mut Input<'_>) -> PrCommand {
 
 pub fn pr_error(input: &mut Input<'_>) -> PrError {
     let (asc, ascq) = (input.u8(), input.u8());
-    match input.below(10) {
+    match input.below(11) {
+        10 => PrError::NoUnit,
         0 => PrError::ReservationConflict,
         1 => PrError::UnitAttention { asc, ascq },
         2 => PrError::NotReady { asc, ascq },

@@ -57,6 +57,7 @@ pub fn encode(outcome: &PrOutcome, descriptor_sense: bool) -> Answer {
         Err(PrError::Busy) => Answer { status: 0x08, ..Answer::default() },
         Err(PrError::NotReady { asc, ascq }) => check(0x2, asc, ascq),
         Err(PrError::IllegalRequest { asc, ascq }) => check(0x5, asc, ascq),
+        Err(PrError::NoUnit) => check(0x5, 0x25, 0x00),
         Err(PrError::UnitAttention { asc, ascq }) => check(0x6, asc, ascq),
         Err(error) => unreachable!("a target says no such thing: {error:?}"),
     }

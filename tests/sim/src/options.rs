@@ -96,6 +96,8 @@ pub enum Fault {
     AbortHangs,
     /// A target answers BUSY or TASK SET FULL.
     TargetBusy,
+    /// A target maps the unit to nobody for a while, and knows all it knew when it maps it again.
+    UnitUnmapped,
     /// A target raises several unit attentions for everyone, reservations' among them, though nothing happened.
     AttentionStorm,
     /// A newer configuration: this machine reboots with it now, the others whenever they boot.
@@ -104,7 +106,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 46] = [
+    pub const ALL: [Fault; 47] = [
         Fault::Crash,
         Fault::Pause,
         Fault::PauseUnnoticed,
@@ -149,6 +151,7 @@ impl Fault {
         Fault::SessionRenewed,
         Fault::AbortHangs,
         Fault::TargetBusy,
+        Fault::UnitUnmapped,
         Fault::AttentionStorm,
         Fault::NewImage,
     ];

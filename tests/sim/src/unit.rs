@@ -139,6 +139,12 @@ impl Unit {
         outcome(command, if full { 0x28 } else { 0x08 }, 0, 0, &[], &[])
     }
 
+    /// LOGICAL UNIT NOT SUPPORTED: what a target says of a LUN that it does not map.
+    pub fn unmapped(&self, command: &PrCommand) -> PrOutcome {
+        let answer = encode(&Err(PrError::NoUnit), self.make.descriptor_sense);
+        outcome(command, answer.status, 0, 0x08, &answer.sense, &[])
+    }
+
     fn carry_out(&mut self, nexus: Nexus, cdb: &[u8], list: &[u8]) -> Answer {
         let reserves = cdb[0] == 0x5f && cdb[1] & 0x1f == 0x01;
         let registered = self.key_of(nexus).is_some();

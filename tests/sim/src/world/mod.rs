@@ -84,6 +84,8 @@ struct DataDisk {
     nexuses: Vec<Nexus>,
     /// It answers BUSY or TASK SET FULL until then.
     busy_until: Micros,
+    /// The unit is mapped to nobody until then.
+    unmapped_until: Micros,
     /// It answers no PREEMPT AND ABORT in time until then.
     abort_hangs_until: Micros,
     paths: Vec<Path>,
@@ -154,6 +156,7 @@ impl World {
                 target: Unit::new(make, 0..nodes as Nexus),
                 nexuses: (0..nodes as Nexus).collect(),
                 busy_until: 0,
+                unmapped_until: 0,
                 abort_hangs_until: 0,
                 paths: vec![Path::default(); nodes],
                 unguarded: false,

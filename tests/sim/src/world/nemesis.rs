@@ -120,6 +120,7 @@ impl World {
             Fault::SessionRenewed => self.renew_session(disk, node),
             Fault::AbortHangs => self.disks[disk].abort_hangs_until = end,
             Fault::TargetBusy => self.disks[disk].busy_until = end,
+            Fault::UnitUnmapped => self.disks[disk].unmapped_until = end,
             Fault::AttentionStorm => self.attention_storm(disk),
             Fault::NewImage => {
                 self.settings.config_version += 1;
@@ -268,6 +269,7 @@ impl World {
         for disk in 0..self.disks.len() {
             self.foreign_key(disk, false);
             (self.disks[disk].busy_until, self.disks[disk].abort_hangs_until) = (0, 0);
+            self.disks[disk].unmapped_until = 0;
         }
         for node in 0..self.machines.len() {
             self.qdisk_paths[node] = Default::default();

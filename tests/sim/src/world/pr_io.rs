@@ -99,7 +99,9 @@ impl World {
         let failed = self.rng.chance(errors);
         let reaches = !failed || self.rng.coin();
         let busy = self.disks[disk].busy_until > self.now;
-        let mut outcome = if busy {
+        let mut outcome = if self.disks[disk].unmapped_until > self.now {
+            self.disks[disk].target.unmapped(&command)
+        } else if busy {
             self.disks[disk].target.too_busy(&command, self.rng.coin())
         } else if reaches {
             self.carry_out(node, disk, life, &command)
