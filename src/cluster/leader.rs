@@ -311,7 +311,7 @@ impl Node {
         }
         if !lost.is_empty() {
             let since_ms = *self.split_since_ms.get_or_insert(self.now_ms);
-            if self.owes_head_start(since_ms) {
+            if self.is_unsettled(since_ms) || self.owes_head_start(since_ms) {
                 return;
             }
         }

@@ -116,7 +116,10 @@ impl Node {
         let first = preparing.base.is_none();
         let quorum = answered.contains(self.me()) && is_quorum(&self.settings, ballot, first);
         let patience_ms = self.suspect_ms() / 2;
-        if quorum && keys_read && ((all_answered && qdisk_answered) || waited_ms >= patience_ms) {
+        // Who does not answer may be behind a cut, on a side that turned out to be the stronger one since this began.
+        let since_ms = self.leaderless_since_ms.unwrap_or(preparing.since_ms);
+        let patient = waited_ms >= patience_ms && !self.owes_head_start(since_ms);
+        if quorum && keys_read && ((all_answered && qdisk_answered) || patient) {
             let floor = self.counter_of_lives();
             if !ballot.qdisk && preparing.term.counter < floor {
                 // Begun with the qdisk in sight, won without it.

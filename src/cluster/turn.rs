@@ -40,6 +40,7 @@ impl Node {
             || self.waits_for_company()
             || self.coordinator_lives_on_disk()
             || !self.could_be_quorate()
+            || self.is_unsettled(since_ms)
             || self.owes_head_start(since_ms)
         {
             return;
@@ -90,7 +91,7 @@ impl Node {
 
     /// Does the qdisk show that the coordinator of the committed view lives and has quorum? A newcomer that does not hear
     /// it, and the weaker side of a split, must not take over from it.
-    fn coordinator_lives_on_disk(&self) -> bool {
+    pub(super) fn coordinator_lives_on_disk(&self) -> bool {
         let Some(view) = self.committed else { return false };
         let Some(coordinator) = view.coordinator().filter(|coordinator| *coordinator != self.me()) else {
             return false;
@@ -102,6 +103,16 @@ impl Node {
             && slot.standing.contains(Standing::QUORATE)
             && !slot.standing.contains(Standing::CANNOT_FENCE)
             && (!self.warm() || self.stronger_partition().is_some())
+    }
+
+    /// Is somebody going silent who still counts as heard? A cut silences everyone behind it at one moment, but the last echoes from
+    /// there came in up to two heartbeats apart, and so do the suspicions. Whoever acts on the first of them takes the others for its own
+    /// side, believes itself the stronger one, and evicts nodes of a side that will go on. Nobody alive is silent for half a suspect
+    /// time but for lost frames: after a whole one there is no more waiting.
+    pub(super) fn is_unsettled(&self, since_ms: u64) -> bool {
+        let half_ms = self.suspect_ms() / 2;
+        let silent = |node: NodeId| self.peers.of(node).echoed_ms.is_none_or(|at| self.now_ms - at > half_ms);
+        self.now_ms < since_ms + self.suspect_ms() && self.peers.alive().iter().any(silent)
     }
 
     /// In a split that the qdisk shows, the stronger side may go first.
