@@ -125,6 +125,7 @@ pub const fn waiting_kind(waiting: &Waiting) -> &'static str {
         Waiting::Clock => "clock",
         Waiting::Votes { .. } => "votes",
         Waiting::Coordinator(_) => "coordinator",
+        Waiting::Network(_) => "network",
         Waiting::OtherConfig { .. } => "other-config",
         Waiting::QdiskAdoption => "qdisk-adoption",
         Waiting::DataDisk { .. } => "data-disk",
@@ -155,6 +156,11 @@ impl Display for Say<'_, Waiting> {
             Waiting::Votes { have, need } => write!(
                 f,
                 "votes: {have} in sight, {need} needed. Start or reconnect nodes; `nodes` shows who is missing"
+            ),
+            Waiting::Network(node) => write!(
+                f,
+                "{} to be heard: its slot on the quorum disk is fresh. If this stays, look at the network between the two",
+                Say(snapshot, node)
             ),
             Waiting::Coordinator(node) => {
                 write!(f, "{} to let this node in. If this stays, ask `status` there", Say(snapshot, node))

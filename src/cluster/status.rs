@@ -95,6 +95,8 @@ pub enum Waiting {
     },
     /// Another node proposes or leads; this one waits to be admitted.
     Coordinator(NodeId),
+    /// The coordinator's slot on the qdisk is fresh, and it is not heard: nobody takes over from it, or joins it, so.
+    Network(NodeId),
     /// Votes, and this node, which would have some, runs another configuration.
     OtherConfig {
         /// Whom.
@@ -347,7 +349,12 @@ impl Node {
         }
         match self.hears().first().filter(|first| *first != self.me()) {
             Some(first) => Waiting::Coordinator(first),
-            None => Waiting::Startup,
+            None => {
+                match self.committed.and_then(|view| view.coordinator()).filter(|_| self.coordinator_lives_on_disk()) {
+                    Some(unheard) => Waiting::Network(unheard),
+                    None => Waiting::Startup,
+                }
+            }
         }
     }
 
