@@ -15,8 +15,6 @@ use rustix::ioctl::{Getter, Updater, ioctl};
 
 use super::arena::{Book, CHUNK_BYTES, Usage};
 
-#[cfg(all(any(test, all(panic = "abort", target_feature = "crt-static")), target_arch = "x86_64"))]
-mod unused;
 #[cfg(all(panic = "abort", target_feature = "crt-static"))]
 mod unwind;
 

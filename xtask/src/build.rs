@@ -43,7 +43,7 @@ pub fn plain() -> Result<PathBuf> {
 
 /// What makes it static, and a fifth smaller than it would be: relocations of the position-independent binary packed, and no
 /// tables for unwinding, nor the index of them (see static.ld; the linker runs in the root of the workspace). The
-/// options are those of lld, rustc's own linker here. src/drv/sys/unwind.rs and unused.rs take off another third.
+/// options are those of lld, rustc's own linker here.
 const FLAGS: &str = "-C target-feature=+crt-static -C link-arg=-Wl,--pack-dyn-relocs=relr \
                      -C link-arg=-Wl,--no-eh-frame-hdr -C link-arg=-Txtask/src/static.ld";
 
