@@ -87,7 +87,8 @@ impl Node {
             Some(coordinator) if coordinator == self.me() => !matches!(self.lead, Lead::Idle) && self.may_claim_qdisk(),
             Some(coordinator) => {
                 let peer = self.peers.of(coordinator);
-                let wanted = Standing::QUORATE | Standing::QDISK_OK;
+                // What it may not count itself, nobody counts through it.
+                let wanted = Standing::QUORATE | Standing::QDISK_OK | Standing::SCORE_OK;
                 peer.alive && peer.heartbeat.is_some_and(|heartbeat| heartbeat.standing.contains(wanted))
             }
             None => false,

@@ -82,3 +82,17 @@ pub(super) fn f5_a_disk_replaced_before_the_release_is_let_go() {
     reach(&mut world, "both in", |world| world.all_in(set(&[1, 2])));
     ends_well(world);
 }
+
+/// F36: nobody reaches min_score any more. The coordinator stops counting the qdisk, and the members went on counting it through the
+/// coordinator.
+pub(super) fn f36_what_the_coordinator_may_not_count_nobody_counts() {
+    let mut world = world(3, &[1, 2, 3]);
+    let all = set(&[1, 2, 3]);
+    reach(&mut world, "all in", |world| world.all_in(all));
+    all.iter().for_each(|node| world.fail_heuristics(node));
+    reach(&mut world, "nobody counts the qdisk", |world| {
+        all.iter().all(|node| world.status_of(node).is_some_and(|status| status.qdisk_votes.is_none()))
+    });
+    assert!(world.all_in(all), "a low score resets nobody");
+    ends_well(world);
+}
