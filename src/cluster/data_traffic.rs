@@ -122,7 +122,10 @@ impl Node {
         let Some(disk) = self.disks.get_mut(usize::from(index)) else { return };
         let Some((_, command, _)) = disk.in_flight.filter(|(waiting, _, _)| *waiting == op) else { return };
         disk.in_flight = None;
-        disk.hung = false;
+        if core::mem::take(&mut disk.hung) {
+            // The initiator may have given the session up in the meantime and sent the command again on a new one.
+            disk.confirm_ms = self.now_ms;
+        }
         self.again = true;
         match outcome {
             Ok(reply) => {
