@@ -10,6 +10,7 @@ use super::trace::Trace;
 use super::watchdog::Announcement;
 use crate::base::limits::DATA_DISKS_MAX;
 use crate::base::{Incarnation, NodeId, NodeSet, Phase, PrKey, View, ViewId};
+use crate::disk::Standing;
 use crate::scsi::{PrCommand, TYPE_WERO};
 use crate::wire::Message;
 
@@ -85,7 +86,7 @@ impl Node {
         }
         if !self.plan_proves(&view, actions) {
             let late = self.now_ms - self.plan().since_ms > u64::from(self.settings.timing.fence_timeout_ms);
-            if late && self.fenced.is_none() && !self.plan().was_proven {
+            if (late || self.others_reach_the_disks(&view)) && self.fenced.is_none() && !self.plan().was_proven {
                 self.trace(Trace::CannotFence);
                 self.cannot_fence_until_ms = self.now_ms + u64::from(self.settings.timing.fence_timeout_ms);
                 self.step_down(actions);
@@ -110,6 +111,20 @@ impl Node {
         if self.gate.is_none() && may && view.has_member(self.me(), self.incarnation) {
             self.open_gate(view.id, actions);
         }
+    }
+
+    /// Has a data disk not answered this node for long, while another member reaches all of them? Then there is nothing to wait for.
+    fn others_reach_the_disks(&self, view: &View) -> bool {
+        let io_timeout_ms = self.io_timeout_ms();
+        let lost = |disk: &DataDisk| {
+            !disk.usable() && disk.good_ms.is_none_or(|at| self.now_ms.saturating_sub(at) > io_timeout_ms)
+        };
+        let reaches = |node: &NodeId| {
+            let standing = self.peers.of(*node).heartbeat.map_or(Standing::empty(), |heartbeat| heartbeat.standing);
+            standing.contains(Standing::WARM | Standing::REGISTERED | Standing::DATA_OK)
+        };
+        let members = view.members.intersection(self.peers.alive());
+        self.disks.iter().any(lost) && members.iter().any(|node| reaches(&node))
     }
 
     /// The own key is on every data disk, and nothing of this life is in flight there.
