@@ -50,7 +50,7 @@ impl Node {
         let mut standing = Standing::empty();
         standing.set(Standing::WARM, self.warm());
         standing.set(Standing::REGISTERED, self.registered());
-        standing.set(Standing::QUORATE, self.leads_or_follows_a_quorum());
+        standing.set(Standing::QUORATE, self.leads_or_follows_a_quorum() && !self.gives_way);
         standing.set(Standing::CANNOT_FENCE, self.now_ms < self.cannot_fence_until_ms);
         standing.set(Standing::QDISK_OK, self.settings.qdisk.is_some() && self.qdisk_usable());
         standing.set(Standing::DATA_OK, self.disks.iter().all(DataDisk::usable));

@@ -100,6 +100,7 @@ impl Node {
         if let Lead::Leading(Leading { outstanding: Some(outstanding), .. }) = &lead {
             self.withdraw(outstanding.proposal.view.id, actions);
         }
+        self.give_way(false);
         if !matches!(lead, Lead::Idle) {
             let suspect_ms = self.suspect_ms();
             self.backoff_until_ms = self.now_ms + suspect_ms / 2 + self.draw(suspect_ms);
@@ -304,14 +305,19 @@ impl Node {
             !lost.is_empty() || !joiners.is_empty() || condemn || claim || adopt || drop_qdisk || order || reported;
         if !change {
             self.split_since_ms = None;
-            return;
+            return self.give_way(false);
         }
         if lost.contains(self.me()) {
             return;
         }
         if !lost.is_empty() {
             let since_ms = *self.split_since_ms.get_or_insert(self.now_ms);
-            if self.is_unsettled(since_ms) || self.owes_head_start(since_ms) {
+            if self.is_unsettled(since_ms) {
+                return;
+            }
+            let owes = self.owes_head_start(since_ms);
+            self.give_way(owes);
+            if owes {
                 return;
             }
         }

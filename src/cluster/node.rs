@@ -74,6 +74,8 @@ pub struct Node {
     pub(super) cannot_fence_until_ms: u64,
     pub(super) leaderless_since_ms: Option<u64>,
     pub(super) split_since_ms: Option<u64>,
+    /// Leads, and waits for a stronger side of a split to take over.
+    pub(super) gives_way: bool,
     pub(super) counter_seen: u64,
 }
 
@@ -120,6 +122,7 @@ impl Node {
             cannot_fence_until_ms: 0,
             leaderless_since_ms: None,
             split_since_ms: None,
+            gives_way: false,
             counter_seen: 0,
         }
     }
@@ -319,6 +322,7 @@ impl Node {
         self.forget_checks();
         self.leaderless_since_ms = None;
         self.split_since_ms = None;
+        self.give_way(false);
     }
 
     fn frame(

@@ -27,10 +27,13 @@ impl Node {
         }
         let since_ms = *self.leaderless_since_ms.get_or_insert(self.now_ms);
         let Some(rank) = self.rank() else { return };
-        // A coordinator that is still heard, but does not say that it has quorum, gets a full suspect time to say so.
+        // A coordinator that is still heard, but does not say that it has quorum, gets a full suspect time to say so. One that does
+        // not hear this node has nothing to say to it.
         let heard = self.committed.and_then(|view| view.coordinator()).is_some_and(|coordinator| {
-            coordinator != self.me()
-                && self.peers.of(coordinator).frame_ms.is_some_and(|at| self.now_ms - at <= self.suspect_ms())
+            let peer = self.peers.of(coordinator);
+            let hears_us = peer.alive || peer.heartbeat.is_none_or(|heartbeat| heartbeat.hears.contains(self.me()));
+            let lately = peer.frame_ms.is_some_and(|at| self.now_ms - at <= self.suspect_ms());
+            coordinator != self.me() && hears_us && lately
         });
         let turn_ms = since_ms + (rank + u64::from(heard)) * self.suspect_ms();
         if self.now_ms < turn_ms.max(self.backoff_until_ms).max(self.cannot_fence_until_ms) {
@@ -113,6 +116,16 @@ impl Node {
         let half_ms = self.suspect_ms() / 2;
         let silent = |node: NodeId| self.peers.of(node).echoed_ms.is_none_or(|at| self.now_ms - at > half_ms);
         self.now_ms < since_ms + self.suspect_ms() && self.peers.alive().iter().any(silent)
+    }
+
+    /// A coordinator that waits for the stronger side does not say that it has quorum: where a cut lets its heartbeats through, that
+    /// side would follow it, and wait in turn.
+    pub(super) fn give_way(&mut self, gives_way: bool) {
+        if self.gives_way != gives_way {
+            self.gives_way = gives_way;
+            self.next_heartbeat_ms = self.now_ms;
+            self.touch_slot();
+        }
     }
 
     /// In a split that the qdisk shows, the stronger side may go first.

@@ -13,11 +13,13 @@ use quorate::wire::Message;
 
 mod losses;
 mod orders;
+mod paths;
 mod slots;
 mod standstills;
 
 use losses::*;
 use orders::*;
+use paths::*;
 use slots::*;
 use standstills::*;
 
@@ -64,6 +66,9 @@ macro_rules! each_directed_scenario {
             f25_a_member_with_a_later_life_is_put_out,
             f26_a_report_is_answered_once,
             f29_a_term_that_loses_the_qdisk_begins_anew,
+            f33_a_unit_that_is_mapped_again_is_used_again,
+            f35_who_has_lost_a_data_disk_leaves_the_fence_to_others,
+            f36_what_the_coordinator_may_not_count_nobody_counts,
             i1_the_first_view_waits_for_all,
             i2_a_check_from_before_the_last_fence_does_not_count,
             i4_queued_writes_drain_where_nothing_aborts_them,

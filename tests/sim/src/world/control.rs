@@ -141,6 +141,11 @@ impl World {
         self.disks[disk].paths[node.index()].hung_until = until;
     }
 
+    /// The target maps the data disk to nobody until then (0: to all).
+    pub fn unmap_disk(&mut self, disk: usize, until: Micros) {
+        self.disks[disk].unmapped_until = until;
+    }
+
     /// The node's heuristics fail from now on.
     pub fn fail_heuristics(&mut self, node: NodeId) {
         self.set_score(node.index(), 0);
