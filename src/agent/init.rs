@@ -161,6 +161,9 @@ pub fn first_process() -> ! {
             Err(error) => keep_telling(&error, &mut consoles),
         }
     };
+    // The first number waits until the kernel's generator is seeded, which takes an emulated machine on a busy host longer than a
+    // watchdog waits for its food.
+    clock::random_u64();
     arm_watchdog(WATCHDOG);
     harden();
     loop {
