@@ -75,13 +75,18 @@ pub fn same_label(found: &[Found]) -> Vec<TwoDisks> {
 
 /// For people: within 80 columns.
 pub fn render(found: &[Found]) -> String {
+    apart(found, INDENT, head)
+}
+
+/// One disk after the other, with an empty line between them.
+pub(super) fn apart<T>(disks: &[T], indent: usize, mut render: impl FnMut(&T, &mut Wrap<'_>) -> fmt::Result) -> String {
     let mut out = String::new();
-    for (position, disk) in found.iter().enumerate() {
+    for (position, disk) in disks.iter().enumerate() {
         if position > 0 {
             out.push('\n');
         }
         // Writing to a String cannot fail.
-        let _ = head(disk, &mut Wrap::new(&mut out, INDENT));
+        let _ = render(disk, &mut Wrap::new(&mut out, indent));
     }
     out
 }

@@ -8,7 +8,7 @@ use super::super::json::Json;
 use super::super::words;
 use super::super::wrap::Wrap;
 use super::area::Area;
-use super::list::{Found, SCHEMA, head, head_json};
+use super::list::{Found, SCHEMA, apart, head, head_json};
 use super::reader::{Extent, ReadError, read_one};
 use super::survey::{Kind, image, used, utc};
 use crate::base::limits::NODES_MAX;
@@ -157,14 +157,7 @@ impl Shown {
 
 /// For people: within 80 columns.
 pub fn render_shown(shown: &[Shown]) -> String {
-    let mut out = String::new();
-    for (position, disk) in shown.iter().enumerate() {
-        if position > 0 {
-            out.push('\n');
-        }
-        // Writing to a String cannot fail.
-        let _ = render_one(disk, &mut Wrap::new(&mut out, INDENT));
-    }
+    let mut out = apart(shown, INDENT, render_one);
     let slots = |disk: &Shown| matches!(&disk.detail, Detail::Quorate(image, _) if used(image).next().is_some());
     if shown.iter().any(slots) {
         out += "\nW warm  R registered  Q quorate  C cannot fence  D quorum disk  A data disks\nG gate open  S score\n";
