@@ -38,6 +38,8 @@ const CONSOLE_RETRY_MS: u64 = 20;
 const REAP_MS: u64 = 1_000;
 /// A turn that took longer does not feed the watchdog: the loop was not there when it was needed.
 const HEALTHY_TURN_MS_MAX: u64 = 2_000;
+/// From looking whether the watchdog may be fed to having fed it, where watchdogs fence: the least `watchdog_margin_ms` is twice that.
+const FEEDING_MS_MAX: u64 = 500;
 
 /// What an agent is started with.
 pub struct Setup {
@@ -154,15 +156,27 @@ impl Agent {
                 let turn_ms = clock::boottime_ms();
                 self.turn();
                 let now_ms = clock::boottime_ms();
-                if now_ms.saturating_sub(turn_ms) <= HEALTHY_TURN_MS_MAX
-                    && self.node.may_feed_watchdog(now_ms)
-                    && let Err(error) = reset::feed_watchdog(now_ms)
-                {
-                    log::error!("the watchdog does not take its food: {error}; it may reset this machine");
+                if now_ms.saturating_sub(turn_ms) <= HEALTHY_TURN_MS_MAX {
+                    self.feed_watchdog(now_ms);
                 }
                 self.wait(&mut timer, self.wake_ms(now_ms).saturating_sub(now_ms)).await;
             }
         })
+    }
+
+    /// Feeds the watchdog if this node may: where watchdogs fence, others count on its being hungry otherwise.
+    fn feed_watchdog(&self, now_ms: u64) {
+        if !self.node.may_feed_watchdog(now_ms) {
+            return;
+        }
+        if let Err(error) = reset::feed_watchdog(now_ms) {
+            log::error!("the watchdog does not take its food: {error}; it may reset this machine");
+        }
+        // Whoever was off the CPU in between has given a meal for which there was no right any more.
+        let late_ms = clock::boottime_ms().saturating_sub(now_ms);
+        if self.node.renewed_ms().is_some() && late_ms > FEEDING_MS_MAX {
+            reset::self_fence(format_args!("it took {late_ms} ms to feed the watchdog, on which others count"));
+        }
     }
 
     /// Everything that can be done without waiting.

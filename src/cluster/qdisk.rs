@@ -55,6 +55,8 @@ pub struct Qdisk {
     pub own: OwnSlot,
     /// Sequence of the own slot's last write.
     pub sequence: u64,
+    /// When it was given out.
+    pub numbered_ms: u64,
     /// That write failed. The next one repeats its sequence, and so its copy: the other one still holds the ballot.
     pub repeat: bool,
     /// Something was written since the last good read. The other copy stays as it is until a read has shown that nobody
@@ -99,6 +101,7 @@ impl Qdisk {
             wanted: true,
             own: OwnSlot::Unread,
             sequence: 0,
+            numbered_ms: now_ms,
             repeat: false,
             unread: false,
             tells_of_us: false,

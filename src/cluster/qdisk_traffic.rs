@@ -36,6 +36,7 @@ impl Node {
         }
         if !self.qdisk.repeat {
             self.qdisk.sequence += 1;
+            self.qdisk.numbered_ms = self.now_ms;
         }
         self.qdisk.repeat = true;
         let op = self.next_op();
@@ -169,7 +170,8 @@ impl Node {
             self.qdisk.error = None;
             let unknown = !unreadable.is_empty();
             self.qdisk.good = Some(Cycle { version, promised, unreadable: unknown, at_ms: self.now_ms });
-            self.slots_announced_nothing(others.without(unreadable), self.qdisk.began_ms);
+            // Of two writes under one sequence others see only the first: the second is no younger sign of life.
+            self.slots_announced_nothing(others.without(unreadable), self.qdisk.numbered_ms);
             self.qdisk.good_ms = Some(self.now_ms);
             self.qdisk.took_ms = self.now_ms - self.qdisk.began_ms;
             self.life_is_on_disk();

@@ -13,7 +13,8 @@
 //!
 //! The coordinator may count from something earlier than its announcement, and mostly does: from the last sign of life of the
 //! victim that it saw itself. A renewal by the qdisk began before its own slot write landed, and every write that lay before the
-//! announcement is in what the announcement's cycle read; a renewal by heartbeats needs an echo of this node's, which is not
+//! announcement is in what the announcement's cycle read (a write that failed is repeated under its sequence and looks like the first
+//! one, so it counts from when that sequence was given out); a renewal by heartbeats needs an echo of this node's, which is not
 //! older than the victim's frame that it echoes.
 
 use super::event::Settings;
