@@ -28,7 +28,7 @@ pub fn note(line: fmt::Arguments) {
 /// Play simulated clusters and check every invariant.
 #[derive(FromArgs)]
 #[argh(note = "With rules taken out of the core (tests/mutants/table.txt):\n\
-    --mutants [--only NAME] [--seeds N]\n\
+    --mutants [--only NAME,...] [--seeds N]\n\
     \x20               play each until a checker notices it, for N seeds at\n\
     \x20               most (default 400)\n\
     --mutant NAME ...\n\
@@ -71,7 +71,7 @@ struct Arguments {
     #[argh(option, long = "for")]
     seconds: Option<u64>,
     /// none of these: votes, stale-keys, second-network, loss, damage, duplicates, replays, delays, slow-disks, spikes,
-    /// pauses, drift, manners
+    /// pauses, last-split, drift, manners
     #[argh(option, from_str_fn(parse_without))]
     without: Option<Vec<Nuisance>>,
     /// what happens during the run is drawn from this seed, the world from --seed

@@ -10,6 +10,7 @@
 //!
 //! | module | content |
 //! |---|---|
+//! | [`fault`] | what can go wrong |
 //! | [`options`] | what a run is made of, and how a seed draws it |
 //! | [`world`] | machines, network, disks, faults |
 //! | [`check`] | the checkers |
@@ -28,6 +29,7 @@ pub mod clock;
 pub mod device_server;
 pub mod directed;
 pub mod explore;
+pub mod fault;
 pub mod front;
 pub mod options;
 pub mod overrides;

@@ -1,192 +1,10 @@
 //! What a run is made of. Everything that is not drawn from the run's own random numbers stands here.
 
+pub use crate::fault::Fault;
+
 use crate::queue::{MS, Micros, S};
 use crate::rng::Rng;
 use crate::unit::Manners;
-
-/// What can go wrong. Each seed switches some of them on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Fault {
-    /// A machine stops dead and boots again later.
-    Crash,
-    /// A machine stands still; its clock knows of it afterwards.
-    Pause,
-    /// A machine stands still, and its clock too.
-    PauseUnnoticed,
-    /// The network falls into two parts.
-    Partition,
-    /// One node does not hear another, but is heard.
-    OneWayCut,
-    /// One node's links drop most frames.
-    LossyLinks,
-    /// Some nodes hear everyone, the others fall into two parts.
-    PartialPartition,
-    /// One of two networks is down for everyone.
-    NetworkDown,
-    /// One node's links damage many frames.
-    DamagingLinks,
-    /// An outsider without the cluster's key sends frames.
-    Forgery,
-    /// One node's qdisk path hangs.
-    QdiskHang,
-    /// Everyone's qdisk path hangs.
-    QdiskHangAll,
-    /// One node's qdisk path gives errors.
-    QdiskErrors,
-    /// Everyone's qdisk path gives errors.
-    QdiskErrorsAll,
-    /// The qdisk is slow for everyone.
-    QdiskSlow,
-    /// The qdisk is overwritten with zeros and later formatted again.
-    QdiskWipe,
-    /// The qdisk is formatted again: new uuid, empty slots.
-    QdiskReformat,
-    /// One sector of the qdisk rots.
-    QdiskRot,
-    /// One node's path to a data disk hangs.
-    DataHang,
-    /// Everyone's path to a data disk hangs.
-    DataHangAll,
-    /// One node's path to a data disk gives errors.
-    DataErrors,
-    /// Everyone's path to a data disk gives errors.
-    DataErrorsAll,
-    /// A target loses power: it keeps registrations only if it can persist.
-    TargetReset,
-    /// A foreign initiator registers a key of another cluster for a while.
-    ForeignKey,
-    /// An operator releases the reservation (keys stay).
-    ReservationReleased,
-    /// A target raises unit attentions.
-    Attention,
-    /// A node's heuristics fail for a while.
-    ScoreDrop,
-    /// A node's clock jumps forward.
-    ClockJump,
-    /// Another disk stands in the place of the qdisk for a while, for one node or for all; what was written goes there.
-    QdiskReplaced,
-    /// The qdisk acknowledges one node's writes and loses them.
-    QdiskLosesWrites,
-    /// The qdisk acknowledges one node's writes and makes them in other places.
-    QdiskMisdirects,
-    /// The qdisk returns old sectors to one node.
-    QdiskStale,
-    /// The qdisk goes back to what it held some time ago.
-    QdiskRollBack,
-    /// A node's heuristics change their mind again and again.
-    ScoreFlap,
-    /// A node's wall clock is set wrong: the next start reads it.
-    WallClock,
-    /// An agent ends and is started again in the same boot.
-    AgentRestart,
-    /// A machine goes back to a snapshot of itself.
-    Snapshot,
-    /// A foreign initiator registers for a while, and reserves with any type where nobody holds.
-    ForeignReserve,
-    /// A foreign initiator registers for a while and preempts one of our keys.
-    ForeignPreempt,
-    /// A foreign initiator registers and CLEARs everything, its own key included.
-    ForeignClear,
-    /// LOGICAL UNIT RESET: commands are lost, registrations stay.
-    UnitReset,
-    /// A node's session is renewed under another name: a new nexus, while the old one's registration stays listed.
-    SessionRenewed,
-    /// PREEMPT AND ABORT is carried out at once and answered after everybody's patience.
-    AbortHangs,
-    /// A target answers BUSY or TASK SET FULL.
-    TargetBusy,
-    /// A target maps the unit to nobody for a while, and knows all it knew when it maps it again.
-    UnitUnmapped,
-    /// A target raises several unit attentions for everyone, reservations' among them, though nothing happened.
-    AttentionStorm,
-    /// A newer configuration: this machine reboots with it now, the others whenever they boot.
-    NewImage,
-}
-
-impl Fault {
-    /// All of them.
-    pub const ALL: [Fault; 47] = [
-        Fault::Crash,
-        Fault::Pause,
-        Fault::PauseUnnoticed,
-        Fault::Partition,
-        Fault::OneWayCut,
-        Fault::LossyLinks,
-        Fault::PartialPartition,
-        Fault::NetworkDown,
-        Fault::DamagingLinks,
-        Fault::Forgery,
-        Fault::QdiskHang,
-        Fault::QdiskHangAll,
-        Fault::QdiskErrors,
-        Fault::QdiskErrorsAll,
-        Fault::QdiskSlow,
-        Fault::QdiskWipe,
-        Fault::QdiskReformat,
-        Fault::QdiskRot,
-        Fault::DataHang,
-        Fault::DataHangAll,
-        Fault::DataErrors,
-        Fault::DataErrorsAll,
-        Fault::TargetReset,
-        Fault::ForeignKey,
-        Fault::ReservationReleased,
-        Fault::Attention,
-        Fault::ScoreDrop,
-        Fault::ClockJump,
-        Fault::QdiskReplaced,
-        Fault::QdiskLosesWrites,
-        Fault::QdiskMisdirects,
-        Fault::QdiskStale,
-        Fault::QdiskRollBack,
-        Fault::ScoreFlap,
-        Fault::WallClock,
-        Fault::AgentRestart,
-        Fault::Snapshot,
-        Fault::ForeignReserve,
-        Fault::ForeignPreempt,
-        Fault::ForeignClear,
-        Fault::UnitReset,
-        Fault::SessionRenewed,
-        Fault::AbortHangs,
-        Fault::TargetBusy,
-        Fault::UnitUnmapped,
-        Fault::AttentionStorm,
-        Fault::NewImage,
-    ];
-
-    /// Needs a qdisk to mean anything.
-    pub fn needs_qdisk(self) -> bool {
-        matches!(
-            self,
-            Fault::QdiskHang
-                | Fault::QdiskHangAll
-                | Fault::QdiskErrors
-                | Fault::QdiskErrorsAll
-                | Fault::QdiskSlow
-                | Fault::QdiskWipe
-                | Fault::QdiskReformat
-                | Fault::QdiskRot
-                | Fault::QdiskReplaced
-        ) || self.lies()
-    }
-
-    /// The qdisk acknowledges what it does not do, or returns what it no longer holds. No write of ours can notice in time.
-    pub fn lies(self) -> bool {
-        matches!(self, Fault::QdiskLosesWrites | Fault::QdiskMisdirects | Fault::QdiskStale | Fault::QdiskRollBack)
-    }
-
-    /// Concerns targets alone: drawn from their own stream.
-    fn of_targets(self) -> bool {
-        (Fault::ForeignReserve..=Fault::AttentionStorm).contains(&self)
-    }
-
-    /// What a slot on the qdisk held may be gone after it.
-    fn loses_slots(self) -> bool {
-        matches!(self, Fault::QdiskWipe | Fault::QdiskReformat | Fault::QdiskRot | Fault::QdiskReplaced) || self.lies()
-    }
-}
 
 /// One run. `Options::draw` makes one from a seed; tests fill in their own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -227,6 +45,8 @@ pub struct Options {
     pub faults_for: Micros,
     /// Within so much time after all is healed everyone must be back (L1).
     pub heal_within: Micros,
+    /// When everyone is back, the network splits once more, and who can go on must.
+    pub last_split: bool,
     /// Networks, 1 or 2. Every frame goes out on each.
     pub networks: u8,
     /// Frames lost, per million.
@@ -281,6 +101,7 @@ impl Options {
             fault_length_max: 30 * S,
             faults_for: 0,
             heal_within: 60 * S,
+            last_split: false,
             networks: 1,
             loss: 0,
             damage: 0,
@@ -316,6 +137,7 @@ impl Options {
         let mut rng = Rng::new(seed ^ 0x5157_4f52_4d00_0001);
         // A stream of its own: what is drawn of targets does not turn a seed's world into another one.
         let mut targets = Rng::new(seed ^ 0x5157_4f52_4d00_0002);
+        let mut arbitration = Rng::new(seed ^ 0x5157_4f52_4d00_0003);
         let nodes = match rng.below(100) {
             0 => rng.pick(&[64, 64, 33]),
             1..=3 => rng.pick(&[16, 16, 9, 12]),
@@ -362,11 +184,11 @@ impl Options {
         }
         options.sector_bytes = rng.pick(&[512, 512, 512, 4096]);
         let lying = rng.below(4) == 0;
-        let usual = Fault::ALL.into_iter().filter(|fault| !fault.of_targets() && *fault != Fault::NewImage);
+        // Without a clock, the qdisk is all that remembers how many lives there were; and where a node without votes makes Q
+        // as large as all votes, only the operator can replace a damaged qdisk.
+        let needs_memory = options.no_wall_clock || options.votes.contains(&0);
+        let usual = Fault::ALL.into_iter().filter(|fault| *fault < Fault::NewImage && !fault.of_targets());
         for fault in usual {
-            // Without a clock, the qdisk is all that remembers how many lives there were; and where a node without votes
-            // makes Q as large as all votes, only the operator can replace a damaged qdisk.
-            let needs_memory = options.no_wall_clock || options.votes.contains(&0);
             let memory_lost = needs_memory && fault.loses_slots();
             let lies = fault.lies() && !lying;
             // A machine that goes back leaves few rules to check; most seeds do without.
@@ -379,6 +201,14 @@ impl Options {
         options.faults.extend(strange);
         if rng.below(6) == 0 {
             options.faults.push(Fault::NewImage);
+        }
+        if arbitration.coin() {
+            let odd = Fault::ALL.into_iter().filter(|fault| fault.of_arbitration() && arbitration.below(3) == 0);
+            let needs_memory = needs_memory || options.faults.contains(&Fault::WallClock);
+            let odd: Vec<Fault> =
+                odd.filter(|fault| options.can_have(*fault) && !(needs_memory && fault.loses_slots())).collect();
+            options.faults.extend(odd);
+            options.last_split = !big;
         }
         options
     }

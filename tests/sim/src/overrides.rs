@@ -27,7 +27,7 @@ impl fmt::Debug for Nuisance {
 }
 
 /// What `--without` takes.
-pub const NUISANCES: [Nuisance; 13] = [
+pub const NUISANCES: [Nuisance; 14] = [
     Nuisance { name: "votes", remove: |options| options.votes.clear() },
     Nuisance { name: "stale-keys", remove: |options| options.stale_keys = false },
     Nuisance { name: "second-network", remove: |options| options.networks = 1 },
@@ -39,6 +39,7 @@ pub const NUISANCES: [Nuisance; 13] = [
     Nuisance { name: "slow-disks", remove: |options| options.disk_latency_max = options.disk_latency_max.min(4 * MS) },
     Nuisance { name: "spikes", remove: |options| options.disk_spike = 0 },
     Nuisance { name: "pauses", remove: |options| options.pause_between_actions = 0 },
+    Nuisance { name: "last-split", remove: |options| options.last_split = false },
     Nuisance { name: "drift", remove: |options| options.drift_ppm = 0 },
     Nuisance {
         name: "manners",

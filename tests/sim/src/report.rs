@@ -109,6 +109,10 @@ pub struct Counters {
     pub writes_refused: u64,
     /// Faults injected.
     pub faults: BTreeMap<Fault, u64>,
+    /// Splits, by shape, by who reached the qdisk, by scores, and what became of the last ones.
+    pub splits: BTreeMap<String, u64>,
+    /// Time from the last split to the released view of a side; over several runs the longest.
+    pub split_us: Micros,
     /// Resets by reason.
     pub self_fences: BTreeMap<&'static str, u64>,
 }
@@ -122,6 +126,7 @@ impl Counters {
     /// Adds another run's.
     pub fn add(&mut self, other: &Counters) {
         self.heal_us = self.heal_us.max(other.heal_us);
+        self.split_us = self.split_us.max(other.split_us);
         for (sum, part) in [
             (&mut self.simulated_us, other.simulated_us),
             (&mut self.events, other.events),
@@ -148,6 +153,9 @@ impl Counters {
         self.mishaps.iter_mut().zip(other.mishaps).for_each(|(sum, part)| *sum += part);
         for (fault, times) in &other.faults {
             *self.faults.entry(*fault).or_default() += times;
+        }
+        for (what, times) in &other.splits {
+            *self.splits.entry(what.clone()).or_default() += times;
         }
         for (reason, times) in &other.self_fences {
             *self.self_fences.entry(reason).or_default() += times;
@@ -201,6 +209,7 @@ impl Counters {
             ("writes", pairs(&[("taken", self.writes_taken), ("refused", self.writes_refused)])),
             ("resets", resets),
             ("faults", faults),
+            ("splits", self.splits.iter().map(|(what, times)| (what.clone(), *times)).collect()),
             ("qdisk", mishaps),
             ("frames", [pairs(&[("sent", self.frames)]), refusals].concat()),
         ]
@@ -211,6 +220,7 @@ impl Counters {
         let mut value = serde_json::json!({
             "simulated_s": self.simulated_us / S,
             "longest_way_back_s": self.heal_us as f64 / 1e6,
+            "longest_split_s": self.split_us as f64 / 1e6,
         });
         for (heading, items) in self.groups() {
             let items: serde_json::Map<String, serde_json::Value> =
@@ -227,7 +237,8 @@ impl fmt::Display for Counters {
             list(f, heading, &items)?;
         }
         let (simulated, back) = (self.simulated_us / S, self.heal_us as f64 / 1e6);
-        write!(f, "time: simulated {simulated} s, longest way back {back:.1} s")
+        let split = self.split_us as f64 / 1e6;
+        write!(f, "time: simulated {simulated} s, longest way back {back:.1} s, longest split {split:.1} s")
     }
 }
 

@@ -67,8 +67,8 @@ impl World {
             let until = path.hung_until;
             return self.queue.push(until, Due::WriteLand(ticket));
         }
-        let (errors, nexus) = (path.errors, self.disks[disk].nexuses[node]);
-        let refused = self.rng.chance(errors) || !self.disks[disk].target.admits_write(nexus);
+        let (errors, unplugged, nexus) = (path.errors, path.unplugged, self.disks[disk].nexuses[node]);
+        let refused = self.rng.chance(errors) || unplugged || !self.disks[disk].target.admits_write(nexus);
         if refused {
             self.writes.remove(&ticket);
             self.counters.writes_refused += 1;

@@ -58,6 +58,8 @@ pub(super) enum Mend {
     Damaged(usize, usize),
     Errors(Device, Option<usize>),
     SlowQdisk,
+    Crawl(Device, usize),
+    Unplugged(Device, usize),
     FormatQdisk,
     QdiskPlace(Option<usize>),
     QdiskLies(usize),

@@ -12,6 +12,7 @@
 //! | `strangers` | other people's initiators, and what targets do by themselves |
 //! | `app` | applications that write while their gate is open |
 //! | `nemesis` | injects faults and heals them |
+//! | `arbitration` | splits together with who reaches the qdisk and whose score is low; the last split of a run |
 //! | `control`, `qdisk_hands` | the handles of directed tests |
 //! | `placing`, `deviate` | outputs counted, and something going wrong at one of them |
 
@@ -35,6 +36,7 @@ use crate::rng::Rng;
 use crate::unit::{Make, Nexus, Unit};
 
 mod app;
+mod arbitration;
 mod control;
 mod deviate;
 mod due;
@@ -74,6 +76,10 @@ struct Path {
     hung_until: Micros,
     /// Commands that fail, per million.
     errors: u32,
+    /// Each command takes seconds.
+    crawls: bool,
+    /// Nothing gets through, and that is said at once.
+    unplugged: bool,
 }
 
 /// A data disk.
@@ -244,6 +250,7 @@ impl World {
         }
         self.no_rewound_member();
         self.counters.heal_us = self.now - healed;
+        self.split_once_more();
         self.finish()
     }
 

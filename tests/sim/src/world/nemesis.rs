@@ -126,6 +126,7 @@ impl World {
                 self.settings.config_version += 1;
                 self.kill(node, "new image");
             }
+            _ => self.arbitration_fault(fault, node, disk, end),
         }
     }
 
@@ -182,7 +183,7 @@ impl World {
         }
     }
 
-    fn cut_until(&mut self, network: usize, from: usize, to: usize, end: Micros) {
+    pub(super) fn cut_until(&mut self, network: usize, from: usize, to: usize, end: Micros) {
         self.net.links[network].cut[from][to] += 1;
         self.queue.push(end, Due::Mend(Mend::Cut(network, from, to)));
     }
@@ -193,7 +194,7 @@ impl World {
         self.queue.push(end, Due::Mend(Mend::Errors(device, node)));
     }
 
-    fn set_errors(&mut self, device: Device, node: Option<usize>, rate: u32) {
+    pub(super) fn set_errors(&mut self, device: Device, node: Option<usize>, rate: u32) {
         for path in 0..self.machines.len() {
             if node.is_none_or(|only| only == path) {
                 self.path(device, path).errors = rate;
@@ -232,6 +233,8 @@ impl World {
             Mend::Damaged(network, node) => self.net.links[network].damage[node] = 0,
             Mend::Errors(device, node) => self.set_errors(device, node, 0),
             Mend::SlowQdisk => self.qdisk_slow = false,
+            Mend::Crawl(device, node) => self.path(device, node).crawls = false,
+            Mend::Unplugged(device, node) => self.path(device, node).unplugged = false,
             Mend::FormatQdisk => {
                 let uuid = u128::from(self.rng.bits()) << 64 | 1;
                 self.format_qdisk(uuid, false);

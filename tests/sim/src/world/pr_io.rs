@@ -60,7 +60,7 @@ impl World {
         let disk = usize::from(disk);
         let flight = PrFlight { node, boot, life, disk, op, command, outcome: None, landed: 0, answered: false, held };
         self.pr_flights.insert(ticket, flight);
-        let latency = self.disk_latency();
+        let latency = self.way_to(Device::Data(disk), node);
         self.queue.push(self.now + latency, Due::PrLand(ticket));
         // SG_IO's own timeout; a held command is one whose issuer keeps waiting.
         if !held {
@@ -95,9 +95,9 @@ impl World {
             let until = path.hung_until;
             return self.queue.push(until, Due::PrLand(ticket));
         }
-        let errors = path.errors;
-        let failed = self.rng.chance(errors);
-        let reaches = !failed || self.rng.coin();
+        let (errors, unplugged) = (path.errors, path.unplugged);
+        let failed = self.rng.chance(errors) || unplugged;
+        let reaches = !failed || self.rng.coin() && !unplugged;
         let busy = self.disks[disk].busy_until > self.now;
         let mut outcome = if self.disks[disk].unmapped_until > self.now {
             self.disks[disk].target.unmapped(&command)
@@ -158,7 +158,9 @@ impl World {
         }
         let flight = self.pr_flights.remove(&ticket).expect("just seen");
         if !flight.answered {
-            let outcome = flight.outcome.clone().unwrap_or(Err(PrError::Transport));
+            let unplugged = self.disks[flight.disk].paths[flight.node].unplugged;
+            let answer = flight.outcome.clone().filter(|_| !unplugged);
+            let outcome = answer.unwrap_or(Err(PrError::Transport));
             self.pr_answer(&flight, outcome);
         }
     }

@@ -7,7 +7,7 @@ use quorate::cluster::event::Op;
 use quorate::disk::{DiskError, Eviction, Slot, SlotRead};
 
 use super::machine::{Input, Power};
-use super::{Due, World};
+use super::{Device, Due, World};
 use crate::qdisk::{SECTOR_BYTES, Strange, empty_image};
 use crate::queue::{MS, Micros};
 use crate::report::Mishap;
@@ -116,7 +116,10 @@ impl World {
         let held = slot && self.holds_slot_writes(node);
         let flight = QdiskFlight { node, boot, op, work, issued: self.now, held, failed: false };
         self.qdisk_flights.insert(ticket, flight);
-        let latency = if self.qdisk_slow { self.rng.between(100 * MS, 2_000 * MS) } else { self.disk_latency() };
+        let latency = match self.qdisk_slow {
+            true => self.rng.between(100 * MS, 2_000 * MS),
+            false => self.way_to(Device::Qdisk, node),
+        };
         self.queue.push(self.now + latency, Due::QdiskBlock(ticket));
     }
 
@@ -158,7 +161,8 @@ impl World {
                 let failing = &mut self.qdisk.paths[node].failing_reads;
                 let fails = *failing > 0;
                 *failing = failing.saturating_sub(1);
-                flight.failed = self.rng.chance(self.qdisk_paths[node].errors) || fails;
+                let path = &self.qdisk_paths[node];
+                flight.failed = self.rng.chance(path.errors) || fails || path.unplugged;
                 self.read_part(node, read);
                 !read.rest.is_empty() && !flight.failed
             }
@@ -204,6 +208,11 @@ impl World {
         let (lost, misdirected) = (path.lost, path.misdirected);
         let scripted = if slot { self.qdisk.paths[node].script.pop_front() } else { None };
         *failed |= scripted.is_some();
+        if self.qdisk_paths[node].unplugged {
+            *failed = true;
+            self.counters.mishap(Mishap::NotWritten);
+            return Fate::Nothing;
+        }
         if *failed {
             const DRAWN: [Mishap; 4] = [Mishap::Torn, Mishap::FailedButWritten, Mishap::NotWritten, Mishap::NotWritten];
             let mishap = scripted.unwrap_or_else(|| self.rng.pick(&DRAWN));
@@ -291,7 +300,8 @@ impl World {
             return self.queue.push(hung, Due::QdiskReturn(ticket));
         }
         let flight = self.qdisk_flights.remove(&ticket).expect("just seen");
-        let failed = flight.failed || self.spoils(flight.node, flight.boot, flight.op);
+        let unplugged = self.qdisk_paths[flight.node].unplugged;
+        let failed = flight.failed || unplugged || self.spoils(flight.node, flight.boot, flight.op);
         let result = if failed { Err(DiskError::Io) } else { Ok(()) };
         if self.machines[flight.node].boot == flight.boot {
             self.machines[flight.node].qdisk_busy = false;
@@ -405,11 +415,16 @@ impl World {
 
     /// Leads one node's path, or everyone's, to a strange disk.
     pub(super) fn replace_qdisk(&mut self, node: Option<usize>) {
+        self.place_strange_qdisk();
+        self.lead_qdisk_paths(node, true);
+    }
+
+    /// Makes a strange disk, to which paths may lead then.
+    pub(super) fn place_strange_qdisk(&mut self) {
         let what = self.rng.pick(&Strange::ALL);
         let uuid = u128::from(self.rng.bits()) << 64 | 3;
         self.tell(|| format!("    it is {what:?}"));
         self.qdisk.place(what, uuid);
-        self.lead_qdisk_paths(node, true);
     }
 
     /// Leads paths to the strange disk, or back to the own one.
@@ -435,7 +450,7 @@ impl World {
     }
 
     /// Hangs a path until then.
-    pub(super) fn hang(&mut self, device: super::Device, node: usize, until: Micros) {
+    pub(super) fn hang(&mut self, device: Device, node: usize, until: Micros) {
         let path = self.path(device, node);
         path.hung_until = path.hung_until.max(until);
     }
