@@ -11,12 +11,14 @@ use quorate::disk::Standing;
 use quorate::scsi::PrCommand;
 use quorate::wire::Message;
 
+mod arbitration;
 mod losses;
 mod orders;
 mod paths;
 mod slots;
 mod standstills;
 
+use arbitration::*;
 use losses::*;
 use orders::*;
 use paths::*;
@@ -82,6 +84,13 @@ macro_rules! each_directed_scenario {
             q7_a_new_disk_counts_only_once_adopted,
             q8_an_eviction_block_alone_resets_nobody,
             q9_a_path_that_leads_elsewhere_and_back_makes_no_clone,
+            s1_the_stronger_side_goes_on,
+            s2_the_side_with_the_qdisk_goes_on,
+            s3_without_the_qdisk_no_side_goes_on,
+            s4_the_score_ranks_and_never_resets,
+            s5_one_way_cuts_end_like_others,
+            s6_who_could_not_goes_on_when_it_can,
+            s7_bad_disks_reset_nobody,
         }
     };
 }

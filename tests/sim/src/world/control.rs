@@ -126,6 +126,11 @@ impl World {
         }
     }
 
+    /// Cuts or heals what leads from one node to another, on every network.
+    pub fn cut_one_way(&mut self, from: NodeId, to: NodeId, cut: bool) {
+        self.net.links.iter_mut().for_each(|l| l.cut[from.index()][to.index()] = u32::from(cut));
+    }
+
     /// Cuts or heals every link of one network.
     pub fn cut_network(&mut self, network: usize, cut: bool) {
         self.net.links[network].cut.iter_mut().flatten().for_each(|link| *link = u32::from(cut));
@@ -134,6 +139,21 @@ impl World {
     /// The node's qdisk path hangs until then (0: works again).
     pub fn hang_qdisk(&mut self, node: NodeId, until: Micros) {
         self.qdisk_paths[node.index()].hung_until = until;
+    }
+
+    /// Unplugs the node's qdisk path, or plugs it in again.
+    pub fn unplug_qdisk(&mut self, node: NodeId, unplugged: bool) {
+        self.qdisk_paths[node.index()].unplugged = unplugged;
+    }
+
+    /// The qdisk takes seconds for each command of these nodes, or is as quick as ever.
+    pub fn crawl_qdisk(&mut self, nodes: NodeSet, crawls: bool) {
+        nodes.iter().for_each(|node| self.qdisk_paths[node.index()].crawls = crawls);
+    }
+
+    /// Unplugs the node's path to a data disk, or plugs it in again.
+    pub fn unplug_disk(&mut self, node: NodeId, disk: usize, unplugged: bool) {
+        self.disks[disk].paths[node.index()].unplugged = unplugged;
     }
 
     /// The node's path to a data disk hangs until then (0: works again).
@@ -149,6 +169,11 @@ impl World {
     /// The node's heuristics fail from now on.
     pub fn fail_heuristics(&mut self, node: NodeId) {
         self.set_score(node.index(), 0);
+    }
+
+    /// They succeed again.
+    pub fn mend_heuristics(&mut self, node: NodeId) {
+        self.set_score(node.index(), 1);
     }
 
     /// A clone of the node writes their common slot.
