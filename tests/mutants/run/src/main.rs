@@ -3,7 +3,7 @@
 //! | argument | meaning |
 //! |---|---|
 //! | `--seeds N` | give a mutant up after N seeds (default 400) |
-//! | `--only NAME` | this mutant only |
+//! | `--only NAME,...` | these mutants only |
 //! | `--mutant NAME ...` | as `cargo xtask sim ...`, with this mutant on |
 //!
 //! A mutant counts as killed by a checker of safety. Of L1, `busy` and the core's own assertions it may only die where its
@@ -44,8 +44,10 @@ fn main() -> ExitCode {
             }
         }
     }
-    if only.as_ref().is_some_and(|name| mutant::ALL.iter().all(|mutant| mutant.name != name)) {
-        note(format_args!("mutants: table.txt has no such mutant"));
+    let only: Option<Vec<&str>> = only.as_ref().map(|names: &String| names.split(',').collect());
+    let unknown = |name: &&str| mutant::ALL.iter().all(|mutant| mutant.name != *name);
+    if let Some(name) = only.iter().flatten().copied().find(unknown) {
+        note(format_args!("mutants: table.txt has no mutant `{name}`"));
         return ExitCode::from(2);
     }
     // Panics are expected here, and told in the table.
@@ -62,7 +64,7 @@ fn main() -> ExitCode {
     say(format_args!("with no mutant on, {SAME_SEEDS} seeds play as in the original\n\n{}", table::HEAD));
     let mut rows = Vec::new();
     for (index, mutant) in mutant::ALL.iter().enumerate() {
-        if only.as_ref().is_some_and(|name| mutant.name != name) {
+        if only.as_ref().is_some_and(|names| !names.contains(&mutant.name)) {
             continue;
         }
         let row = one(index, mutant, seeds);
