@@ -12,6 +12,9 @@ use crate::base::{Incarnation, NodeId, NodeSet, Phase, Proposal, Term, View, Vie
 use crate::disk::Standing;
 use crate::wire::Message;
 
+/// The back-off is spread over up to two to the power of this suspect times.
+const ATTEMPTS_MAX: u8 = 3;
+
 /// What this node does about leadership.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Lead {
@@ -103,7 +106,10 @@ impl Node {
         self.give_way(false);
         if !matches!(lead, Lead::Idle) {
             let suspect_ms = self.suspect_ms();
-            self.backoff_until_ms = self.now_ms + suspect_ms / 2 + self.draw(suspect_ms);
+            // Where a round takes longer than this, candidates would overtake one another for ever.
+            let spread_ms = suspect_ms << self.attempts.min(ATTEMPTS_MAX);
+            self.attempts = self.attempts.saturating_add(1);
+            self.backoff_until_ms = self.now_ms + suspect_ms / 2 + self.draw(spread_ms);
             self.again = true;
         }
     }

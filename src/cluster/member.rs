@@ -59,6 +59,7 @@ impl Node {
         self.committed = Some(*view);
         self.committed_phase = phase;
         self.shut_out = None;
+        self.attempts = 0;
         // Patience with the coordinator before it says nothing about the one that just got a quorum.
         self.leaderless_since_ms = None;
         if view.qdisk_uuid != known_uuid {

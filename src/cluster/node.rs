@@ -71,6 +71,8 @@ pub struct Node {
 
     pub(super) lead: Lead,
     pub(super) backoff_until_ms: u64,
+    /// Terms and offices given up since the last committed view.
+    pub(super) attempts: u8,
     pub(super) cannot_fence_until_ms: u64,
     pub(super) leaderless_since_ms: Option<u64>,
     pub(super) split_since_ms: Option<u64>,
@@ -119,6 +121,7 @@ impl Node {
             was_quorate: false,
             lead: Lead::Idle,
             backoff_until_ms: now_ms,
+            attempts: 0,
             cannot_fence_until_ms: 0,
             leaderless_since_ms: None,
             split_since_ms: None,
