@@ -146,7 +146,7 @@ impl Node {
             return;
         }
         let mut promised = Term::ZERO;
-        let mut unreadable = NodeSet::EMPTY;
+        let (mut unreadable, mut against_us) = (NodeSet::EMPTY, NodeSet::EMPTY);
         let mut others = self.settings.nodes;
         others.remove(self.boot.node);
         for node in others.iter() {
@@ -158,6 +158,9 @@ impl Node {
             if let Some(slot) = read.valid() {
                 promised = promised.max(slot.promised);
                 self.counter_seen = self.counter_seen.max(slot.promised.counter);
+                if slot.accepted.is_some_and(|held| self.leaves_us_out(&held, slot.phase)) {
+                    against_us.insert(node);
+                }
                 if let Some(held) = slot.accepted.as_ref().filter(|_| slot.phase == Phase::Withdrawn) {
                     self.note_withdrawn(held.view.id);
                 }
@@ -171,7 +174,7 @@ impl Node {
             let unknown = !unreadable.is_empty();
             self.qdisk.good = Some(Cycle { version, promised, unreadable: unknown, at_ms: self.now_ms });
             // Of two writes under one sequence others see only the first: the second is no younger sign of life.
-            self.slots_announced_nothing(others.without(unreadable), self.qdisk.numbered_ms);
+            self.slots_announced_nothing(others.without(unreadable).without(against_us), self.qdisk.numbered_ms);
             self.qdisk.good_ms = Some(self.now_ms);
             self.qdisk.took_ms = self.now_ms - self.qdisk.began_ms;
             self.life_is_on_disk();

@@ -21,7 +21,7 @@ use super::event::Settings;
 use super::leader::Lead;
 use super::node::Node;
 use super::trace::Trace;
-use crate::base::{Incarnation, NodeId, NodeSet, View};
+use crate::base::{Incarnation, NodeId, NodeSet, Phase, Proposal, View, ViewId};
 use crate::config::{Watchdog, watchdog};
 
 /// How far the coordinator is with telling a view's victims that they are out.
@@ -77,6 +77,15 @@ impl Node {
     /// A gate is not opened on what may be over: its node may have been evicted, and proven reset, in the meantime.
     pub(super) fn lease_allows_gate(&self) -> bool {
         self.settings.watchdog().is_none() || self.is_renewed(self.now_ms)
+    }
+
+    /// Does a slot show a view, or under a proposal that was given up the view which that was built on, that is newer than the own one and
+    /// leaves this life out? It may have been announced there before it was written over.
+    pub(super) fn leaves_us_out(&self, held: &Proposal, phase: Phase) -> bool {
+        let known = self.committed.map_or(ViewId::ZERO, |view| view.id);
+        let newest = Some(held.view).filter(|_| phase > Phase::Withdrawn);
+        let shown = newest.into_iter().chain(held.base);
+        shown.into_iter().any(|view| view.id > known && !view.has_member(self.me(), self.incarnation))
     }
 
     /// A cycle of the qdisk that began then was good, and showed the slots of these nodes.
