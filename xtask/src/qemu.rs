@@ -86,9 +86,12 @@ impl Vm {
         vm.add(&["-name", name]);
         vm.add(&["-machine", &board.machine.model]);
         vm.add(&["-accel", accelerator.argument()]);
-        if matches!(accelerator, Accelerator::Kvm) {
-            vm.add(&["-cpu", "host"]);
-        }
+        let processor = match accelerator {
+            Accelerator::Kvm => "host",
+            // rdrand: without it the guest's random numbers wait for seconds, longer than a watchdog's fuse on a busy host.
+            Accelerator::Emulation => "qemu64,+rdrand",
+        };
+        vm.add(&["-cpu", processor]);
         vm.add(&["-m", &format!("{}M", board.machine.memory_mib)]);
         vm.add(&["-smp", &board.machine.processors.to_string()]);
         vm.add(&["-kernel", &kernel.vmlinux.display().to_string()]);

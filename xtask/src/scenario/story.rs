@@ -70,11 +70,12 @@ impl Story {
 
     /// The closing table.
     pub fn table(&self) {
-        println!("\n{:<58} {:>9}  {:<6} measured", "step", "ms", "held");
+        let width = self.rows.iter().map(|row| row.name.len()).max().unwrap_or(4);
+        println!("\n{:<width$} {:>7}  {:<4} measured", "step", "ms", "held");
         for row in &self.rows {
             let (held, figure) = (if row.held { "yes" } else { "NO" }, row.figure.as_deref().unwrap_or(""));
-            println!("{:<58} {:>9}  {held:<6} {figure}", row.name, row.took.as_millis());
+            println!("{:<width$} {:>7}  {held:<4} {figure}", row.name, row.took.as_millis());
         }
-        println!("{:<58} {:>9}", "all", self.started.elapsed().as_millis());
+        println!("{:<width$} {:>7}", "all", self.started.elapsed().as_millis());
     }
 }

@@ -63,7 +63,10 @@ pub fn run(story: &mut Story, watch: &Watch<'_>, only: &[String]) -> Result<()> 
     });
     let mut failed = Vec::new();
     for trial in chosen {
-        let done = story.step(&format!("{}: {}", trial.name, trial.what), |story| (trial.run)(story, watch));
+        let done = story.step(trial.name, |story| {
+            println!("   {}", trial.what);
+            (trial.run)(story, watch)
+        });
         if let Err(error) = done {
             println!("{:>11}  NOT held: {error:#}", "");
             failed.push(trial.name);
