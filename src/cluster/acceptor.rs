@@ -118,17 +118,22 @@ impl Node {
     /// Says what has become durable. Without a working qdisk there is nothing to wait for: then a vote counts only from
     /// nodes that cannot have forgotten, or from all of them.
     pub(super) fn flush_answers(&mut self, actions: &mut Actions) {
-        let durable = self.settings.qdisk.is_none()
-            || self.qdisk.fault.is_some()
-            || self.qdisk.error.is_some()
-            || self.qdisk.hung
-            || self.qdisk.own == OwnSlot::Unreadable;
+        let durable = self.answers_at_once();
         let written = self.qdisk.written;
         while let Some(position) = self.answers.iter().position(|answer| durable || answer.version <= written) {
             let answer = self.answers.swap_remove(position);
             self.say(answer, actions);
             self.again = true;
         }
+    }
+
+    /// There is no slot to write what is said to.
+    pub(super) fn answers_at_once(&self) -> bool {
+        self.settings.qdisk.is_none()
+            || self.qdisk.fault.is_some()
+            || self.qdisk.error.is_some()
+            || self.qdisk.hung
+            || self.qdisk.own == OwnSlot::Unreadable
     }
 
     fn say(&mut self, answer: Answer, actions: &mut Actions) {

@@ -264,7 +264,7 @@ impl Node {
             push(actions, Action::Send { to, message: Message::Commit { view, phase: Phase::Committed } });
             return;
         }
-        if self.now_ms - outstanding.since_ms < self.suspect_ms() * 2 {
+        if self.now_ms - outstanding.since_ms < self.suspect_ms() * 2 + self.slot_lag_ms() {
             self.lead = Lead::Leading(leading);
             return;
         }

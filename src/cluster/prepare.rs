@@ -118,7 +118,7 @@ impl Node {
         let patience_ms = self.suspect_ms() / 2;
         // Who does not answer may be behind a cut, on a side that turned out to be the stronger one since this began.
         let since_ms = self.leaderless_since_ms.unwrap_or(preparing.since_ms);
-        let patient = waited_ms >= patience_ms && !self.owes_head_start(since_ms);
+        let patient = waited_ms >= patience_ms + self.slot_lag_ms() && !self.owes_head_start(since_ms);
         if quorum && keys_read && ((all_answered && qdisk_answered) || patient) {
             let floor = self.counter_of_lives();
             if !ballot.qdisk && preparing.term.counter < floor {
@@ -128,7 +128,7 @@ impl Node {
             }
             return self.win_term(preparing, ballot, actions);
         }
-        let give_up = waited_ms >= self.suspect_ms() + patience_ms;
+        let give_up = waited_ms >= self.suspect_ms() + patience_ms + self.slot_lag_ms();
         self.lead = Lead::Preparing(preparing);
         if give_up {
             self.step_down(actions);

@@ -16,6 +16,16 @@ impl Node {
         self.settings.qdisk.is_some() && self.qdisk.usable(self.now_ms, self.fresh_ms() * 2)
     }
 
+    /// How long an answer may have to wait for a slot: until the cycle under way is over, and for the next one's write. A disk that
+    /// takes seconds must not keep nodes that are all there from agreeing.
+    pub(super) fn slot_lag_ms(&self) -> u64 {
+        if self.answers_at_once() {
+            return 0;
+        }
+        let under_way_ms = self.qdisk.in_flight.map_or(0, |(_, _, sent_ms)| self.now_ms - sent_ms);
+        (self.qdisk.took_ms.max(under_way_ms) * 2).min(self.io_timeout_ms() * 2)
+    }
+
     pub(super) fn fresh_ms(&self) -> u64 {
         self.disk_interval_ms() * FRESH_INTERVALS_X2 / 2
     }

@@ -71,6 +71,7 @@ macro_rules! each_directed_scenario {
             f33_a_unit_that_is_mapped_again_is_used_again,
             f35_who_has_lost_a_data_disk_leaves_the_fence_to_others,
             f36_what_the_coordinator_may_not_count_nobody_counts,
+            f39_a_disk_that_takes_seconds_keeps_nobody_from_agreeing,
             i1_the_first_view_waits_for_all,
             i2_a_check_from_before_the_last_fence_does_not_count,
             i4_queued_writes_drain_where_nothing_aborts_them,

@@ -96,3 +96,20 @@ pub(super) fn f36_what_the_coordinator_may_not_count_nobody_counts() {
     assert!(world.all_in(all), "a low score resets nobody");
     ends_well(world);
 }
+
+/// F39: the qdisk takes seconds for a command. A promise has to be on the slot before it is given, and proposers gave up before it could be:
+/// nodes that were all there agreed on nothing, though they would have without the disk.
+pub(super) fn f39_a_disk_that_takes_seconds_keeps_nobody_from_agreeing() {
+    let mut world = world(3, &[1, 2, 3]);
+    let all = set(&[1, 2, 3]);
+    reach(&mut world, "all in", |world| world.all_in(all));
+    world.crawl_qdisk(all, true);
+    world.run_to(world.now() + 10 * S);
+    world.power_off(node(3));
+    world.power_on(node(3), 2 * S);
+    let begun = world.now();
+    let back = world.run_until_exactly(120 * S, |world| world.now() > begun + 3 * S && world.all_in(all));
+    assert!(back, "the node that booted is still out");
+    world.crawl_qdisk(all, false);
+    ends_well(world);
+}
