@@ -41,6 +41,7 @@ fn slow(story: &mut Story, watch: &Watch<'_>) -> Result<()> {
 fn path(story: &mut Story, watch: &Watch<'_>, path: Path) -> Result<()> {
     let (_, others) = coordinator(watch)?;
     let ill = others[0];
+    let sessions = watch.lab.sessions(ill, Which::Data)?;
     let words = match path {
         Path::Gone => [("status", "Waiting for: data disk lun:0"), ("keys", "the target has no such disk (LUN) now")],
         _ => {
@@ -60,6 +61,12 @@ fn path(story: &mut Story, watch: &Watch<'_>, path: Path) -> Result<()> {
         |story, before| others_go_on(story, watch, before, ill),
         || {
             watch.lab.set_path(&[ill], Which::Data, Path::Good)?;
+            // What was closed comes back as a new session, when QEMU's initiator tries again.
+            if path == Path::Cut {
+                wait::until("QEMU's initiator to log in anew", BOOT_WITHIN, || {
+                    Ok((watch.lab.sessions(ill, Which::Data)? > sessions).then_some(()))
+                })?;
+            }
             Ok("made the path good again".into())
         },
     )
