@@ -43,7 +43,7 @@ fn path(story: &mut Story, watch: &Watch<'_>, path: Path) -> Result<()> {
     let ill = others[0];
     let sessions = watch.lab.sessions(ill, Which::Data)?;
     let words = match path {
-        Path::Gone => [("status", "Waiting for: data disk lun:0"), ("keys", "the target has no such disk (LUN) now")],
+        Path::Gone => [("status", "Waiting for: data disk lun:0"), ("keys", "the target maps no such unit")],
         _ => {
             [("status", "Waiting for: data disk lun:0, which does not answer"), ("keys", "Hung: a command is overdue")]
         }
