@@ -241,6 +241,16 @@ impl Fault {
         self >= Fault::Split
     }
 
+    /// May it strike where watchdogs fence? There are no reservations there. A machine that goes back to a snapshot or stands still
+    /// with its watchdog, a clock that jumps, and a quorum disk that lies are what docs/PROTOCOL.md excludes.
+    pub(crate) fn watchdogs_bear_it(self) -> bool {
+        let of_reservations =
+            matches!(self, Fault::TargetReset | Fault::ForeignKey | Fault::ReservationReleased | Fault::Attention);
+        let excluded = matches!(self, Fault::PauseUnnoticed | Fault::Snapshot | Fault::ClockJump);
+        let elsewhere = self.of_targets() || self.of_arbitration();
+        !of_reservations && !excluded && !elsewhere && !self.lies()
+    }
+
     /// What a slot on the qdisk held may be gone after it.
     pub(crate) fn loses_slots(self) -> bool {
         matches!(

@@ -58,6 +58,9 @@ struct Arguments {
     /// print the sums as JSON
     #[argh(switch)]
     json: bool,
+    /// fence by watchdog in every world (otherwise in a sixth of them)
+    #[argh(switch)]
+    watchdog: bool,
     /// so many nodes, 2 to 64, whatever the seed draws
     #[argh(option)]
     nodes: Option<u8>,
@@ -114,6 +117,7 @@ impl Arguments {
     fn overrides(&self) -> Overrides {
         Overrides {
             chance: self.chance,
+            watchdog: self.watchdog,
             nodes: self.nodes,
             disks: self.disks,
             faults: self.faults.clone(),
@@ -165,13 +169,12 @@ fn many(name: &str, arguments: &Arguments) -> bool {
             std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work).expect("a thread");
         }
     });
+    let every_world = Overrides { watchdog: arguments.watchdog, ..Overrides::default() };
     let mut sums = sums.into_inner().expect("no thread died");
     sums.failed.sort_unstable();
     tell_sums(&sums, begun.elapsed().as_secs_f64(), arguments.json);
-    if let Some((seed, checker)) =
-        sums.failed.first().filter(|_| !arguments.no_shrink && overrides == Overrides::default())
-    {
-        smaller(name, *seed, checker);
+    if let Some((seed, checker)) = sums.failed.first().filter(|_| !arguments.no_shrink && overrides == every_world) {
+        smaller(name, *seed, checker, every_world);
     }
     sums.failed.is_empty()
 }
@@ -212,7 +215,7 @@ fn tell_sums(sums: &Sums, took_s: f64, json: bool) {
     say(format_args!("speed: {real_time:.0} x real time, {steps:.0} core steps per second"));
 }
 
-fn smaller(name: &str, seed: u64, checker: &'static str) {
+fn smaller(name: &str, seed: u64, checker: &'static str, begin: Overrides) {
     let mut told = Instant::now();
     let mut tell = |runs: u32, tried: &Overrides| {
         if told.elapsed() >= PROGRESS {
@@ -220,7 +223,7 @@ fn smaller(name: &str, seed: u64, checker: &'static str) {
             note(format_args!("shrinking, {runs} runs:{tried}"));
         }
     };
-    let best = Shrink::find(seed, checker, &mut tell);
+    let best = Shrink::find(seed, checker, begin, &mut tell);
     say(format_args!(
         "smallest world of seed {seed} in which {checker} is violated:\n    {name} --seed {seed}{best} --trace"
     ));

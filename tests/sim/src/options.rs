@@ -1,10 +1,16 @@
 //! What a run is made of. Everything that is not drawn from the run's own random numbers stands here.
 
 pub use crate::fault::Fault;
+use quorate::config::Watchdog;
 
 use crate::queue::{MS, Micros, S};
 use crate::rng::Rng;
 use crate::unit::Manners;
+
+/// Which seeds draw a world of watchdogs, and what of it, comes from here. None of the kept seeds does, by the choice of this number.
+const WATCHDOG_STREAM: u64 = 0x5157_4f52_4d00_0056;
+/// Two clocks of which one is so much too fast and the other too slow differ by hardly less than the 2 % that margins allow for.
+const DRIFT_PPM_MAX: u64 = 9_900;
 
 /// One run. `Options::draw` makes one from a seed; tests fill in their own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +23,8 @@ pub struct Options {
     pub votes: Vec<u16>,
     /// Is there a qdisk?
     pub qdisk: bool,
+    /// Its votes, if they are not as many as all nodes but the weakest have.
+    pub qdisk_votes: Option<u16>,
     /// The qdisk was formatted with "no node of this cluster runs".
     pub qdisk_adopted: bool,
     /// Bytes of the qdisk's logical sectors: 512 or 4096.
@@ -25,6 +33,8 @@ pub struct Options {
     pub data_disks: u8,
     /// Without a qdisk, the first view needs all nodes.
     pub wait_for_all: bool,
+    /// Fencing by watchdog: the data disks know no reservations. A pause is an agent that hangs then; its kernel and its watchdog go on.
+    pub watchdog: Option<Watchdog>,
     /// Keys of lives before the run's start are on the data disks, the reservation held by one of them.
     pub stale_keys: bool,
     /// Targets keep registrations over a power loss.
@@ -87,10 +97,12 @@ impl Options {
             nodes,
             votes: Vec::new(),
             qdisk,
+            qdisk_votes: None,
             qdisk_adopted: true,
             sector_bytes: 512,
             data_disks: 1,
             wait_for_all: false,
+            watchdog: None,
             stale_keys: false,
             target_persists: true,
             target_aborts: true,
@@ -120,9 +132,19 @@ impl Options {
         }
     }
 
+    /// The same with watchdogs instead of reservations.
+    pub fn calm_with_watchdogs(nodes: u8) -> Options {
+        Options {
+            watchdog: Some(Watchdog { timeout_s: 10, margin_ms: 3_000 }),
+            app_every: 50 * MS,
+            ..Options::calm(nodes, true)
+        }
+    }
+
     /// Does this fault mean anything here?
     pub(crate) fn can_have(&self, fault: Fault) -> bool {
         match fault {
+            _ if self.watchdog.is_some() && !fault.watchdogs_bear_it() => false,
             Fault::NetworkDown => self.networks > 1,
             Fault::PartialPartition => self.nodes > 2,
             // Where a clock may go back, the qdisk alone remembers how many lives there were.
@@ -134,6 +156,40 @@ impl Options {
     /// Swarm testing: each seed is a world of its own, with some faults and without others, so that no fault hides what
     /// another one would show.
     pub fn draw(seed: u64) -> Options {
+        // A stream of its own, so that seeds without watchdogs are the worlds that they were before there were any.
+        let fenced_by_watchdog = Rng::new(seed ^ WATCHDOG_STREAM).below(6) == 0;
+        if fenced_by_watchdog { Options::draw_with_watchdogs(seed) } else { Options::draw_with_reservations(seed) }
+    }
+
+    /// The world of this seed, made over: watchdogs fence in it.
+    pub fn draw_with_watchdogs(seed: u64) -> Options {
+        let mut rng = Rng::new(seed ^ WATCHDOG_STREAM ^ 1);
+        let mut options = Options::draw_with_reservations(seed);
+        options.qdisk = true;
+        options.wait_for_all = false;
+        options.stale_keys = false;
+        options.watchdog =
+            Some(Watchdog { timeout_s: rng.pick(&[7, 10, 10, 15]), margin_ms: rng.pick(&[1_000, 3_000, 3_000]) });
+        // With few of them a view can be committed without the qdisk although somebody is missing.
+        options.qdisk_votes = rng.pick(&[None, None, Some(1)]);
+        options.drift_ppm = rng.pick(&[0, 1_000, DRIFT_PPM_MAX, DRIFT_PPM_MAX]);
+        // A lease goes by before anything happens.
+        options.fault_every = options.fault_every.max(2 * S);
+        options.faults_for += 30 * S;
+        options.heal_within = 150 * S;
+        let memory_lost = options.no_wall_clock || options.votes.contains(&0);
+        for fault in Fault::ALL.into_iter().filter(|fault| fault.needs_qdisk() && !fault.lies()) {
+            let wanted = rng.below(3) == 0 && !(memory_lost && fault.loses_slots());
+            if wanted && !options.faults.contains(&fault) {
+                options.faults.push(fault);
+            }
+        }
+        let possible: Vec<Fault> = options.faults.iter().copied().filter(|fault| options.can_have(*fault)).collect();
+        options.faults = possible;
+        options
+    }
+
+    fn draw_with_reservations(seed: u64) -> Options {
         let mut rng = Rng::new(seed ^ 0x5157_4f52_4d00_0001);
         // A stream of its own: what is drawn of targets does not turn a seed's world into another one.
         let mut targets = Rng::new(seed ^ 0x5157_4f52_4d00_0002);

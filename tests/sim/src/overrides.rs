@@ -52,6 +52,8 @@ pub const NUISANCES: [Nuisance; 14] = [
 pub struct Overrides {
     /// Draw what happens during the run from this seed instead.
     pub chance: Option<u64>,
+    /// Watchdogs fence, whatever the seed draws.
+    pub watchdog: bool,
     /// So many nodes.
     pub nodes: Option<u8>,
     /// So many data disks.
@@ -67,7 +69,7 @@ pub struct Overrides {
 impl Overrides {
     /// The options of this seed, changed.
     pub fn options(&self, seed: u64) -> Options {
-        let mut options = Options::draw(seed);
+        let mut options = if self.watchdog { Options::draw_with_watchdogs(seed) } else { Options::draw(seed) };
         options.seed = self.chance.unwrap_or(seed);
         options.nodes = self.nodes.unwrap_or(options.nodes);
         options.data_disks = self.disks.unwrap_or(options.data_disks);
@@ -89,6 +91,9 @@ impl fmt::Display for Overrides {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(chance) = self.chance {
             write!(f, " --chance {chance}")?;
+        }
+        if self.watchdog {
+            write!(f, " --watchdog")?;
         }
         if let Some(nodes) = self.nodes {
             write!(f, " --nodes {nodes}")?;

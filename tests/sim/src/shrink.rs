@@ -21,11 +21,16 @@ pub struct Shrink<'a> {
 }
 
 impl<'a> Shrink<'a> {
-    /// Looks for the smallest world of `seed` in which `checker` fails; `tell` hears how many runs it took so far, and the
+    /// Looks for the smallest world of `seed`, beginning with these overrides, in which `checker` fails; `tell` hears how many runs it took so far, and the
     /// best so far.
-    pub fn find(seed: u64, checker: &'static str, tell: &'a mut dyn FnMut(u32, &Overrides)) -> Overrides {
+    pub fn find(
+        seed: u64,
+        checker: &'static str,
+        begin: Overrides,
+        tell: &'a mut dyn FnMut(u32, &Overrides),
+    ) -> Overrides {
         let mut search = Shrink { seed, checker, runs: 0, tell };
-        let mut best = Overrides::default();
+        let mut best = begin;
         while let Some(smaller) = search.step(&best) {
             best = smaller;
         }

@@ -9,6 +9,7 @@
 //! | `lineage` | I1: what a view takes over from the one it is built on |
 //! | `keys` | I3, I5, I6: what is registered, preempted, proven |
 //! | `writes` | I4: what the data disks accept |
+//! | `watchdogs` | I3, I4, I8 where watchdogs fence: who may write, who was reset |
 //! | `deaths` | I8: why machines reset themselves |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,7 @@ mod frames;
 mod keys;
 mod lineage;
 mod views;
+mod watchdogs;
 mod words;
 mod writes;
 
@@ -60,6 +62,8 @@ pub struct Life {
     pub second_writer: bool,
     /// When and under which view its gate opened.
     pub gate: Option<(Micros, ViewId)>,
+    /// Its machine was reset, or lost its power.
+    pub ended: bool,
     /// Its registration, disk by disk.
     pub registers: [RegisterState; DATA_DISKS_MAX],
 }

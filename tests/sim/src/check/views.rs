@@ -275,6 +275,7 @@ impl Checker {
         // A coordinator that went back to an earlier state may have given the name to another view before.
         (known.view, known.released) = (*view, Some(now));
         self.released.push((now, view.id));
+        self.check_watchdogs(now, view);
     }
 
     /// A node's read of the qdisk, begun then, brought these slots. Its own block among them was there before the read

@@ -19,6 +19,9 @@ pub struct Write {
 impl Checker {
     /// A data disk took a write.
     pub fn write_accepted(&mut self, now: Micros, disk: u8, write: &Write) {
+        if self.settings.fencing.watchdog.is_some() {
+            self.write_of_the_living(now, disk, write);
+        }
         let (node, incarnation) = write.life;
         for position in (0..self.released.len()).rev() {
             let (released, id) = self.released[position];
@@ -50,7 +53,7 @@ impl Checker {
 
     /// A superseded view may still say "released" after a newer one did; everyone ignores it. So its word does not
     /// count against members of that newer view.
-    fn readmitted(&self, position: usize, life: LifeId) -> bool {
+    pub(super) fn readmitted(&self, position: usize, life: LifeId) -> bool {
         let late = &self.views[&self.released[position].1];
         self.released[..position].iter().any(|(_, other)| {
             let other = &self.views[other];

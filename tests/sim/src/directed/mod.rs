@@ -17,6 +17,7 @@ mod orders;
 mod paths;
 mod slots;
 mod standstills;
+mod watchdog;
 
 use arbitration::*;
 use losses::*;
@@ -24,6 +25,7 @@ use orders::*;
 use paths::*;
 use slots::*;
 use standstills::*;
+use watchdog::*;
 
 /// A counterexample that was one.
 pub struct Scenario {
@@ -92,6 +94,20 @@ macro_rules! each_directed_scenario {
             s5_one_way_cuts_end_like_others,
             s6_who_could_not_goes_on_when_it_can,
             s7_bad_disks_reset_nobody,
+            w1_who_loses_the_network_only_resets_itself,
+            w2_who_loses_network_and_qdisk_is_reset_by_its_watchdog,
+            w3_an_agent_that_hangs_is_reset_while_its_kernel_writes,
+            w4_a_coordinator_that_dies_waiting_leaves_the_wait_to_the_next,
+            w5_without_an_announcement_nothing_is_released,
+            w6_a_late_join_answer_opens_no_gate,
+            w7_a_victim_that_rebooted_is_not_waited_for,
+            w8_a_qdisk_lost_by_all_resets_nobody,
+            w9_a_cold_start_waits_for_a_missing_node,
+            w10_another_disk_renews_nobody,
+            w11_a_replaced_disk_is_announced_on,
+            w12_heartbeats_renew_and_so_count_as_signs_of_life,
+            w13_a_slow_cycle_renews_from_its_beginning,
+            w14_the_first_sight_of_a_slot_is_no_sign_of_life,
         }
     };
 }

@@ -13,6 +13,7 @@ use crate::unit::Nexus;
 #[derive(Debug, Clone)]
 pub(super) struct WriteFlight {
     node: usize,
+    boot: u32,
     disk: usize,
     write: Write,
     /// It is inside the unit, from this nexus: the reservation check is behind it.
@@ -26,7 +27,8 @@ impl World {
         if self.machines[node].boot != boot || self.machines[node].power == Power::Off {
             return;
         }
-        if self.machines[node].power == Power::On {
+        // Where watchdogs fence, a pause is one of the agent only.
+        if self.machines[node].power == Power::On || self.options.watchdog.is_some() {
             self.app_write(node);
         }
         let next = self.now + self.rng.between(MS, 2 * self.options.app_every);
@@ -43,11 +45,12 @@ impl World {
             // It writes with the rights of whoever is registered for its nexus.
             true => (None, self.checker.newest_life(self.machines[node].life())),
         };
+        let boot = self.machines[node].boot;
         for under in [under, None] {
             let disk = self.rng.below(self.disks.len() as u64) as usize;
             let write = Write { life, issued: self.now, under };
             let ticket = self.ticket();
-            self.writes.insert(ticket, WriteFlight { node, disk, write, inside: None, unguarded: false });
+            self.writes.insert(ticket, WriteFlight { node, boot, disk, write, inside: None, unguarded: false });
             let arrives = self.now + self.disk_latency();
             self.queue.push(arrives, Due::WriteLand(ticket));
         }
@@ -62,6 +65,10 @@ impl World {
     pub(super) fn write_land(&mut self, ticket: u64) {
         let Some(flight) = self.writes.get(&ticket) else { return };
         let (node, disk) = (flight.node, flight.disk);
+        if self.is_lost_with_its_machine(node, flight.boot) {
+            self.writes.remove(&ticket);
+            return;
+        }
         let path = &self.disks[disk].paths[node];
         if path.hung_until > self.now {
             let until = path.hung_until;
@@ -86,6 +93,9 @@ impl World {
 
     pub(super) fn write_done(&mut self, ticket: u64) {
         let Some(flight) = self.writes.remove(&ticket) else { return };
+        if self.is_lost_with_its_machine(flight.node, flight.boot) {
+            return;
+        }
         self.counters.writes_taken += 1;
         // The stated exception: after a target lost its state, until somebody holds a reservation again.
         if !flight.unguarded {

@@ -71,6 +71,16 @@ impl World {
         self.pause_for(node.index(), None, clock_runs);
     }
 
+    /// From now on its frames take so long.
+    pub fn delay_frames(&mut self, delay: Micros) {
+        (self.options.delay_min, self.options.delay_max) = (delay, delay);
+    }
+
+    /// From now on its clock and its watchdog's differ from the true time by so many parts per million.
+    pub fn set_clock_rates(&mut self, node: NodeId, own_ppm: i64, watchdog_ppm: i64) {
+        self.change_rates(node.index(), own_ppm, watchdog_ppm);
+    }
+
     /// Is it paused?
     pub fn is_paused(&self, node: NodeId) -> bool {
         matches!(self.machines[node.index()].power, Power::Paused { .. })

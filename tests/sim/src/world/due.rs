@@ -30,6 +30,8 @@ pub(super) enum Due {
     App { node: usize, boot: u32 },
     /// A paused machine goes on.
     Resume { node: usize, pause: u64 },
+    /// A watchdog may be hungry.
+    Watchdog { node: usize, boot: u32 },
     /// A dead machine boots.
     Boot { node: usize, boot: u32 },
     /// An agent starts again.
@@ -84,6 +86,7 @@ impl World {
             Due::WriteDone(ticket) => self.write_done(ticket),
             Due::App { node, boot } => self.app_turn(node, boot),
             Due::Resume { node, pause } => self.resume_if(node, pause),
+            Due::Watchdog { node, boot } => self.watchdog_looks(node, boot),
             Due::Boot { node, boot } => self.boot(node, boot),
             Due::AgentStart { node, boot } => self.agent_starts(node, boot),
             Due::Snapshot { node, back } if self.faults_on => self.take_snapshot(node, back),

@@ -44,6 +44,7 @@ impl World {
         machine.boot_id = u128::from(self.rng.bits()) << 64 | u128::from(self.rng.bits()) | 1;
         machine.power = Power::On;
         self.machines[node] = machine;
+        self.arm_watchdog(node);
         self.counters.boots += 1;
         self.tell(|| format!("n{}: boots (boot {})", node + 1, boot + 1));
         self.start_applications(node);

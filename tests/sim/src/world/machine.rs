@@ -13,6 +13,7 @@ use quorate::wire::Opened;
 
 use super::lives::Word;
 use super::net::{Datagram, Wire};
+use super::watchdog::Dog;
 use super::{Due, World, node_id};
 use crate::clock::Clock;
 use crate::queue::{MS, Micros, S};
@@ -90,6 +91,12 @@ pub(super) struct Machine {
     pub must_go: bool,
     /// When what its slot held was last destroyed.
     pub slot_lost: Micros,
+    /// Its watchdog, where watchdogs fence.
+    pub dog: Option<Dog>,
+    /// When its present boot ended.
+    pub died: Micros,
+    /// When the agent's present turn began, by its own clock.
+    pub turn_ms: Option<u64>,
 }
 
 /// Steps and actions that a machine does without time going by. Far more than a full socket gives reason to.
@@ -128,6 +135,9 @@ impl Machine {
             rewound: false,
             must_go: false,
             slot_lost: 0,
+            dog: None,
+            died: 0,
+            turn_ms: None,
         }
     }
 
@@ -150,9 +160,12 @@ impl World {
         machine.todo.clear();
         machine.inbox.clear();
         machine.gate_open = false;
-        let boot = machine.boot;
+        machine.died = self.now;
+        let (boot, life) = (machine.boot, machine.life());
+        self.checker.life_ended(life);
         self.tell(|| format!("n{}: off ({why})", node + 1));
-        let back = self.now + self.rng.between(2 * S, 20 * S);
+        let quick = self.options.watchdog.is_some() && self.rng.below(3) == 0;
+        let back = self.now + if quick { self.rng.between(300 * MS, 2 * S) } else { self.rng.between(2 * S, 20 * S) };
         self.queue.push(back, Due::Boot { node, boot });
     }
 
@@ -242,7 +255,11 @@ impl World {
             }
             if let Some(todo) = self.machines[node].todo.pop_front() {
                 self.act(node, todo);
-            } else if let Some(input) = self.machines[node].inbox.pop_front() {
+                continue;
+            }
+            self.turn_ends(node);
+            if let Some(input) = self.machines[node].inbox.pop_front() {
+                self.turn_begins(node);
                 self.step(node, input);
             } else {
                 return self.rearm(node);
@@ -363,7 +380,8 @@ impl World {
             let well = machine.power == Power::On && machine.gate_open && calm_since.saturating_add(5 * S) < self.now;
             let key = quorate::base::PrKey::new(super::CLUSTER, life.0, life.1);
             // Whose key a stranger took will find that out, and cannot stay.
-            let registered = self.disks.iter().all(|disk| disk.target.keys().any(|other| other == key));
+            let registered = self.options.watchdog.is_some()
+                || self.disks.iter().all(|disk| disk.target.keys().any(|other| other == key));
             if well && registered && view.condemns(life.0, life.1) {
                 let text = format!("view {} evicts {}, which has been well for at least 5 s", view.id, life.0);
                 self.checker.fail("I8", self.now, text);
@@ -381,7 +399,7 @@ impl World {
             let checked = todo.checked || (self.rng.coin() && self.in_time(node, &todo.action));
             self.machines[node].todo.push_front(Todo { action: todo.action, checked });
             let length = self.rng.magnitude(50 * MS, self.options.fault_length_max);
-            let clock_runs = self.rng.coin();
+            let clock_runs = self.rng.coin() || self.options.watchdog.is_some();
             self.counters.pauses_between_actions += 1;
             return self.pause_for(node, Some(length), clock_runs);
         }

@@ -11,6 +11,7 @@
 //! | `pr_io` | commands to the data disks |
 //! | `strangers` | other people's initiators, and what targets do by themselves |
 //! | `app` | applications that write while their gate is open |
+//! | `watchdog` | watchdogs, where they are what fences |
 //! | `nemesis` | injects faults and heals them |
 //! | `arbitration` | splits together with who reaches the qdisk and whose score is low; the last split of a run |
 //! | `control`, `qdisk_hands` | the handles of directed tests |
@@ -50,6 +51,7 @@ mod pr_io;
 mod qdisk_hands;
 mod qdisk_io;
 mod strangers;
+mod watchdog;
 
 use due::{Due, Mend};
 use machine::Machine;
@@ -357,7 +359,8 @@ fn settings_of(options: &Options) -> Settings {
         nodes.insert(node_id(index));
     }
     let used = &votes[..usize::from(options.nodes)];
-    let qdisk_votes = used.iter().sum::<u16>() - used.iter().copied().min().unwrap_or(0);
+    let usual_votes = used.iter().sum::<u16>() - used.iter().copied().min().unwrap_or(0);
+    let qdisk_votes = options.qdisk_votes.unwrap_or(usual_votes);
     let demand = |able: bool| if able { Demand::Required } else { Demand::Preferred };
     Settings {
         cluster: CLUSTER,
@@ -365,17 +368,17 @@ fn settings_of(options: &Options) -> Settings {
         nodes,
         votes,
         qdisk: options.qdisk.then_some(QdiskSettings { votes: qdisk_votes, min_score: 1 }),
-        data_disks: options.data_disks,
+        data_disks: if options.watchdog.is_some() { 0 } else { options.data_disks },
         timing: Timing {
             heartbeat_ms: 200,
             suspect: 5,
             disk_interval_ms: 500,
             io_timeout_ms: 5_000,
-            fence_timeout_ms: 10_000,
+            fence_timeout_ms: if options.watchdog.is_some() { 30_000 } else { 10_000 },
             join_wait_ms: 3_000,
         },
         fencing: Fencing {
-            watchdog: None,
+            watchdog: options.watchdog,
             abort: demand(options.target_aborts),
             persist: demand(options.target_persists),
             drain_ms: 3_000,

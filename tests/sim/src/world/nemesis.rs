@@ -320,7 +320,9 @@ impl World {
     /// is reserved and takes its writes.
     pub fn converged(&self) -> bool {
         let all: NodeSet = (0..self.machines.len()).map(node_id).collect();
-        self.targets_guard_all() && self.machines.iter().all(|machine| machine.power == Power::On) && self.all_in(all)
+        (self.options.watchdog.is_some() || self.targets_guard_all())
+            && self.machines.iter().all(|machine| machine.power == Power::On)
+            && self.all_in(all)
     }
 
     /// Does a node say that only its operator can help?
