@@ -120,13 +120,15 @@ impl Node {
         // A life cannot be let in whose node has led a later one: the view would have to condemn both.
         let members: NodeSet = members.iter().filter(|node| !self.is_outlived(*node)).collect();
         let mut incarnations = base.map_or(crate::base::view::Incarnations::NONE, |base| base.incarnations);
-        // Keys on the disks show who may be writing under a history that is lost. Where there are none, it may be anybody.
-        let unknown = if self.settings.watchdog().is_some() { self.settings.nodes } else { NodeSet::EMPTY };
-        let mut victims = base.map_or(unknown, |base| {
+        let mut victims = base.map_or(NodeSet::EMPTY, |base| {
             // What a released view had to fence is fenced.
             let done = self.committed.is_some_and(|view| view.id == base.id) && self.committed_phase == Phase::Released;
             if done { base.members } else { base.members.union(base.victims) }
         });
+        // Keys on the disks show who may be writing under a history that is lost. Where there are none, it may be anybody.
+        if self.settings.watchdog().is_some() && (base.is_none() || may_know_too_little(&self.settings, ballot)) {
+            victims = self.settings.nodes;
+        }
         for node in members.iter() {
             incarnations.raise(node, self.life_of(node));
         }
@@ -375,6 +377,13 @@ impl Node {
         self.repeat_checks(actions);
         self.repeat_report(actions);
     }
+}
+
+/// Does this quorum, with the qdisk or without, need votes of nodes that may have forgotten a view? The qdisk does not know those that were
+/// committed without it.
+fn may_know_too_little(settings: &Settings, ballot: Ballot) -> bool {
+    let qdisk = settings.qdisk.filter(|_| ballot.qdisk).map_or(0, |qdisk| u32::from(qdisk.votes));
+    votes_of(settings, ballot.warm) + qdisk < quorum(settings)
 }
 
 /// Does this quorum need votes of nodes that may have forgotten an eviction?

@@ -23,6 +23,7 @@ use super::node::Node;
 use super::trace::Trace;
 use crate::base::{Incarnation, NodeId, NodeSet, Phase, Proposal, View, ViewId};
 use crate::config::{Watchdog, watchdog};
+use crate::disk::Standing;
 
 /// How far the coordinator is with telling a view's victims that they are out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -165,11 +166,14 @@ impl Node {
     }
 
     /// Victims of which no later life is heard: whoever leads one has booted since, and a boot ends what the life before it
-    /// could write. Of a node that the lineage never knew any life may be the one to be afraid of.
+    /// could write. A later life may itself have been let in by a view that nobody here knows: its gate must be shut. Of a
+    /// node that the lineage never knew any life may be the one to be afraid of.
     pub(super) fn victims_running(&self, view: &View) -> NodeSet {
         let rebooted = |node: NodeId| {
-            let evicted = view.incarnations.of(node);
-            evicted != Incarnation::NONE && self.peers.of(node).incarnation > evicted
+            let (evicted, peer) = (view.incarnations.of(node), self.peers.of(node));
+            let standing = peer.heartbeat.filter(|_| peer.alive).map(|heartbeat| heartbeat.standing);
+            let shut = standing.is_some_and(|standing| !standing.contains(Standing::GATE_OPEN));
+            evicted != Incarnation::NONE && peer.incarnation > evicted && shut
         };
         view.victims.iter().filter(|node| !rebooted(*node)).collect()
     }

@@ -108,6 +108,7 @@ macro_rules! each_directed_scenario {
             w12_heartbeats_renew_and_so_count_as_signs_of_life,
             w13_a_slow_cycle_renews_from_its_beginning,
             w14_the_first_sight_of_a_slot_is_no_sign_of_life,
+            w15_who_may_have_forgotten_waits_for_everybody,
         }
     };
 }

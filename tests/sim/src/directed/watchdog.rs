@@ -275,3 +275,29 @@ pub(super) fn w14_the_first_sight_of_a_slot_is_no_sign_of_life() {
     reach(&mut world, "released without them", |world| world.all_in(NodeSet::of(others[0])));
     ends_well(world);
 }
+
+/// W15: a view without the qdisk let a node in. All who knew it rebooted, and the qdisk does not tell: their next view has to be rid of a
+/// node of which they have never heard. With keys it would be seen on the disks.
+pub(super) fn w15_who_may_have_forgotten_waits_for_everybody() {
+    let mut world = watched(3, &[2, 3]);
+    let forgetful = [node(2), node(3)];
+    reach(&mut world, "two in", |world| world.all_in(set(&[2, 3])));
+    let joiner = node(1);
+    // Its life is chosen; it does not claim the qdisk for itself.
+    world.cut(&[joiner], &forgetful, true);
+    world.fail_heuristics(joiner);
+    world.power_on(joiner, 0);
+    world.run_to(world.now() + 3 * S);
+    [1, 2, 3].iter().for_each(|id| world.hang_qdisk(node(*id), world.now() + 300 * S));
+    world.cut(&[joiner], &forgetful, false);
+    reach(&mut world, "all in, without the qdisk", |world| world.all_in(set(&[1, 2, 3])));
+    world.cut(&[joiner], &forgetful, true);
+    forgetful.iter().for_each(|node| {
+        world.power_off(*node);
+        world.hang_qdisk(*node, 0);
+        world.power_on(*node, 0);
+    });
+    reach(&mut world, "reset by its watchdog", |world| !world.is_on(joiner));
+    reach(&mut world, "two in again", |world| world.all_in(set(&[2, 3])));
+    ends_well(world);
+}
