@@ -18,6 +18,7 @@ struct Mutant {
     says: String,
     redundant: Option<String>,
     also: Vec<String>,
+    watchdog: bool,
     edits: Vec<Edit>,
 }
 
@@ -93,6 +94,13 @@ fn parse(table: &str) -> Vec<Mutant> {
         }
         if word == "also" {
             mutant.also.extend(value.split(' ').map(str::to_string));
+            continue;
+        }
+        if word == "worlds" {
+            if value != "watchdog" {
+                fail("the only worlds that a mutant may ask for are `watchdog`");
+            }
+            mutant.watchdog = true;
             continue;
         }
         let text = match (word.as_str(), mutant.edits.last_mut()) {
@@ -203,11 +211,11 @@ fn render(source: &str, from: usize, end: usize, edits: &[Placed]) -> String {
 
 fn list(mutants: &[Mutant]) -> String {
     let mut text = "/// Every entry of table.txt, in its order.\npub const ALL: &[Mutant] = &[\n".to_string();
-    for Mutant { name, rule, says, redundant, also, edits } in mutants {
+    for Mutant { name, rule, says, redundant, also, watchdog, edits } in mutants {
         assert!(!edits.is_empty() && !rule.is_empty() && !says.is_empty(), "table.txt: `{name}` is not complete");
         writeln!(
             text,
-            "Mutant {{ name: {name:?}, rule: {rule:?}, says: {says:?}, redundant: {redundant:?}, also: &{also:?} }},"
+            "Mutant {{ name: {name:?}, rule: {rule:?}, says: {says:?}, redundant: {redundant:?}, also: &{also:?}, watchdog: {watchdog} }},"
         )
         .expect("strings take everything");
     }

@@ -24,6 +24,8 @@ pub mod mutant {
         pub redundant: Option<&'static str>,
         /// Checkers that may kill it although they do not watch safety.
         pub also: &'static [&'static str],
+        /// It is played in worlds where watchdogs fence.
+        pub watchdog: bool,
     }
 
     include!(concat!(env!("OUT_DIR"), "/table.rs"));

@@ -168,6 +168,8 @@ impl Options {
         options.qdisk = true;
         options.wait_for_all = false;
         options.stale_keys = false;
+        // Its bound knows no lease.
+        options.last_split = false;
         options.watchdog =
             Some(Watchdog { timeout_s: rng.pick(&[7, 10, 10, 15]), margin_ms: rng.pick(&[1_000, 3_000, 3_000]) });
         // With few of them a view can be committed without the qdisk although somebody is missing.

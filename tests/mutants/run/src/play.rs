@@ -40,13 +40,13 @@ pub fn seeds(mutant: &Mutant, seeds: u64) -> Option<Kill> {
             if seed > seeds || seed > lowest {
                 return;
             }
-            let options = Options::draw(seed);
+            let options = if mutant.watchdog { Options::draw_with_watchdogs(seed) } else { Options::draw(seed) };
             if options.nodes > NODES_MAX {
                 continue;
             }
             let Some(violation) = run_caught(options).violation else { continue };
             // What the core does without the mutant is not the mutant's doing.
-            if !counts(mutant, violation.checker) || fails_anyway(seed) {
+            if !counts(mutant, violation.checker) || fails_anyway(mutant, seed) {
                 continue;
             }
             let mut killed = killed.lock().expect("no thread died");
@@ -63,8 +63,10 @@ pub fn seeds(mutant: &Mutant, seeds: u64) -> Option<Kill> {
     killed.into_inner().expect("no thread died")
 }
 
-fn fails_anyway(seed: u64) -> bool {
-    quorate_sim::run_caught(quorate_sim::Options::draw(seed)).violation.is_some()
+fn fails_anyway(mutant: &Mutant, seed: u64) -> bool {
+    use quorate_sim::Options;
+    let options = if mutant.watchdog { Options::draw_with_watchdogs(seed) } else { Options::draw(seed) };
+    quorate_sim::run_caught(options).violation.is_some()
 }
 
 /// The directed scenarios that this mutant does not live through: the counterexample they are named after, and the checker, or
