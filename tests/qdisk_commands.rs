@@ -16,7 +16,7 @@ use quorate::cli::qdisk::{FormatCommand, FormatError, Found, QdiskCommand, Wante
 use quorate::config::blob;
 use quorate::config::schema::Document;
 use quorate::disk::{DiskError, Header, HeaderFault, Image, Signature, SlotRead, Unit};
-use quorate::drv::block::{Access, AlignedBuf, BlockError, BlockFile};
+use quorate::drv::block::{Access, AlignedBuf, BlockError, BlockFile, Doing};
 use quorate::drv::qdisk::Qdisk;
 use samples::*;
 
@@ -241,6 +241,9 @@ fn what_cannot_be_a_quorum_disk_is_refused() {
     }
     let absent = BlockFile::open("/nonexistent/disk".as_ref(), Access::Read).unwrap_err();
     assert_eq!(DiskError::from(absent), DiskError::Absent);
+    let refused = BlockError::Os { doing: Doing::Write, at: 1024, errno: rustix::io::Errno::BADE.raw_os_error() };
+    assert_eq!(DiskError::from(refused), DiskError::Conflict);
+    assert!(refused.to_string().ends_with("; a reservation on its LUN keeps this machine from writing"), "{refused}");
 }
 
 #[test]

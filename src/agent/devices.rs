@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use super::disks::{Opener, Qdisk, Target};
 use crate::base::{ClusterId, NodeId};
 use crate::config::Cluster;
@@ -29,6 +31,36 @@ impl Qdisk for qdisk::Qdisk {
     }
 }
 
+/// A quorum disk whose file stands for a partition of an emulated LUN: writes obey that LUN's reservation.
+struct OnLun {
+    file: qdisk::Qdisk,
+    lun: EmuDisk,
+}
+
+impl OnLun {
+    fn guarded(&mut self, write: impl FnOnce(&mut qdisk::Qdisk) -> Result<(), BlockError>) -> Result<(), DiskError> {
+        match self.lun.guarded(|| write(&mut self.file)) {
+            Ok(written) => Ok(written?),
+            Err(error) if error.raw_os_error() == Some(Errno::BADE.raw_os_error()) => Err(DiskError::Conflict),
+            Err(_) => Err(DiskError::Io),
+        }
+    }
+}
+
+impl Qdisk for OnLun {
+    fn write_slot(&mut self, slot: &Slot) -> Result<(), DiskError> {
+        self.guarded(|file| file.write_slot(slot))
+    }
+
+    fn write_eviction(&mut self, eviction: &Eviction) -> Result<(), DiskError> {
+        self.guarded(|file| file.write_eviction(eviction))
+    }
+
+    fn read(&mut self, image: &mut Image) -> Result<(), DiskError> {
+        Qdisk::read(&mut self.file, image)
+    }
+}
+
 /// A real target, and how long its kernel driver may wait for it.
 struct Sg(SgDisk, u32);
 
@@ -45,12 +77,13 @@ impl Target for EmuDisk {
 }
 
 /// Opens the quorum disk; `None` if the configuration has none.
-pub fn qdisk_opener(cluster: &Cluster, emulate: Option<&str>) -> Option<Opener<dyn Qdisk>> {
+pub fn qdisk_opener(cluster: &Cluster, node: NodeId, emulate: Option<&str>) -> Option<Opener<dyn Qdisk>> {
     let name = cluster.qdisk.as_ref()?.device.clone();
     let folder = emulate.map(PathBuf::from);
     let emulated = emulate.map(|folder| emulated_path(folder, &name));
     let data: Vec<_> = cluster.data.iter().map(|data| data.device.clone()).collect();
     let expect = Expect::of(cluster)?;
+    let lun = emulate.filter(|_| cluster.shares_lun()).map(|folder| emulated_path(folder, &cluster.data[0].device));
     let mut told = None;
     Some(Box::new(move || {
         let path = match (DeviceName::of(&name), &emulated) {
@@ -58,9 +91,16 @@ pub fn qdisk_opener(cluster: &Cluster, emulate: Option<&str>) -> Option<Opener<d
             (_, Some(path)) => Ok(path.clone()),
             (_, None) => path_of(&name),
         };
-        let opened = path.and_then(|path| qdisk::Qdisk::open(&path, expect.clone()).map_err(io_error));
+        let file = path.and_then(|path| qdisk::Qdisk::open(&path, expect.clone()).map_err(io_error));
+        let opened = file.and_then(|file| match &lun {
+            None => Ok(Box::new(file) as Box<dyn Qdisk>),
+            Some(path) => {
+                let lun = EmuDisk::open(path, nexus_of(node))?;
+                Ok(Box::new(OnLun { file, lun }) as _)
+            }
+        });
         tell_once(&mut told, "quorum disk", &name, &opened);
-        Ok(Box::new(opened?) as Box<dyn Qdisk>)
+        opened
     }))
 }
 
@@ -77,8 +117,7 @@ pub fn target_opener(
     let mut told = None;
     Some(Box::new(move || {
         let opened: io::Result<Box<dyn Target>> = if let Some(path) = &emulated {
-            // Each node is an initiator of its own, the same one after a restart: as a VM keeps its name.
-            EmuDisk::open(path, u32::from(node.get())).map(|disk| Box::new(disk) as _)
+            EmuDisk::open(path, nexus_of(node)).map(|disk| Box::new(disk) as _)
         } else {
             path_of(&name).and_then(|path| SgDisk::open(&path)).map(|disk| Box::new(Sg(disk, timeout_ms)) as _)
         };
@@ -105,6 +144,11 @@ fn labelled<N: AsRef<str>>(label: &str, cluster: ClusterId, data: &[N], folder: 
         Ok(None) => Err(io::Error::new(io::ErrorKind::NotFound, "no disk carries this label for this cluster yet")),
         Err(two) => Err(io::Error::new(io::ErrorKind::AlreadyExists, two.to_string())),
     }
+}
+
+/// Each node is an initiator of its own, the same one after a restart: as a VM keeps its name.
+fn nexus_of(node: NodeId) -> u32 {
+    u32::from(node.get())
 }
 
 /// The file that stands for a device: its name below the folder, whether it looks like a path of the system or not, so

@@ -88,7 +88,7 @@ impl Agent {
         let Setup { cluster, node, boot_id, emulate, payload, socket } = setup;
         let nonce = Nonce(clock::random_u64());
         let peers = Peers::bind(&cluster, node, nonce).map_err(|error| io::Error::other(error.to_string()))?;
-        let qdisk = devices::qdisk_opener(&cluster, emulate.as_deref()).map(start_qdisk).transpose()?;
+        let qdisk = devices::qdisk_opener(&cluster, node, emulate.as_deref()).map(start_qdisk).transpose()?;
         let mut targets = heapless::Vec::new();
         for index in 0..cluster.data.len() {
             if let Some(opener) = devices::target_opener(&cluster, index, node, emulate.as_deref()) {

@@ -128,6 +128,7 @@ pub const fn waiting_kind(waiting: &Waiting) -> &'static str {
         Waiting::Network(_) => "network",
         Waiting::OtherConfig { .. } => "other-config",
         Waiting::QdiskAdoption => "qdisk-adoption",
+        Waiting::SlotRefused => "slot-refused",
         Waiting::DataDisk { .. } => "data-disk",
         Waiting::TargetRefused { .. } => "target-refused",
         Waiting::ForeignKey { .. } => "foreign-key",
@@ -142,6 +143,7 @@ pub const fn waiting_kind(waiting: &Waiting) -> &'static str {
 impl Display for Say<'_, Waiting> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Say(snapshot, waiting) = *self;
+        let shares_lun = snapshot.facts.cluster.shares_lun();
         let disk = |disk| Say(snapshot, Disk(disk));
         match waiting {
             Waiting::Nothing => f.write_str("nothing"),
@@ -150,8 +152,8 @@ impl Display for Say<'_, Waiting> {
                  and `keys`",
             ),
             Waiting::Clock => f.write_str(
-                "the machine's clock, which is not set, or a readable quorum disk: one of them must tell this boot from \
-                 earlier ones. Set the clock (RTC, time sync of the host) or repair the quorum disk",
+                "the machine's clock, which is not set, or a quorum disk that it can read and write: one of them must \
+                 tell this boot from earlier ones. Set the clock (RTC, time sync of the host) or repair the quorum disk",
             ),
             Waiting::Votes { have, need } => write!(
                 f,
@@ -175,6 +177,7 @@ impl Display for Say<'_, Waiting> {
                 "the quorum disk to be adopted: this cluster has not seen it before. Start all nodes; or, if none of this \
                  cluster runs anywhere, format it with `quorate qdisk format --adopt`",
             ),
+            Waiting::SlotRefused => write!(f, "its slot on the quorum disk: {}", SlotRefused { shares_lun }),
             Waiting::DataDisk { disk: index } => {
                 write!(f, "{}, which does not answer. Check that the host still attaches it", disk(index))
             }
@@ -255,6 +258,25 @@ impl Display for Plain<DiskError> {
             DiskError::Io => "input/output error",
             DiskError::Stale => "not sent in time",
             DiskError::Absent => "the device is not there",
+            DiskError::Conflict => "a reservation on its LUN refuses this node's writes",
+        })
+    }
+}
+
+/// What it means that a reservation refuses the own slot, and the way out.
+pub struct SlotRefused {
+    /// The configuration says that the qdisk is on the LUN of the first data disk.
+    pub shares_lun: bool,
+}
+
+impl Display for SlotRefused {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.shares_lun {
+            "the LUN's reservation refuses this node, which holds no key there. A living view lets it in; where none \
+             lives, it registers by itself"
+        } else {
+            "a reservation refuses this node's writes, so it shares a LUN with data. Give it a LUN of its own, or name \
+             it and the data disk as partitions, like lun:0-part1 and lun:0-part2"
         })
     }
 }
@@ -293,6 +315,9 @@ pub fn qdisk_trouble(qdisk: &QdiskStatus) -> Option<impl Display> {
                 ),
                 (_, Some(DiskError::Absent), _) => {
                     f.write_str("NOT usable: the device is not there. Check that the host still attaches it")
+                }
+                (_, Some(DiskError::Conflict), _) => {
+                    write!(f, "NOT usable: {}", SlotRefused { shares_lun: qdisk.shares_lun })
                 }
                 (_, Some(error), _) => {
                     write!(f, "NOT usable: {}. Check the disk, and the host's path to it", Plain(error))
@@ -338,6 +363,7 @@ impl Display for Say<'_, SelfFence> {
 impl Display for Say<'_, Trace> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Say(snapshot, trace) = *self;
+        let shares_lun = snapshot.facts.cluster.shares_lun();
         let node = |node: NodeId| Say(snapshot, node);
         let nodes = |nodes: NodeSet| Say(snapshot, nodes);
         let disk = |disk: u8| Say(snapshot, Disk(disk));
@@ -377,6 +403,9 @@ impl Display for Say<'_, Trace> {
             }
             Trace::CannotFence => f.write_str("Could not prove its victims fenced in time; lets another node try."),
             Trace::QdiskUp => f.write_str("Uses the quorum disk."),
+            Trace::QdiskLost(DiskError::Conflict) => {
+                write!(f, "Does not use the quorum disk any more: {}.", SlotRefused { shares_lun })
+            }
             Trace::QdiskLost(error) => write!(f, "Does not use the quorum disk any more: {}.", Plain(error)),
             Trace::QdiskFault(fault) => write!(f, "ALARM: quorum disk {}: {}.", snapshot.qdisk_device(), Plain(fault)),
             Trace::QdiskHung => f.write_str("The quorum disk has not answered in time."),

@@ -171,6 +171,8 @@ impl Node {
                 disk.lost_state = false;
                 disk.lost_since_ms = None;
                 disk.confirm_ms = now_ms + interval_ms * CONFIRM_INTERVALS;
+                // What was refused until now is written at once.
+                self.qdisk.wanted |= self.slot_is_refused();
             }
             (PrCommand::Confirm { .. }, _) => disk.confirm_ms = now_ms + interval_ms * CONFIRM_INTERVALS,
             (PrCommand::Reserve { .. }, _) => {

@@ -183,6 +183,8 @@ pub struct Settings {
     pub qdisk: Option<QdiskSettings>,
     /// How many data disks carry reservations, at most `DATA_DISKS_MAX`; none where watchdogs fence.
     pub data_disks: u8,
+    /// The qdisk is on the LUN of the first data disk, whose reservation it obeys.
+    pub shares_lun: bool,
     /// Timing.
     pub timing: config::Timing,
     /// Demands on targets.
@@ -216,6 +218,7 @@ impl Settings {
             qdisk: cluster.qdisk.as_ref().map(|qdisk| QdiskSettings { votes: qdisk.votes, min_score: qdisk.min_score }),
             // Disks that no reservation guards get no command of ours.
             data_disks: if cluster.fencing.watchdog.is_none() { cluster.data.len() as u8 } else { 0 },
+            shares_lun: cluster.shares_lun(),
             timing: cluster.timing,
             fencing: cluster.fencing,
             wait_for_all: cluster.wait_for_all,
@@ -225,7 +228,18 @@ impl Settings {
     /// What tells this configuration from another one, by everything that the core decides with.
     pub fn stamp(&self) -> ConfigStamp {
         const CRC32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
-        let Settings { cluster, config_version, nodes, votes, qdisk, data_disks, timing, fencing, wait_for_all } = self;
+        let Settings {
+            cluster,
+            config_version,
+            nodes,
+            votes,
+            qdisk,
+            data_disks,
+            shares_lun,
+            timing,
+            fencing,
+            wait_for_all,
+        } = self;
         let (qdisk_votes, min_score) = qdisk.map_or((0, 0), |qdisk| (qdisk.votes, qdisk.min_score));
         let demand = |demand: config::Demand| u32::from(demand == config::Demand::Required);
         let numbers = [
@@ -234,6 +248,7 @@ impl Settings {
             u32::from(qdisk_votes),
             u32::from(min_score),
             u32::from(*data_disks),
+            u32::from(*shares_lun),
             u32::from(*wait_for_all),
             timing.heartbeat_ms,
             timing.suspect,

@@ -69,6 +69,7 @@ impl Node {
             self.heartbeat_announced_nothing(from, sent_ms);
         }
         self.counter_seen = self.counter_seen.max(heartbeat.promised.counter);
+        self.note_standing(heartbeat.standing);
         if self.incarnation == Incarnation::NONE {
             // While this life is being chosen, what peers know of earlier ones is what a heartbeat is for.
             let known = &mut self.peers.of_mut(self.boot.node).known;

@@ -298,7 +298,8 @@ impl Node {
             .filter(|node| !view.members.contains(*node) || lost.contains(*node))
             .filter(|node| self.life_of(*node) > view.incarnations.of(*node))
             .collect();
-        let joiners = if released || !lost.is_empty() { joiners } else { NodeSet::EMPTY };
+        // One that has its key on a disk already would be condemned for it.
+        let joiners = if released || !lost.is_empty() { joiners } else { self.have_keys(joiners) };
         let condemn = self.foreign_lives(&view, joiners.union(keep));
         let claim = !view.holds_qdisk && self.may_claim_qdisk();
         let adopt = released && self.qdisk_usable() && !self.qdisk_adopted() && self.warm_majority();

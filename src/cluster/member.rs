@@ -5,6 +5,7 @@ use super::event::{Action, Actions, SelfFence};
 use super::leader::Lead;
 use super::node::{Node, push};
 use super::qdisk::OwnSlot;
+use super::same_lun::SHARED;
 use super::trace::Trace;
 use crate::base::{NodeSet, Nonce, Phase, Proposal, View, ViewId};
 use crate::wire::Message;
@@ -92,6 +93,9 @@ impl Node {
     fn become_member(&mut self, view: &View, ordered_before: u8, actions: &mut Actions) {
         if self.admitted.is_none() {
             self.admitted = Some(view.id);
+            if self.registered() {
+                self.trace(Trace::Registered);
+            }
         }
         let me = self.me();
         let op = self.op;
@@ -243,7 +247,7 @@ impl Node {
     /// key for a fence.
     pub(super) fn may_register(&self, index: usize) -> bool {
         let Some(view) = self.committed.filter(|view| view.has_member(self.me(), self.incarnation)) else {
-            return false;
+            return index == SHARED && self.may_register_early();
         };
         let ordered = view.reregister.contains(self.me());
         let leads = matches!(self.lead, Lead::Leading(_));

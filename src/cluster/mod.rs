@@ -18,6 +18,7 @@ mod qdisk;
 mod qdisk_traffic;
 mod quorum;
 mod reregister;
+mod same_lun;
 pub mod status;
 pub mod trace;
 mod turn;

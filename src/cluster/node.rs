@@ -78,6 +78,8 @@ pub struct Node {
     pub(super) split_since_ms: Option<u64>,
     /// Leads, and waits for a stronger side of a split to take over.
     pub(super) gives_way: bool,
+    /// When somebody was last heard or read to be quorate.
+    pub(super) quorate_shown_ms: u64,
     pub(super) counter_seen: u64,
 }
 
@@ -126,6 +128,7 @@ impl Node {
             leaderless_since_ms: None,
             split_since_ms: None,
             gives_way: false,
+            quorate_shown_ms: 0,
             counter_seen: 0,
         }
     }
@@ -312,6 +315,7 @@ impl Node {
         self.trace(Trace::Stalled { ms });
         self.peers.excuse(self.now_ms);
         self.qdisk.good = None;
+        self.qdisk.read_ms = None;
         self.qdisk.wanted = true;
         if let Some((_, _, sent_ms)) = &mut self.qdisk.in_flight {
             *sent_ms = self.now_ms;

@@ -88,6 +88,10 @@ pub struct Qdisk {
     pub hung: bool,
     /// At least one read came back, good or bad.
     pub tried: bool,
+    /// The last slot write that a reservation refused; 0 = none. Meaningful while that is the last error.
+    pub refused_op: Op,
+    /// When this very disk was first read well, and last.
+    pub read_ms: Option<(u64, u64)>,
     /// Cycles that failed.
     pub errors: u32,
 }
@@ -117,6 +121,8 @@ impl Qdisk {
             error: None,
             hung: false,
             tried: false,
+            refused_op: 0,
+            read_ms: None,
             errors: 0,
         }
     }

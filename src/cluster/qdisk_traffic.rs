@@ -28,6 +28,7 @@ impl Node {
         }
         let writable =
             self.qdisk.own == OwnSlot::Carried && self.incarnation != Incarnation::NONE && self.qdisk.fault.is_none();
+        let writable = writable && !self.would_be_refused();
         self.qdisk.wanted = false;
         self.qdisk.next_ms = self.now_ms + self.disk_interval_ms();
         self.qdisk.began_ms = self.now_ms;
@@ -105,7 +106,12 @@ impl Node {
                 self.read_qdisk(Some(version), actions);
             }
             (InFlight::Eviction, Ok(())) => {}
-            (_, Err(error)) => self.qdisk_failed(error),
+            (_, Err(error)) => {
+                self.qdisk_failed(error);
+                if error == DiskError::Conflict {
+                    self.write_was_refused(op);
+                }
+            }
             // Too late: the time it answers for is over. But it is on the disk, and the next write spares its copy.
             (_, Ok(())) => {
                 self.qdisk.repeat &= !matches!(what, InFlight::Slot(_));
@@ -135,10 +141,12 @@ impl Node {
             if !first {
                 self.qdisk.own = OwnSlot::Unread;
                 self.qdisk.good = None;
+                self.qdisk.read_ms = None;
             }
             self.again = true;
         }
         self.qdisk.adopted = header.adopted;
+        self.qdisk.read_ms = Some((self.qdisk.read_ms.map_or(self.now_ms, |(first_ms, _)| first_ms), self.now_ms));
         let stayed = self.check_own_slot(image, version, actions);
         // A read alone ends no cycle.
         self.qdisk.wanted |= core::mem::take(&mut self.qdisk.unread) && version.is_none();
@@ -151,7 +159,11 @@ impl Node {
         others.remove(self.boot.node);
         for node in others.iter() {
             let read = &image.slots[node.index()];
-            self.peers.slot_seen(node, read, self.now_ms);
+            let known = self.peers.of(node).slot.is_some();
+            let changed = self.peers.slot_seen(node, read, self.now_ms);
+            if let Some(slot) = read.valid().filter(|_| known && changed) {
+                self.note_standing(slot.standing);
+            }
             if matches!(read, SlotRead::Unreadable) {
                 unreadable.insert(node);
             }

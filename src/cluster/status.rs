@@ -108,6 +108,8 @@ pub enum Waiting {
     },
     /// The qdisk must be adopted: start all nodes, or tell it so (`quorate qdisk format --adopt`).
     QdiskAdoption,
+    /// A reservation refuses this node's slot on the qdisk, and without the qdisk there are too few votes.
+    SlotRefused,
     /// A data disk does not answer.
     DataDisk {
         /// Its index.
@@ -199,6 +201,8 @@ pub struct QdiskStatus {
     pub hung: bool,
     /// The last error, until the next good cycle.
     pub error: Option<DiskError>,
+    /// It is on the LUN of the first data disk.
+    pub shares_lun: bool,
     /// Its uuid, 0 if not read yet.
     pub uuid: u128,
     /// The cluster (or the operator) adopted this uuid.
@@ -267,6 +271,7 @@ impl Node {
                 fault: self.qdisk.fault,
                 hung: self.qdisk.hung,
                 error: self.qdisk.error,
+                shares_lun: self.settings.shares_lun,
                 uuid: self.qdisk.uuid,
                 adopted: self.qdisk_adopted(),
                 errors: self.qdisk.errors,
@@ -302,7 +307,7 @@ impl Node {
     /// The first thing that is missing, in the order in which an admin would look.
     fn waiting_for(&self) -> Waiting {
         if self.is_starting() {
-            let blind = self.boot.clock_s == 0 && !self.own_past_is_known();
+            let blind = self.boot.clock_s == 0 && (!self.own_past_is_known() || self.slot_is_refused());
             return if blind { Waiting::Clock } else { Waiting::Startup };
         }
         for (index, data) in self.disks.iter().enumerate() {
@@ -344,6 +349,9 @@ impl Node {
         if !self.could_be_quorate() {
             if self.qdisk_usable() && !self.qdisk_adopted() {
                 return Waiting::QdiskAdoption;
+            }
+            if self.slot_is_refused() {
+                return Waiting::SlotRefused;
             }
             return self.votes_in_sight();
         }

@@ -53,7 +53,7 @@ impl Node {
 
     /// How many candidates stand before this node: registered warm members with working paths, then warm, then cold.
     /// `None` if this node is condemned and can only wait to be told.
-    fn rank(&self) -> Option<u64> {
+    pub(super) fn rank(&self) -> Option<u64> {
         if let Some(view) = &self.committed
             && view.condemns(self.me(), self.incarnation)
         {
@@ -85,7 +85,7 @@ impl Node {
 
     /// A cold node of a cluster that is just being started waits a while for the others, so that one view admits them all;
     /// and in any case until whoever lives must have shown it, on the network and on the qdisk.
-    fn waits_for_company(&self) -> bool {
+    pub(super) fn waits_for_company(&self) -> bool {
         let all = self.settings.nodes.is_subset(self.hears());
         let waited_ms = self.now_ms - self.started_ms;
         let silence_ms = (self.fresh_ms() + self.disk_interval_ms()).max(self.suspect_ms());

@@ -7,6 +7,7 @@ use core::net::IpAddr;
 
 use heapless::String;
 
+use super::device::{lun_of, same_lun};
 use super::{Address, Cluster, Demand, Fencing, Node, Timing, heuristic, watchdog};
 use crate::base::limits::{DATA_DISKS_MAX, NODES_MAX};
 
@@ -193,14 +194,31 @@ fn disks(cluster: &Cluster) -> Result<(), CheckError> {
         if path.starts_with("label:") {
             return refuse!("data[{at}].device"; "only a quorum disk carries a label of ours"; "name the device by its path or lun:N");
         }
-        if cluster.qdisk.as_ref().is_some_and(|qdisk| qdisk.device == *path) {
-            return refuse!("data[{at}].device"; "{path} is the quorum disk: a file system would overwrite its slots, and a reservation would stop them"; "use two disks");
+        if let Some(qdisk) = cluster.qdisk.as_ref().filter(|qdisk| same_lun(&qdisk.device, path)) {
+            shared_lun(at, path, &qdisk.device)?;
         }
         for (earlier, other) in cluster.data.iter().take(index).enumerate().map(|(i, d)| (i + 1, d)) {
             if other.device == *path {
                 return refuse!("data[{at}].device"; "data[{earlier}] is {path} already"; "list every disk once");
             }
+            if same_lun(&other.device, path) {
+                return refuse!("data[{at}].device"; "data[{earlier}] is on the same LUN, and a reservation is the whole LUN's"; "list one device of each LUN");
+            }
         }
+    }
+    Ok(())
+}
+
+/// A data disk on the quorum disk's LUN: a partition beside the quorum disk's, and the first one listed.
+fn shared_lun(at: usize, path: &str, qdisk: &str) -> Result<(), CheckError> {
+    if qdisk == path {
+        return refuse!("data[{at}].device"; "{path} is the quorum disk: a file system would overwrite its slots"; "use two disks; or two partitions of it, the first for the quorum disk, e.g. lun:0-part1 and lun:0-part2");
+    }
+    if !(lun_of(qdisk).1 && lun_of(path).1) {
+        return refuse!("data[{at}].device"; "{path} and the quorum disk's {qdisk} overlap: one is a partition of the other"; "name a partition for each, e.g. lun:0-part1 and lun:0-part2");
+    }
+    if at != 1 {
+        return refuse!("data[{at}].device"; "it shares its LUN with the quorum disk and is not the first data disk, which decides races"; "list it first");
     }
     Ok(())
 }
@@ -218,12 +236,20 @@ pub(super) fn device(place: fmt::Arguments<'_>, device: &str) -> Result<(), Chec
             format_args!("name the device, e.g. /dev/sda or lun:0"),
         );
     }
-    if let Some(lun) = device.strip_prefix("lun:")
-        && lun.parse::<u16>().is_err()
-    {
+    if let Some(lun) = device.strip_prefix("lun:") {
+        let (number, partition) = lun.split_once("-part").unwrap_or((lun, "1"));
+        if number.parse::<u16>().is_err() {
+            return refused(
+                format_args!("{number:?} is not a logical unit number"),
+                format_args!("write lun:N with the LUN that the host gave the disk, e.g. lun:0"),
+            );
+        }
+        if partition.parse::<u8>().is_ok_and(|number| number > 0) {
+            return Ok(());
+        }
         return refused(
-            format_args!("{lun:?} is not a logical unit number"),
-            format_args!("write lun:N with the LUN that the host gave the disk, e.g. lun:0"),
+            format_args!("{partition:?} is not the number of a partition"),
+            format_args!("write lun:N-partM with M from 1 to 255, e.g. lun:{number}-part1"),
         );
     }
     Ok(())

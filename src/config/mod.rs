@@ -7,6 +7,7 @@ pub mod blob;
 pub mod build;
 pub mod check;
 pub mod defaults;
+pub mod device;
 pub mod heuristic;
 #[cfg(feature = "agent")]
 pub mod schema;
@@ -80,7 +81,7 @@ pub struct Address {
 /// The quorum disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Qdisk {
-    /// Path of the device (or file in the embedded default), or `lun:N`: the SCSI disk with that LUN.
+    /// Path of the device (or file in the embedded default), or `lun:N`: the SCSI disk with that LUN, `lun:N-partM` a partition of it.
     pub device: String<PATH_BYTES_MAX>,
     /// Must match the header's.
     pub label: String<LABEL_BYTES_MAX>,
@@ -104,7 +105,7 @@ impl Qdisk {
 /// A disk with reservations.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataDisk {
-    /// Path of the device (or file in the embedded default), or `lun:N`: the SCSI disk with that LUN.
+    /// Path of the device (or file in the embedded default), or `lun:N`: the SCSI disk with that LUN, `lun:N-partM` a partition of it.
     pub device: String<PATH_BYTES_MAX>,
 }
 
@@ -158,6 +159,17 @@ impl Cluster {
     /// The node that has this MAC address.
     pub fn node_by_mac(&self, mac: [u8; 6]) -> Option<&Node> {
         self.nodes.iter().find(|node| node.mac == Some(mac))
+    }
+
+    /// Is the quorum disk on the LUN of the first data disk? Told by their names, and a mode of its own: the reservation then
+    /// keeps from the quorum disk who is not registered. Where watchdogs fence there is none.
+    pub fn shares_lun(&self) -> bool {
+        match (&self.qdisk, self.data.first()) {
+            (Some(qdisk), Some(data)) if self.fencing.watchdog.is_none() => {
+                device::same_lun(&qdisk.device, &data.device)
+            }
+            _ => false,
+        }
     }
 
     /// The votes of all nodes.

@@ -181,4 +181,6 @@ pub enum DiskError {
     Stale,
     /// The device is not there.
     Absent,
+    /// A reservation on its LUN refused it: nothing was written.
+    Conflict,
 }

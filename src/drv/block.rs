@@ -142,7 +142,11 @@ impl fmt::Display for BlockError {
                 }
             }
             BlockError::Os { doing, at, errno } => {
-                write!(f, "cannot {} at byte {at}: {}", verb(doing), io::Error::from_raw_os_error(*errno))
+                write!(f, "cannot {} at byte {at}: {}", verb(doing), io::Error::from_raw_os_error(*errno))?;
+                if Errno::from_raw_os_error(*errno) == Errno::BADE {
+                    f.write_str("; a reservation on its LUN keeps this machine from writing")?;
+                }
+                Ok(())
             }
             BlockError::Short { doing, at } => write!(f, "cannot {} at byte {at}: the disk ends there", verb(doing)),
             BlockError::NotADisk => f.write_str("neither a block device nor a regular file"),
@@ -163,6 +167,8 @@ impl From<BlockError> for DiskError {
     fn from(error: BlockError) -> DiskError {
         match error.errno() {
             Some(Errno::NOENT | Errno::NODEV | Errno::NXIO) => DiskError::Absent,
+            // RESERVATION CONFLICT as the block layer tells it: blk_status_to_errno, include/linux/blk_types.h.
+            Some(Errno::BADE) => DiskError::Conflict,
             _ => DiskError::Io,
         }
     }

@@ -123,8 +123,8 @@ fn parse_mac(text: &str) -> Option<[u8; 6]> {
 pub enum DeviceName<'a> {
     /// By its path.
     Path(&'a str),
-    /// `lun:N`: the SCSI disk with that logical unit number.
-    Lun(&'a str),
+    /// `lun:N` or `lun:N-partM`: the SCSI disk with that logical unit number, or that partition of it.
+    Lun(&'a str, Option<&'a str>),
     /// `label:LABEL`: the quorum disk that carries the label, see `drv::scan`.
     Label(&'a str),
 }
@@ -133,7 +133,8 @@ impl DeviceName<'_> {
     /// By its prefix.
     pub fn of(name: &str) -> DeviceName<'_> {
         if let Some(lun) = name.strip_prefix("lun:") {
-            return DeviceName::Lun(lun.trim());
+            let (lun, partition) = lun.split_once("-part").map_or((lun, None), |(lun, part)| (lun, Some(part.trim())));
+            return DeviceName::Lun(lun.trim(), partition);
         }
         name.strip_prefix("label:").map_or(DeviceName::Path(name), DeviceName::Label)
     }
@@ -144,12 +145,12 @@ impl DeviceName<'_> {
 pub fn resolve_device(name: &str) -> io::Result<Option<PathBuf>> {
     match DeviceName::of(name) {
         DeviceName::Path(path) => Ok(Some(PathBuf::from(path))),
-        DeviceName::Lun(lun) => disk_of_lun("/sys/class/scsi_disk", lun),
+        DeviceName::Lun(lun, partition) => disk_of_lun("/sys/class/scsi_disk", lun, partition),
         DeviceName::Label(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "only a quorum disk has a label")),
     }
 }
 
-fn disk_of_lun(folder: &str, lun: &str) -> io::Result<Option<PathBuf>> {
+fn disk_of_lun(folder: &str, lun: &str, partition: Option<&str>) -> io::Result<Option<PathBuf>> {
     let Ok(entries) = fs::read_dir(folder) else { return Ok(None) };
     let mut found = None;
     for entry in entries.flatten() {
@@ -160,7 +161,13 @@ fn disk_of_lun(folder: &str, lun: &str) -> io::Result<Option<PathBuf>> {
         let Some(block) = fs::read_dir(entry.path().join("device/block")).ok().and_then(|mut dir| dir.next()) else {
             continue; // the disk is still being attached
         };
-        let device = Path::new("/dev").join(block?.file_name());
+        let block = block?;
+        let name = match partition {
+            None => Some(block.file_name()),
+            Some(number) => partition_of(&block.path(), number),
+        };
+        let Some(name) = name else { continue };
+        let device = Path::new("/dev").join(name);
         if let Some(other) = found.replace(device) {
             let text = format!(
                 "two SCSI disks have LUN {lun}, {} is one of them; name the device by its path",
@@ -170,6 +177,14 @@ fn disk_of_lun(folder: &str, lun: &str) -> io::Result<Option<PathBuf>> {
         }
     }
     Ok(found)
+}
+
+/// The name of a disk's partition: each has a folder in that of its disk, with its number in the file `partition`.
+fn partition_of(disk: &Path, number: &str) -> Option<std::ffi::OsString> {
+    let is_it = |entry: &fs::DirEntry| {
+        fs::read_to_string(entry.path().join("partition")).is_ok_and(|found| found.trim() == number)
+    };
+    fs::read_dir(disk).ok()?.flatten().find(is_it).map(|entry| entry.file_name())
 }
 
 #[cfg(test)]
@@ -206,10 +221,18 @@ mod tests {
             fs::create_dir_all(root.join(address).join("device/block").join(disk)).unwrap();
         }
         let folder = root.to_str().unwrap();
-        assert_eq!(disk_of_lun(folder, "2").unwrap(), Some(PathBuf::from("/dev/sdb")));
-        assert_eq!(disk_of_lun(folder, "3").unwrap(), None);
+        assert_eq!(disk_of_lun(folder, "2", None).unwrap(), Some(PathBuf::from("/dev/sdb")));
+        assert_eq!(disk_of_lun(folder, "3", None).unwrap(), None);
+        for (name, number) in [("sda1", "1\n"), ("sda12", "12\n")] {
+            let partition = root.join("0:0:0:1/device/block/sda").join(name);
+            fs::create_dir_all(&partition).unwrap();
+            fs::write(partition.join("partition"), number).unwrap();
+        }
+        assert_eq!(disk_of_lun(folder, "1", Some("12")).unwrap(), Some(PathBuf::from("/dev/sda12")));
+        assert_eq!(disk_of_lun(folder, "1", Some("2")).unwrap(), None, "not there yet");
+        assert_eq!(DeviceName::of("lun:1-part12"), DeviceName::Lun("1", Some("12")));
         fs::create_dir_all(root.join("1:0:0:2").join("device/block/sdc")).unwrap();
-        assert!(disk_of_lun(folder, "2").unwrap_err().to_string().contains("two SCSI disks have LUN 2"));
+        assert!(disk_of_lun(folder, "2", None).unwrap_err().to_string().contains("two SCSI disks have LUN 2"));
         fs::remove_dir_all(&root).unwrap();
         assert_eq!(resolve_device("/dev/sdx").unwrap(), Some(PathBuf::from("/dev/sdx")));
     }

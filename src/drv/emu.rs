@@ -9,6 +9,8 @@
 //! - A write checks the reservation **and** writes under that same lock. When a PREEMPT has returned, no write of the
 //!   victim is under way and none can start: what PREEMPT AND ABORT gives on a real target.
 //!
+//! A quorum disk on the same LUN is a file of its own: its writes go through [`EmuDisk::guarded`], and so obey the reservation.
+//!
 //! Where it is not like a disk: a process stopped (SIGSTOP) while it holds the lock stops the target for all; others get
 //! BUSY after `LOCK_WAIT_MS_MAX`. Nothing is synced: the state survives the death of any process, not of the machine.
 
@@ -84,6 +86,14 @@ impl EmuDisk {
         let locked = self.lock()?;
         self.check(&locked.target, Access::Write)?;
         locked.file.write_all_at(bytes, offset)
+    }
+
+    /// Does something that a reservation of this disk must be able to stop, as one act and if it lets this nexus write: the
+    /// write of another file that stands for a partition of the same LUN.
+    pub fn guarded<R>(&self, act: impl FnOnce() -> R) -> io::Result<R> {
+        let locked = self.lock()?;
+        self.check(&locked.target, Access::Write)?;
+        Ok(act())
     }
 
     /// Reads exactly `bytes.len()` bytes if the reservation lets this nexus (types 3, 6 and 8 may not).

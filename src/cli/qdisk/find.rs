@@ -46,7 +46,7 @@ impl fmt::Display for FindError {
 
 impl std::error::Error for FindError {}
 
-/// The path of a disk: `name` is a path, `lun:N`, `label:LABEL` or `uuid:UUID`; the last two are looked for on `among`, or
+/// The path of a disk: `name` is a path, `lun:N`, `lun:N-partM`, `label:LABEL` or `uuid:UUID`; the last two are looked for on `among`, or
 /// where that is empty on all disks of this machine.
 pub fn find(name: &str, among: &[PathBuf], patience: Duration) -> Result<PathBuf, FindError> {
     let absent = |why: String| FindError::Absent(name.into(), why);
@@ -59,7 +59,7 @@ pub fn find(name: &str, among: &[PathBuf], patience: Duration) -> Result<PathBuf
             let uuid = parse_uuid(text).ok_or_else(|| absent("a uuid has 32 hex digits".into()))?;
             Box::new(move |kind| kind.uuid() == Some(uuid))
         }
-        (DeviceName::Path(_) | DeviceName::Lun(_), None) => {
+        (DeviceName::Path(_) | DeviceName::Lun(..), None) => {
             return match resolve_device(name) {
                 Ok(Some(path)) => Ok(path),
                 Ok(None) => Err(absent("no SCSI disk has this LUN".into())),
@@ -84,7 +84,7 @@ pub fn find(name: &str, among: &[PathBuf], patience: Duration) -> Result<PathBuf
     }
     let what = match DeviceName::of(name) {
         DeviceName::Label(label) => format!("the label `{label}`"),
-        DeviceName::Path(_) | DeviceName::Lun(_) => format!("the {name}"),
+        DeviceName::Path(_) | DeviceName::Lun(..) => format!("the {name}"),
     };
     match scan::only_one(&what, &carriers) {
         Ok(Some(path)) => Ok(path),

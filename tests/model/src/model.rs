@@ -199,6 +199,7 @@ fn settings(votes: &[u16], qdisk_votes: u16, disks: usize) -> Settings {
         votes: all,
         qdisk: (qdisk_votes > 0).then_some(QdiskSettings { votes: qdisk_votes, min_score: 0 }),
         data_disks: disks as u8,
+        shares_lun: false,
         timing: config::defaults::TIMING,
         fencing: config::defaults::FENCING,
         wait_for_all: false,

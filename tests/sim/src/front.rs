@@ -67,14 +67,17 @@ struct Arguments {
     /// so many data disks, 1 to 4
     #[argh(option)]
     disks: Option<u8>,
+    /// the quorum disk on the LUN of the first data disk, whatever the seed draws
+    #[argh(switch)]
+    same_lun: bool,
     /// these faults only, as in crash,partition; or none
     #[argh(option, from_str_fn(parse_faults))]
     faults: Option<Vec<Fault>>,
     /// inject faults for so many seconds
     #[argh(option, long = "for")]
     seconds: Option<u64>,
-    /// none of these: votes, stale-keys, second-network, loss, damage, duplicates, replays, delays, slow-disks, spikes,
-    /// pauses, last-split, drift, manners
+    /// none of these: same-lun, votes, stale-keys, second-network, loss, damage, duplicates, replays, delays, slow-disks,
+    /// spikes, pauses, last-split, drift, manners
     #[argh(option, from_str_fn(parse_without))]
     without: Option<Vec<Nuisance>>,
     /// what happens during the run is drawn from this seed, the world from --seed
@@ -120,6 +123,7 @@ impl Arguments {
             watchdog: self.watchdog,
             nodes: self.nodes,
             disks: self.disks,
+            same_lun: self.same_lun,
             faults: self.faults.clone(),
             seconds: self.seconds,
             without: self.without.clone().unwrap_or_default(),

@@ -31,6 +31,8 @@ pub struct Options {
     pub sector_bytes: u32,
     /// Data disks, 1..=4.
     pub data_disks: u8,
+    /// The qdisk is on the LUN of the first data disk: its reservation refuses slot writes of who is not registered there.
+    pub shares_lun: bool,
     /// Without a qdisk, the first view needs all nodes.
     pub wait_for_all: bool,
     /// Fencing by watchdog: the data disks know no reservations. A pause is an agent that hangs then; its kernel and its watchdog go on.
@@ -101,6 +103,7 @@ impl Options {
             qdisk_adopted: true,
             sector_bytes: 512,
             data_disks: 1,
+            shares_lun: false,
             wait_for_all: false,
             watchdog: None,
             stale_keys: false,
@@ -237,6 +240,10 @@ impl Options {
             app_every: rng.pick(&[100 * MS, 300 * MS, 1000 * MS]),
             ..Options::calm(nodes, qdisk)
         };
+        // As for targets, and the first stream that leaves the worlds of kept seeds as they were. Without a clock a node whose slot
+        // is refused waits for its operator.
+        let mut luns = Rng::new(seed ^ 0x5157_4f52_4d00_0056);
+        options.shares_lun = qdisk && !options.no_wall_clock && luns.below(4) == 0;
         if options.votes.iter().all(|&votes| votes == 0) {
             options.votes.clear();
         }

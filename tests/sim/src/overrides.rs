@@ -27,7 +27,8 @@ impl fmt::Debug for Nuisance {
 }
 
 /// What `--without` takes.
-pub const NUISANCES: [Nuisance; 14] = [
+pub const NUISANCES: [Nuisance; 15] = [
+    Nuisance { name: "same-lun", remove: |options| options.shares_lun = false },
     Nuisance { name: "votes", remove: |options| options.votes.clear() },
     Nuisance { name: "stale-keys", remove: |options| options.stale_keys = false },
     Nuisance { name: "second-network", remove: |options| options.networks = 1 },
@@ -60,6 +61,8 @@ pub struct Overrides {
     pub disks: Option<u8>,
     /// These faults only.
     pub faults: Option<Vec<Fault>>,
+    /// The qdisk is on the first data disk's LUN, whatever the seed draws.
+    pub same_lun: bool,
     /// Faults are injected for so many seconds.
     pub seconds: Option<u64>,
     /// None of these.
@@ -74,6 +77,9 @@ impl Overrides {
         options.nodes = self.nodes.unwrap_or(options.nodes);
         options.data_disks = self.disks.unwrap_or(options.data_disks);
         options.faults_for = self.seconds.map_or(options.faults_for, |seconds| seconds * S);
+        if self.same_lun && options.qdisk {
+            (options.shares_lun, options.no_wall_clock) = (true, false);
+        }
         if let Some(faults) = &self.faults {
             options.faults.clone_from(faults);
         }
@@ -100,6 +106,9 @@ impl fmt::Display for Overrides {
         }
         if let Some(disks) = self.disks {
             write!(f, " --disks {disks}")?;
+        }
+        if self.same_lun {
+            f.write_str(" --same-lun")?;
         }
         if let Some(faults) = &self.faults {
             let names: Vec<String> = faults.iter().map(|fault| fault_name(*fault)).collect();

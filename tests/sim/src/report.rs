@@ -93,6 +93,10 @@ pub struct Counters {
     pub mishaps: [u64; Mishap::ALL.len()],
     /// REGISTERs sent.
     pub registers: u64,
+    /// Writes to a qdisk that the reservation of its LUN refused.
+    pub slots_refused: u64,
+    /// REGISTERs of nodes that were in no view yet.
+    pub early_registers: u64,
     /// Preempts that nodes noted.
     pub preempts: u64,
     /// Keys that targets removed.
@@ -139,6 +143,8 @@ impl Counters {
             (&mut self.restores, other.restores),
             (&mut self.pauses_between_actions, other.pauses_between_actions),
             (&mut self.registers, other.registers),
+            (&mut self.slots_refused, other.slots_refused),
+            (&mut self.early_registers, other.early_registers),
             (&mut self.preempts, other.preempts),
             (&mut self.keys_removed, other.keys_removed),
             (&mut self.gates, other.gates),
@@ -206,6 +212,7 @@ impl Counters {
             ("views", pairs(&[("committed", self.views_committed), ("released", self.views_released)])),
             ("fences", pairs(&[("preempts", self.preempts), ("keys removed", self.keys_removed)])),
             ("gates", pairs(&[("registers", self.registers), ("opened", self.gates)])),
+            ("same LUN", pairs(&[("slots refused", self.slots_refused), ("early registers", self.early_registers)])),
             ("writes", pairs(&[("taken", self.writes_taken), ("refused", self.writes_refused)])),
             ("resets", resets),
             ("faults", faults),

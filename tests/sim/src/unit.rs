@@ -90,6 +90,11 @@ impl Unit {
         admits
     }
 
+    /// Does the reservation let this nexus write? Unit attentions do not matter to who repeats a command for them, as kernels do.
+    pub fn lets_write(&self, nexus: Nexus) -> bool {
+        self.model.may(nexus, Access::Write)
+    }
+
     /// Raises a unit attention for a nexus.
     pub fn raise(&mut self, nexus: Nexus, attention: Attention) {
         self.model.raise(nexus, attention);

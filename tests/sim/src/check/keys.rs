@@ -1,6 +1,7 @@
 //! I3, I5 and I6: keys on the data disks, the proof before a release, the gate.
 
 use quorate::base::{Incarnation, NodeId, PrKey, View, ViewId};
+use quorate::disk::{SlotRead, Standing};
 use quorate::scsi::{Held, TYPE_WERO};
 
 use super::{Checker, LifeId};
@@ -55,8 +56,49 @@ impl Checker {
         }
         let member =
             self.views.values().any(|known| known.view.has_member(life.0, life.1) && known.committed.is_some());
-        if !member {
+        if !member && !self.may_register_early(now, life, disk) {
             self.fail("I5", now, format!("node {} registers without being a member of a committed view", life.0));
+        }
+    }
+
+    /// Where the qdisk is on this disk's LUN, a life whose slot was refused there may come before any view has it; not while it
+    /// is shown that somebody is quorate.
+    fn may_register_early(&self, now: Micros, life: LifeId, disk: u8) -> bool {
+        // By its own clock, which may jump.
+        let quiet = u64::from(self.settings.timing.io_timeout_ms) * 600;
+        let Some(entry) = self.lives.get(&life) else { return false };
+        let alone = entry.quorate_shown.is_none_or(|shown| now - shown > quiet);
+        self.settings.shares_lun && disk == 0 && entry.slot_refused && alone
+    }
+
+    /// A reservation refused a life's slot.
+    pub fn slot_refused(&mut self, life: LifeId) {
+        self.lives.entry(life).or_default().slot_refused = true;
+    }
+
+    /// A life is handed what the qdisk holds.
+    pub fn slots_shown(&mut self, now: Micros, life: LifeId, slots: &[SlotRead]) {
+        let entry = self.lives.entry(life).or_default();
+        entry.slots_shown.resize(slots.len(), None);
+        for (index, read) in slots.iter().enumerate().filter(|(index, _)| *index != life.0.index()) {
+            let before = &mut entry.slots_shown[index];
+            match read {
+                SlotRead::Empty => *before = None,
+                SlotRead::Unreadable => {}
+                SlotRead::Valid(slot) => {
+                    let changed = before.replace(slot.sequence).is_some_and(|sequence| sequence != slot.sequence);
+                    if changed && slot.standing.contains(Standing::QUORATE) {
+                        entry.quorate_shown = Some(now);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A life is handed a heartbeat.
+    pub fn heartbeat_shown(&mut self, now: Micros, life: LifeId, standing: Standing) {
+        if standing.contains(Standing::QUORATE) {
+            self.lives.entry(life).or_default().quorate_shown = Some(now);
         }
     }
 

@@ -64,6 +64,12 @@ pub struct Life {
     pub gate: Option<(Micros, ViewId)>,
     /// Its machine was reset, or lost its power.
     pub ended: bool,
+    /// A reservation refused its slot.
+    pub slot_refused: bool,
+    /// When it was last shown a quorate node: by its heartbeat, or by a slot that had changed since it was last seen.
+    pub quorate_shown: Option<Micros>,
+    /// Sequence of each node's slot as it was last shown.
+    pub slots_shown: Vec<Option<u64>>,
     /// Its registration, disk by disk.
     pub registers: [RegisterState; DATA_DISKS_MAX],
 }

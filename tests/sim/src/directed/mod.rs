@@ -13,6 +13,7 @@ use quorate::wire::Message;
 
 mod arbitration;
 mod losses;
+mod luns;
 mod orders;
 mod paths;
 mod slots;
@@ -21,6 +22,7 @@ mod watchdog;
 
 use arbitration::*;
 use losses::*;
+use luns::*;
 use orders::*;
 use paths::*;
 use slots::*;
@@ -109,6 +111,13 @@ macro_rules! each_directed_scenario {
             w13_a_slow_cycle_renews_from_its_beginning,
             w14_the_first_sight_of_a_slot_is_no_sign_of_life,
             w15_who_may_have_forgotten_waits_for_everybody,
+            u1_a_node_whose_slot_is_refused_is_let_in,
+            u2_a_cold_start_under_a_stale_reservation,
+            u3_who_reads_of_a_living_view_does_not_register,
+            u4_an_early_key_that_lost_does_not_come_again,
+            u5_an_early_key_of_a_node_that_is_heard_is_not_condemned,
+            u6_a_member_whose_slot_is_refused_looks_for_its_key,
+            u7_without_a_clock_a_refused_slot_is_waited_for,
         }
     };
 }

@@ -9,7 +9,7 @@ use quorate::cluster::trace::Trace;
 use quorate::cluster::{Action, Event, Node};
 use quorate::disk::{DiskError, Image};
 use quorate::scsi::{PrOutcome, PrReply};
-use quorate::wire::Opened;
+use quorate::wire::{Message, Opened};
 
 use super::lives::Word;
 use super::net::{Datagram, Wire};
@@ -316,6 +316,14 @@ impl World {
             && let Ok(PrReply::Keys { keys, .. }) = &**outcome
         {
             self.checker.keys_shown(self.now, life, *disk, keys);
+        }
+        if let Event::QdiskRead { result: Ok(image), .. } = &event
+            && image.header.is_ok()
+        {
+            self.checker.slots_shown(self.now, life, &image.slots);
+        }
+        if let Event::Frame { message: Message::Heartbeat(heartbeat), .. } = &event {
+            self.checker.heartbeat_shown(self.now, life, heartbeat.standing);
         }
         core.step(now_ms, event, &mut actions);
         self.counters.steps += 1;

@@ -1,6 +1,6 @@
 //! Commands to the data disks. A command may land long after its issuer gave up on it, was paused or died.
 
-use quorate::base::PrKey;
+use quorate::base::{PrKey, View};
 use quorate::cluster::event::Op;
 use quorate::scsi::target::Attention;
 use quorate::scsi::{PrCommand, PrError, PrOutcome, PrReply};
@@ -54,6 +54,10 @@ impl World {
         if let PrCommand::Register { key, .. } = command {
             self.checker.register_sent(self.now, life, disk, key);
             self.counters.registers += 1;
+            self.counters.early_registers += u64::from(self.status(node).is_some_and(|status| {
+                let member = |view: &View| view.has_member(life.0, life.1);
+                !status.view.is_some_and(|(view, _)| member(&view))
+            }));
         }
         let ticket = self.ticket();
         let held = self.holds_command(node, &command);

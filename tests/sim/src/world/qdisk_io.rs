@@ -24,6 +24,8 @@ pub(super) struct QdiskFlight {
     held: bool,
     /// It will return an error.
     failed: bool,
+    /// That is a conflict: nothing of it was carried out.
+    refused: bool,
 }
 
 impl QdiskFlight {
@@ -114,7 +116,7 @@ impl World {
         let ticket = self.ticket();
         let slot = matches!(&work, Work::Write(Write { slot: Some(_), .. }));
         let held = slot && self.holds_slot_writes(node);
-        let flight = QdiskFlight { node, boot, op, work, issued: self.now, held, failed: false };
+        let flight = QdiskFlight { node, boot, op, work, issued: self.now, held, failed: false, refused: false };
         self.qdisk_flights.insert(ticket, flight);
         let latency = match self.qdisk_slow {
             true => self.rng.between(100 * MS, 2_000 * MS),
@@ -149,10 +151,21 @@ impl World {
         }
         let mut flight = self.qdisk_flights.remove(&ticket).expect("just seen");
         let node = flight.node;
+        let refused = self.reservation_refuses(node);
         let more = match &mut flight.work {
             Work::Write(write) => match write.rest.take() {
+                // PREEMPT AND ABORT ended it halfway.
+                Some(_) if refused && self.options.target_aborts => {
+                    flight.failed = true;
+                    false
+                }
                 Some(rest) => {
                     self.land(node, write, rest);
+                    false
+                }
+                None if refused => {
+                    flight.refused = true;
+                    self.slot_write_refused(node, flight.boot, write.slot.is_some());
                     false
                 }
                 None => self.begin_write(node, flight.boot, write, &mut flight.failed),
@@ -174,6 +187,21 @@ impl World {
         }
         let back = self.now + self.disk_latency();
         self.queue.push(back, Due::QdiskReturn(ticket));
+    }
+
+    /// Does the reservation of the LUN that the qdisk shares refuse this node's writes to it?
+    fn reservation_refuses(&self, node: usize) -> bool {
+        let shared = self.options.shares_lun && !self.qdisk.paths[node].elsewhere;
+        shared && !self.disks[0].target.lets_write(self.disks[0].nexuses[node])
+    }
+
+    fn slot_write_refused(&mut self, node: usize, boot: u32, slot: bool) {
+        self.tell(|| format!("n{}: its write to the qdisk is refused", node + 1));
+        self.counters.slots_refused += 1;
+        if slot && self.machines[node].boot == boot {
+            let life = self.machines[node].life();
+            self.checker.slot_refused(life);
+        }
     }
 
     /// A write reaches the disk. Says whether the rest of it comes later.
@@ -302,7 +330,11 @@ impl World {
         let flight = self.qdisk_flights.remove(&ticket).expect("just seen");
         let unplugged = self.qdisk_paths[flight.node].unplugged;
         let failed = flight.failed || unplugged || self.spoils(flight.node, flight.boot, flight.op);
-        let result = if failed { Err(DiskError::Io) } else { Ok(()) };
+        let result = match (failed, flight.refused) {
+            (true, _) => Err(DiskError::Io),
+            (false, true) => Err(DiskError::Conflict),
+            (false, false) => Ok(()),
+        };
         if self.machines[flight.node].boot == flight.boot {
             self.machines[flight.node].qdisk_busy = false;
             let overdue = u64::from(self.settings.timing.io_timeout_ms) * MS;
