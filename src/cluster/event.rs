@@ -218,7 +218,7 @@ impl Settings {
             qdisk: cluster.qdisk.as_ref().map(|qdisk| QdiskSettings { votes: qdisk.votes, min_score: qdisk.min_score }),
             // Disks that no reservation guards get no command of ours.
             data_disks: if cluster.fencing.watchdog.is_none() { cluster.data.len() as u8 } else { 0 },
-            shares_lun: cluster.shares_lun(),
+            shares_lun: cluster.shares_lun() && cluster.fencing.watchdog.is_none(),
             timing: cluster.timing,
             fencing: cluster.fencing,
             wait_for_all: cluster.wait_for_all,

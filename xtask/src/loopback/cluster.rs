@@ -24,6 +24,8 @@ const CLUSTER_ID: u16 = 0x63d2;
 const KEY: [u8; 32] = *b"lab-key-not-for-production-use!!";
 /// Name of the quorum disk, below the folder of the disks and of each node's paths.
 const QDISK: &str = "qdisk.img";
+/// The same, where it is a partition beside that of the first data disk.
+const QDISK_PARTITION: &str = "data1/disk-part1";
 const QDISK_BYTES: u64 = 1024 * 1024;
 /// Looks at a node's memory; disk threads are idle in nearly all of them.
 const MEMORY_LOOKS: u32 = 50;
@@ -83,9 +85,13 @@ impl Cluster {
         let net = Net::start(nodes)?;
         let mut names: Vec<String> = (0..config.data.len()).map(folder).collect();
         let data = names.iter().map(|name| DataDisk::create(&files.join(name), nodes)).collect::<Result<_>>()?;
+        let qdisk = qdisk_name(config);
         if config.qdisk.is_some() {
-            fs::File::create(files.join(QDISK))?.set_len(QDISK_BYTES)?;
-            names.push(QDISK.into());
+            fs::File::create(files.join(qdisk))?.set_len(QDISK_BYTES)?;
+        }
+        // A partition has its disk's paths.
+        if config.qdisk.is_some() && !config.shares_lun() {
+            names.push(qdisk.into());
         }
         let mut agents = Vec::new();
         for id in config.nodes.iter().map(|node| node.id.get()) {
@@ -122,7 +128,7 @@ impl Cluster {
                 .args(["qdisk", "format", "--yes", "--adopt", "--config"])
                 .arg(cluster.files.join("node1.config"))
                 .arg("--device")
-                .arg(cluster.files.join(QDISK)),
+                .arg(cluster.files.join(qdisk)),
         );
         formatted.context("the quorum disk could not be made")?;
         Ok(cluster)
@@ -292,6 +298,11 @@ fn folder(disk: usize) -> String {
     format!("data{}", disk + 1)
 }
 
+/// The quorum disk's name.
+fn qdisk_name(config: &Config) -> &'static str {
+    if config.shares_lun() { QDISK_PARTITION } else { QDISK }
+}
+
 /// A data disk's name in the configuration.
 fn device(disk: usize) -> String {
     format!("{}/{}", folder(disk), disk::FILE)
@@ -308,12 +319,13 @@ fn memory_folder() -> PathBuf {
 fn localized(config: &Config) -> Result<Config> {
     let mut config = config.clone();
     let name = |name: &str| name.try_into().map_err(|_| anyhow!("{name} is too long for a device"));
+    let qdisk_name = qdisk_name(&config);
     for (index, data) in config.data.iter_mut().enumerate() {
         data.device = name(&device(index))?;
     }
     if let Some(qdisk) = &mut config.qdisk {
         if !qdisk.device.starts_with("label:") {
-            qdisk.device = name(QDISK)?;
+            qdisk.device = name(qdisk_name)?;
         }
         qdisk.heuristics.clear();
         qdisk.min_score = 0;

@@ -11,7 +11,7 @@ use quorate::disk::stamp::{self, Stamp};
 use quorate::scsi::Target;
 
 /// The file of a data disk, in a folder of its own with the emulated target's state beside it: one path leads to both.
-pub const FILE: &str = "disk";
+pub const FILE: &str = "disk-part2";
 /// The emulated disk's sector.
 const BLOCK_BYTES: usize = 512;
 

@@ -133,6 +133,48 @@ fn falls_and_comes_back(cluster: &mut Cluster) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// One LUN for data and quorum disk: who was fenced cannot write its slot. It joins all the same, and where all were down, the fenced
+/// ones begin without who fenced them.
+#[test]
+fn one_disk_serves_for_data_and_quorum() {
+    let binary = build::plain().unwrap();
+    let options = Options { binary: &binary, payload: false, patience: PATIENCE };
+    let config = Config::load("same-lun").unwrap().cluster().unwrap();
+    assert!(config.shares_lun());
+    let mut cluster = Cluster::of(&config, &options).unwrap();
+    if let Err(error) = shares_one_disk(&mut cluster) {
+        panic!("{error:#}\n{}", cluster.last_words());
+    }
+    cluster.remove_files().unwrap();
+}
+
+fn shares_one_disk(cluster: &mut Cluster) -> anyhow::Result<()> {
+    const REFUSED: &str = "the LUN's reservation refuses this node";
+    for id in ALL {
+        cluster.agent(id).start()?;
+    }
+    cluster.released(&ALL)?;
+    cluster.agent(3).kill()?;
+    cluster.released(&[1, 2])?;
+    let told = cluster.agent(3).log_text().matches(REFUSED).count();
+    cluster.agent(3).start()?;
+    cluster.released(&ALL)?;
+    assert!(cluster.agent(3).log_text().matches(REFUSED).count() > told, "its slot was not refused");
+
+    for id in [2, 3] {
+        cluster.agent(id).kill()?;
+    }
+    cluster.released(&[1])?;
+    cluster.agent(1).kill()?;
+    for id in [2, 3] {
+        cluster.agent(id).start()?;
+    }
+    cluster.released(&[2, 3])?;
+    cluster.agent(1).start()?;
+    cluster.released(&ALL)?;
+    Ok(())
+}
+
 fn memory_kept(cluster: &Cluster, ids: &[u8]) -> anyhow::Result<Vec<u64>> {
     ids.iter().map(|&id| cluster.memory_kept(id)).collect()
 }

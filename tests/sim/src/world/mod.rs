@@ -369,8 +369,7 @@ fn settings_of(options: &Options) -> Settings {
         votes,
         qdisk: options.qdisk.then_some(QdiskSettings { votes: qdisk_votes, min_score: 1 }),
         data_disks: if options.watchdog.is_some() { 0 } else { options.data_disks },
-        data_disks: options.data_disks,
-        shares_lun: options.shares_lun,
+        shares_lun: options.shares_lun && options.watchdog.is_none(),
         timing: Timing {
             heartbeat_ms: 200,
             suspect: 5,
