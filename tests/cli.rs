@@ -232,7 +232,7 @@ fn every_trouble_with_a_disk_is_told() {
     assert!(shown.contains("Online, Local, no data disk\n") && shown.contains("Online, no disks\n"), "{shown}");
     for (error, words) in [
         (PrError::NotReady { asc: 0x3a, ascq: 0 }, "Last error: the device is not there.\n"),
-        (PrError::IllegalRequest { asc: 0x25, ascq: 0 }, "Last error: the target has no such disk (LUN) now.\n"),
+        (PrError::NoUnit, "Last error: the target maps no such unit to this machine now;"),
     ] {
         status.disks[0].error = Some(error);
         assert!(texts(&status, &cluster, &[Noun::Keys]).contains(words), "{words}");

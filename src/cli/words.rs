@@ -239,7 +239,6 @@ impl Display for Plain<PrError> {
             PrError::UnitAttention { asc, ascq } => write!(f, "unit attention {asc:02x}h/{ascq:02x}h"),
             PrError::NotReady { asc: 0x3a, .. } => f.write_str("the device is not there"),
             PrError::NotReady { asc, ascq } => write!(f, "not ready {asc:02x}h/{ascq:02x}h"),
-            PrError::IllegalRequest { asc: 0x25, .. } => f.write_str("the target has no such disk (LUN) now"),
             PrError::IllegalRequest { asc, ascq } => write!(f, "illegal request {asc:02x}h/{ascq:02x}h"),
             PrError::NoUnit => f.write_str("the target maps no such unit to this machine now; look at its mapping"),
             PrError::Busy => f.write_str("busy"),
