@@ -112,8 +112,14 @@ impl Node {
     /// there came in up to two heartbeats apart, and so do the suspicions. Whoever acts on the first of them takes the others for its own
     /// side, believes itself the stronger one, and evicts nodes of a side that will go on. Nobody alive is silent for half a suspect
     /// time but for lost frames: after a whole one there is no more waiting.
+    ///
+    /// When the qdisk has just come back, whatever took it away may have cut the network as well: who is about to be heard again is
+    /// not evicted in the moment before.
     pub(super) fn is_unsettled(&self, since_ms: u64) -> bool {
         let half_ms = self.suspect_ms() / 2;
+        if self.warm() && self.qdisk.up_ms.is_some_and(|up_ms| self.now_ms < up_ms + self.suspect_ms()) {
+            return true;
+        }
         let silent = |node: NodeId| self.peers.of(node).echoed_ms.is_none_or(|at| self.now_ms - at > half_ms);
         self.now_ms < since_ms + self.suspect_ms() && self.peers.alive().iter().any(silent)
     }
@@ -134,6 +140,8 @@ impl Node {
             return false;
         }
         let rivals = self.stronger_partition();
+        // Nobody could be seen there, or go first, while the disk was away.
+        let since_ms = since_ms.max(self.qdisk.up_ms.unwrap_or(0));
         let over = self.now_ms >= since_ms + HEAD_START_INTERVALS * self.disk_interval_ms();
         match rivals {
             Some(rival) if !over => {

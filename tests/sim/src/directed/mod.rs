@@ -76,6 +76,7 @@ macro_rules! each_directed_scenario {
             f35_who_has_lost_a_data_disk_leaves_the_fence_to_others,
             f36_what_the_coordinator_may_not_count_nobody_counts,
             f39_a_disk_that_takes_seconds_keeps_nobody_from_agreeing,
+            f40_who_is_about_to_be_heard_again_is_not_evicted,
             i1_the_first_view_waits_for_all,
             i2_a_check_from_before_the_last_fence_does_not_count,
             i4_queued_writes_drain_where_nothing_aborts_them,

@@ -113,3 +113,24 @@ pub(super) fn f39_a_disk_that_takes_seconds_keeps_nobody_from_agreeing() {
     world.crawl_qdisk(all, false);
     ends_well(world);
 }
+
+/// F40: network and qdisk were away together and come back together. The disk is read before anybody is heard, and whoever read it first
+/// evicted nodes that were about to be heard again.
+pub(super) fn f40_who_is_about_to_be_heard_again_is_not_evicted() {
+    let mut world = world(5, &[1, 2, 3, 4, 5]);
+    let all = set(&[1, 2, 3, 4, 5]);
+    reach(&mut world, "all in", |world| world.all_in(all));
+    let lives =
+        |world: &World| -> Vec<_> { all.iter().map(|node| world.status_of(node).map(|s| s.incarnation)).collect() };
+    let before = lives(&world);
+    let (few, many) = ([node(1), node(2)], [node(3), node(4), node(5)]);
+    let away = world.now() + 9 * S;
+    all.iter().for_each(|node| world.hang_qdisk(node, away));
+    world.cut(&few, &many, true);
+    world.run_to(away);
+    world.cut(&few, &many, false);
+    world.run_to(away + 4 * S);
+    assert!(world.all_in(all), "somebody is out");
+    assert_eq!(lives(&world), before, "somebody was reset");
+    ends_well(world);
+}
