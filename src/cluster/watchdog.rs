@@ -178,3 +178,181 @@ impl Node {
         view.victims.iter().filter(|node| !rebooted(*node)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::view::Incarnations;
+    use crate::base::{ConfigStamp, Nonce, Term};
+    use crate::cluster::event::Boot;
+    use crate::config::build::Loopback;
+    use crate::config::defaults::WATCHDOG;
+    use crate::wire::Heartbeat;
+
+    const LIFE: Incarnation = Incarnation(5);
+    const DISK: u128 = 9;
+
+    fn id(number: u8) -> NodeId {
+        NodeId::new(number).unwrap()
+    }
+
+    fn view(counter: u64, members: &[u8]) -> View {
+        let mut incarnations = Incarnations::NONE;
+        (1..=3).for_each(|number| incarnations.raise(id(number), LIFE));
+        View {
+            id: ViewId { term: Term { counter, node: Some(id(2)), incarnation: LIFE }, epoch: counter },
+            members: members.iter().map(|&number| id(number)).collect(),
+            victims: NodeSet::EMPTY,
+            reregister: NodeSet::EMPTY,
+            lost_disks: 0,
+            forgotten: NodeSet::EMPTY,
+            incarnations,
+            holds_qdisk: true,
+            qdisk_uuid: DISK,
+            config_version: 1,
+        }
+    }
+
+    /// Node 1 of three, at 10 s, in view 4 with the others.
+    fn member() -> Node {
+        let loopback = Loopback {
+            name: "leashed",
+            id: 7,
+            nodes: 3,
+            first_port: 1024,
+            key: [1; 32],
+            data: "data.img",
+            qdisk: Some("qdisk.img"),
+        };
+        let mut cluster = loopback.cluster().unwrap();
+        cluster.fencing.watchdog = Some(WATCHDOG);
+        cluster.timing.fence_timeout_ms = 20_000;
+        crate::config::check::cluster(&cluster).unwrap();
+        let boot = Boot { node: id(1), nonce: Nonce(1), boot_id: 1, clock_s: 1, random: 1 };
+        let mut node = Node::new(Settings::from_cluster(&cluster), boot, 10_000);
+        node.incarnation = LIFE;
+        node.committed = Some(view(4, &[1, 2, 3]));
+        node.qdisk.uuid = DISK;
+        for number in [2, 3] {
+            node.peers.of_mut(id(number)).incarnation = LIFE;
+        }
+        node
+    }
+
+    fn heartbeat(committed: ViewId, standing: Standing) -> Heartbeat {
+        Heartbeat {
+            number: 1,
+            echo: 1,
+            known_incarnation: LIFE,
+            promised: committed.term,
+            committed,
+            released: true,
+            stopped: committed,
+            hears: NodeSet::EMPTY,
+            score: 0,
+            standing,
+            config: ConfigStamp { version: 1, digest: 0 },
+        }
+    }
+
+    fn says(node: &mut Node, from: u8, committed: &View, sent_ms: u64) {
+        node.peers.of_mut(id(from)).heartbeat = Some(heartbeat(committed.id, Standing::empty()));
+        node.heartbeat_announced_nothing(id(from), sent_ms);
+    }
+
+    #[test]
+    fn a_renewal_takes_the_word_of_every_other_node() {
+        let mut node = member();
+        assert_eq!(node.renewed_ms(), None);
+        says(&mut node, 2, &view(4, &[1, 2, 3]), 9_000);
+        assert_eq!(node.renewed_ms(), None, "node 3 has said nothing");
+        node.slots_announced_nothing(NodeSet::of(id(3)), 9_500);
+        assert_eq!(node.renewed_ms(), Some(9_000), "the oldest word counts");
+        node.slots_announced_nothing(NodeSet::of(id(2)), 8_000);
+        assert_eq!(node.renewed_ms(), Some(9_000), "what was known stays known");
+    }
+
+    #[test]
+    fn nothing_else_renews() {
+        let disk = NodeSet::of(id(2)).union(NodeSet::of(id(3)));
+        let mut node = member();
+        node.qdisk.uuid = DISK + 1;
+        node.slots_announced_nothing(disk, 9_000);
+        assert_eq!(node.renewed_ms(), None, "another disk than the view's");
+
+        let mut node = member();
+        node.slots_announced_nothing(disk, 9_000);
+        says(&mut node, 2, &view(5, &[2, 3]), 9_900);
+        assert_eq!(node.renewed_ms(), Some(9_000), "it knows of a newer view");
+        node.peers.of_mut(id(2)).incarnation = Incarnation(6);
+        says(&mut node, 2, &view(4, &[1, 2, 3]), 9_900);
+        node.slots_announced_nothing(NodeSet::of(id(3)), 9_900);
+        assert_eq!(node.renewed_ms(), Some(9_000), "the life before it may have announced");
+    }
+
+    #[test]
+    fn the_gate_and_the_watchdog_need_a_renewal_that_is_young() {
+        let disk = NodeSet::of(id(2)).union(NodeSet::of(id(3)));
+        let mut node = member();
+        assert!(node.may_feed_watchdog(10_000), "nothing is written before the gate opens");
+        assert!(!node.lease_allows_gate());
+        node.slots_announced_nothing(disk, 8_000);
+        assert!(node.lease_allows_gate(), "renewal_ms is 2000");
+        node.gate = Some(view(4, &[1, 2, 3]).id);
+        assert!(node.may_feed_watchdog(10_000) && !node.may_feed_watchdog(10_001));
+        node.now_ms = 10_001;
+        assert!(!node.lease_allows_gate());
+    }
+
+    #[test]
+    fn a_slot_that_shows_or_hides_a_view_without_us_renews_nothing() {
+        let node = member();
+        let (ours, without, other) = (view(4, &[1, 2, 3]), view(5, &[2, 3]), view(6, &[2]));
+        let held = |view, base| Proposal { view, base };
+        assert!(!node.leaves_us_out(&held(ours, None), Phase::Released));
+        assert!(!node.leaves_us_out(&held(view(3, &[2, 3]), None), Phase::Released), "older than ours");
+        assert!(!node.leaves_us_out(&held(view(5, &[1, 2]), Some(ours)), Phase::Accepted), "we are in it");
+        assert!(node.leaves_us_out(&held(without, Some(ours)), Phase::Committed));
+        assert!(!node.leaves_us_out(&held(without, Some(ours)), Phase::Withdrawn), "given up");
+        assert!(node.leaves_us_out(&held(other, Some(without)), Phase::Withdrawn), "but not what it covers");
+    }
+
+    #[test]
+    fn the_lease_counts_from_the_last_sign_of_life_or_the_announcement() {
+        let mut node = member();
+        for (slot_ms, frame_ms, counts_from_ms) in [
+            (None, None, 9_000),
+            // Whoever wrote the slot first seen then may have been renewed since.
+            (None, Some(4_000), 9_000),
+            (Some(5_000), None, 5_000),
+            (Some(5_000), Some(4_000), 5_000),
+            (Some(5_000), Some(6_000), 6_000),
+            // What comes after the announcement renewed nobody.
+            (Some(9_500), Some(6_000), 9_000),
+            (Some(5_000), Some(9_500), 9_000),
+        ] {
+            let peer = node.peers.of_mut(id(2));
+            (peer.slot_changed_ms, peer.frame_ms) = (slot_ms, frame_ms);
+            assert_eq!(node.last_renewal_ms(id(2), 9_000), counts_from_ms, "{slot_ms:?} {frame_ms:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_later_life_with_its_gate_shut_is_a_reboot() {
+        let mut evicting = view(5, &[1, 2]);
+        evicting.victims = NodeSet::of(id(3));
+        let running = |life: u32, alive: bool, standing: Standing, evicting: &View| {
+            let mut node = member();
+            let peer = node.peers.of_mut(id(3));
+            (peer.incarnation, peer.alive) = (Incarnation(life), alive);
+            peer.heartbeat = Some(heartbeat(evicting.id, standing));
+            !node.victims_running(evicting).is_empty()
+        };
+        assert!(running(5, true, Standing::empty(), &evicting), "the very life");
+        assert!(!running(6, true, Standing::empty(), &evicting));
+        assert!(running(6, false, Standing::empty(), &evicting), "not heard both ways");
+        assert!(running(6, true, Standing::GATE_OPEN, &evicting), "somebody let it in");
+        evicting.incarnations = Incarnations::NONE;
+        assert!(running(6, true, Standing::empty(), &evicting), "never known to the lineage");
+    }
+}
