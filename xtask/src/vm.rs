@@ -60,7 +60,7 @@ struct Up {
 #[derive(FromArgs)]
 #[argh(subcommand, name = "run")]
 struct Scenario {
-    /// five, smoke, qdisk, split, input or pr
+    /// five, smoke, qdisk, split, watchdog, input or pr
     #[argh(positional)]
     which: Which,
     /// lio (default), istgt or tgt

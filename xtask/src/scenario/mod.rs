@@ -3,6 +3,7 @@
 
 mod input;
 mod last_man;
+mod leash;
 mod pr;
 mod qdisk;
 mod rounds;
@@ -31,6 +32,8 @@ pub enum Which {
     Qdisk,
     /// The same split many times, with five nodes.
     Split,
+    /// Fencing by watchdog, with three nodes.
+    Watchdog,
     /// Targets and disks that are not as they should be.
     Input,
     /// Random reservation commands, compared with the model of a target.
@@ -46,9 +49,10 @@ impl std::str::FromStr for Which {
             "smoke" => Ok(Self::Smoke),
             "qdisk" => Ok(Self::Qdisk),
             "split" => Ok(Self::Split),
+            "watchdog" => Ok(Self::Watchdog),
             "input" => Ok(Self::Input),
             "pr" => Ok(Self::Pr),
-            _ => Err(format!("no scenario `{name}`; there are five, smoke, qdisk, split, input and pr")),
+            _ => Err(format!("no scenario `{name}`; there are five, smoke, qdisk, split, watchdog, input and pr")),
         }
     }
 }
@@ -82,6 +86,7 @@ impl Run {
             Which::Smoke => self.cluster(&mut story, 3, steps::smoke),
             Which::Qdisk => self.cluster(&mut story, 5, |story, watch| qdisk::run(story, watch, &self.only)),
             Which::Split => self.cluster(&mut story, 5, |story, watch| rounds::run(story, watch, self.rounds)),
+            Which::Watchdog => self.leashed(&mut story),
             Which::Input => input::run(&self, &mut story),
             Which::Pr => pr::run(&self, &mut story),
         };
@@ -118,6 +123,16 @@ impl Run {
             }
             crate::control::serve(&mut lab)?;
         }
+        done
+    }
+
+    /// No target is refused here: nothing is asked of it.
+    fn leashed(&self, story: &mut Story) -> Result<()> {
+        let config = Config::load("watchdog")?;
+        let cluster = config.cluster()?;
+        let mut lab = Lab::start(&self.options(cluster.nodes.len() as u8, Some(config)))?;
+        let done = lab.run(|lab| leash::run(story, &Watch::new(lab, cluster)));
+        println!("consoles and disks: {}", lab.files().display());
         done
     }
 
