@@ -45,6 +45,8 @@ fn cut_off(story: &mut Story, watch: &Watch<'_>, node: u8) -> Result<()> {
     story.figure(format_args!("released after {} ms", took.as_millis()));
     let watchdog = watch.cluster.fencing.watchdog.context("the configuration fences by watchdog")?;
     ensure!(took > Duration::from_millis(watchdog.timeout_ms()), "sooner than any watchdog fires: {took:?}");
+    // QEMU's reset waits for the commands that are under way. Had the watchdog not fired, the agent would read now that it is out.
+    watch.lab.set_path(&[node], Which::Qdisk, Path::Good)?;
     watch.heard(node, BOOTS, &marks, BOOT_WITHIN)?;
     let said = watch.said(node, &marks)?;
     ensure!(!said.contains(super::steps::RESETS), "it reset itself, where nothing could have told it to: {said}");
@@ -54,7 +56,6 @@ fn cut_off(story: &mut Story, watch: &Watch<'_>, node: u8) -> Result<()> {
         last.counter()
     ));
     watch.lab.heal();
-    watch.lab.set_path(&[node], Which::Qdisk, Path::Good)?;
     let now = watch.together(&watch.ids())?;
     ensure!(left.iter().all(|id| now[id] == before[id]), "somebody else was reset: {before:?} before, {now:?} now");
     last.check()?;
