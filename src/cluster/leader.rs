@@ -89,6 +89,7 @@ impl Node {
     /// The look: propose, count, commit, or plan the next view.
     pub(super) fn look_at_leadership(&mut self, actions: &mut Actions) {
         self.notice_quorum();
+        self.notice_qdisk();
         let lead = core::mem::replace(&mut self.lead, Lead::Idle);
         match lead {
             Lead::Idle => self.maybe_prepare(actions),

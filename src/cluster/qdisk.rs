@@ -70,8 +70,8 @@ pub struct Qdisk {
     pub good: Option<Cycle>,
     /// When the last good cycle ended, whatever came after it: for people only.
     pub good_ms: Option<u64>,
-    /// Since when the cycles have been good, without one that failed or was late.
-    pub up_ms: Option<u64>,
+    /// Since when this node has been able to ask for its votes, without a break: by good cycles, and by its score.
+    pub claimable_ms: Option<u64>,
     /// When the last good cycle's write began, to show how long a cycle takes.
     pub began_ms: u64,
     /// How long the last good cycle took.
@@ -114,7 +114,7 @@ impl Qdisk {
             previous: Incarnation::NONE,
             good: None,
             good_ms: None,
-            up_ms: None,
+            claimable_ms: None,
             began_ms: now_ms,
             took_ms: 0,
             written: 0,

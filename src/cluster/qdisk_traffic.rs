@@ -179,9 +179,6 @@ impl Node {
             }
         }
         if let Some(version) = version {
-            if !self.qdisk_usable() {
-                self.qdisk.up_ms = Some(self.now_ms);
-            }
             if self.qdisk.good.is_none() {
                 self.trace(Trace::QdiskUp);
             }

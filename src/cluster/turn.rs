@@ -113,11 +113,11 @@ impl Node {
     /// side, believes itself the stronger one, and evicts nodes of a side that will go on. Nobody alive is silent for half a suspect
     /// time but for lost frames: after a whole one there is no more waiting.
     ///
-    /// When the qdisk has just come back, whatever took it away may have cut the network as well: who is about to be heard again is
-    /// not evicted in the moment before.
+    /// When the qdisk can just be claimed again, whatever took it, or the score, away may have cut the network as well: who is about to
+    /// be heard again is not evicted in the moment before.
     pub(super) fn is_unsettled(&self, since_ms: u64) -> bool {
         let half_ms = self.suspect_ms() / 2;
-        if self.warm() && self.qdisk.up_ms.is_some_and(|up_ms| self.now_ms < up_ms + self.suspect_ms()) {
+        if self.warm() && self.qdisk.claimable_ms.is_some_and(|at_ms| self.now_ms < at_ms + self.suspect_ms()) {
             return true;
         }
         let silent = |node: NodeId| self.peers.of(node).echoed_ms.is_none_or(|at| self.now_ms - at > half_ms);
@@ -134,6 +134,11 @@ impl Node {
         }
     }
 
+    /// Notes since when this node has been able to ask for the qdisk's votes.
+    pub(super) fn notice_qdisk(&mut self) {
+        self.qdisk.claimable_ms = self.qdisk.claimable_ms.or(Some(self.now_ms)).filter(|_| self.may_claim_qdisk());
+    }
+
     /// In a split that the qdisk shows, the stronger side may go first.
     pub(super) fn owes_head_start(&mut self, since_ms: u64) -> bool {
         if !self.qdisk_usable() {
@@ -141,7 +146,7 @@ impl Node {
         }
         let rivals = self.stronger_partition();
         // Nobody could be seen there, or go first, while the disk was away.
-        let since_ms = since_ms.max(self.qdisk.up_ms.unwrap_or(0));
+        let since_ms = since_ms.max(self.qdisk.claimable_ms.unwrap_or(0));
         let over = self.now_ms >= since_ms + HEAD_START_INTERVALS * self.disk_interval_ms();
         match rivals {
             Some(rival) if !over => {

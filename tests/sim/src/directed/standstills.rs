@@ -131,6 +131,15 @@ pub(super) fn f40_who_is_about_to_be_heard_again_is_not_evicted() {
     world.cut(&few, &many, false);
     world.run_to(away + 4 * S);
     assert!(world.all_in(all), "somebody is out");
+    // The same with the score in place of the disk.
+    all.iter().for_each(|node| world.fail_heuristics(node));
+    world.run_to(world.now() + 3 * S);
+    world.cut(&few, &many, true);
+    world.run_to(world.now() + 5 * S);
+    all.iter().for_each(|node| world.mend_heuristics(node));
+    world.cut(&few, &many, false);
+    world.run_to(world.now() + 4 * S);
+    assert!(world.all_in(all), "somebody is out after the scores were low");
     assert_eq!(lives(&world), before, "somebody was reset");
     ends_well(world);
 }
