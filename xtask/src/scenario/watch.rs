@@ -261,8 +261,10 @@ impl<'a> Watch<'a> {
         let mut found = Vec::new();
         for id in self.ids() {
             for line in self.said(id, marks)?.lines() {
-                if let Some((_, names)) = line.split_once("is released: ") {
-                    found.push((id, names.trim_end_matches('.').to_owned()));
+                // A line without its full stop is still being written: it is there as a whole at the next look.
+                let names = line.split_once("is released: ").and_then(|(_, names)| names.trim_end().strip_suffix('.'));
+                if let Some(names) = names {
+                    found.push((id, names.to_owned()));
                 }
             }
         }
