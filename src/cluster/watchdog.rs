@@ -182,11 +182,17 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::limits::NODES_MAX;
     use crate::base::view::Incarnations;
     use crate::base::{ConfigStamp, Nonce, Term};
-    use crate::cluster::event::Boot;
+    use crate::cluster::event::{Actions, Boot};
+    use crate::cluster::fencing::Plan;
+    use crate::cluster::joiners::JoinRound;
+    use crate::cluster::leader::Leading;
+    use crate::cluster::qdisk::{Cycle, InFlight, OwnSlot};
     use crate::config::build::Loopback;
     use crate::config::defaults::WATCHDOG;
+    use crate::disk::{HeaderFacts, Image, SlotRead};
     use crate::wire::Heartbeat;
 
     const LIFE: Incarnation = Incarnation(5);
@@ -335,6 +341,67 @@ mod tests {
             (peer.slot_changed_ms, peer.frame_ms) = (slot_ms, frame_ms);
             assert_eq!(node.last_renewal_ms(id(2), 9_000), counts_from_ms, "{slot_ms:?} {frame_ms:?}");
         }
+    }
+
+    #[test]
+    fn nothing_is_released_before_the_announcement_and_the_lease() {
+        let mut evicting = view(5, &[1, 2]);
+        evicting.victims = NodeSet::of(id(3));
+        let mut node = member();
+        node.lead = Lead::Leading(Leading {
+            term: evicting.id.term,
+            lives: [Incarnation::NONE; NODES_MAX],
+            base: None,
+            epoch: evicting.id.epoch,
+            round: 0,
+            outstanding: None,
+            failures: 0,
+            plan: Plan::new(evicting.id, 10_000),
+            joining: JoinRound::default(),
+        });
+        assert!(!node.watchdogs_have_fired(&evicting));
+        let version = node.version;
+        let cycle = |version, promised| Some(Cycle { version, promised, unreadable: false, at_ms: 10_000 });
+        let higher = Term { counter: 9, ..evicting.id.term };
+        for (uuid, good) in [
+            (DISK, None),
+            (DISK, cycle(version - 1, Term::ZERO)),
+            (DISK, cycle(version, higher)),
+            (DISK + 1, cycle(version, Term::ZERO)),
+        ] {
+            (node.qdisk.uuid, node.qdisk.good, node.now_ms) = (uuid, good, 90_000);
+            assert!(!node.watchdogs_have_fired(&evicting), "not announced: {uuid} {good:?}");
+            assert_eq!(node.watchdogs_fire_in_ms(&evicting), None);
+        }
+        (node.qdisk.uuid, node.qdisk.good) = (DISK, cycle(version, Term::ZERO));
+        for (now_ms, fired) in [(90_000, false), (104_999, false), (105_000, true)] {
+            node.now_ms = now_ms;
+            assert_eq!(node.watchdogs_have_fired(&evicting), fired, "the lease is 15 s, from 90 s: {now_ms}");
+        }
+    }
+
+    #[test]
+    fn a_heartbeat_counts_from_when_what_it_echoes_was_sent() {
+        let mut node = member();
+        assert_eq!(node.peers.next_number(9_000), 1);
+        let echoes = heartbeat(view(4, &[1, 2, 3]).id, Standing::empty());
+        node.heartbeat(id(2), &echoes, true, &mut Actions::new());
+        assert_eq!(node.peers.of(id(2)).no_eviction_ms, Some(9_000));
+    }
+
+    #[test]
+    fn a_cycle_renews_by_the_slots_that_it_could_read() {
+        let mut node = member();
+        node.qdisk.own = OwnSlot::Carried;
+        node.qdisk.in_flight = Some((1, InFlight::Read(Some(1)), 10_000));
+        (node.qdisk.began_ms, node.qdisk.numbered_ms) = (9_500, 9_000);
+        let mut image = Box::new(Image::EMPTY);
+        image.header = Ok(HeaderFacts { uuid: DISK, adopted: true });
+        image.slots[0] = SlotRead::Valid(node.own_slot());
+        image.slots[1] = SlotRead::Unreadable;
+        node.qdisk_read(1, Ok(&image), &mut Actions::new());
+        assert_eq!(node.peers.of(id(2)).no_eviction_ms, None, "who knows what its slot said");
+        assert_eq!(node.peers.of(id(3)).no_eviction_ms, Some(9_000), "when the sequence was given out");
     }
 
     #[test]
