@@ -61,7 +61,9 @@ impl Watchdog {
     pub fn set_timeout(&mut self, timeout_s: u32, now_ms: u64) -> io::Result<u32> {
         if let Kind::Device(device) = &self.kind {
             let settled = sys::watchdog_set_timeout(device.as_fd(), timeout_s as i32)?;
-            self.timeout_s = u32::try_from(settled).unwrap_or(timeout_s);
+            // Others count on this number: one that cannot be is no answer.
+            let settled = u32::try_from(settled).ok().filter(|settled| *settled > 0);
+            self.timeout_s = settled.ok_or_else(|| io::Error::other("its driver tells no timeout"))?;
             self.feed_now(now_ms)?;
         }
         Ok(self.timeout_s)
@@ -128,6 +130,7 @@ mod tests {
         watchdog.feed(2_999).unwrap();
         watchdog.feed(3_000).unwrap();
         watchdog.feed(3_001).unwrap();
+        assert!(watchdog.set_timeout(8, 3_001).is_err(), "who cannot set a timeout is not believed to have one");
         watchdog.disarm();
         assert_eq!(std::fs::read(&path).unwrap(), b"\0\0V");
         std::fs::remove_file(&path).unwrap();
