@@ -2,7 +2,7 @@
 
 use core::fmt::{self, Display, Formatter};
 
-use super::{Disk, Plain, Say, SlotRefused};
+use super::{Age, Disk, Plain, Say, SlotRefused};
 use crate::base::{NodeId, NodeSet};
 use crate::cluster::trace::Trace;
 use crate::disk::DiskError;
