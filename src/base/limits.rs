@@ -26,6 +26,10 @@ pub const INTERFACE_BYTES_MAX: usize = 15;
 pub const OUTPUT_LINE_BYTES_MAX: usize = 96;
 /// Lines remembered of one run of a program.
 pub const OUTPUT_LINES_MAX: usize = 4;
+/// Lockspaces of the kernel's DLM that a node can be in at a time.
+pub const SPACES_MAX: usize = 8;
+/// Bytes of a lockspace's name (DLM_LOCKSPACE_LEN of the kernel).
+pub const SPACE_NAME_BYTES_MAX: usize = 64;
 /// Bytes of an encoded configuration, envelope included.
 pub const BLOB_BYTES_MAX: usize = 16 * 1024;
 /// Events remembered for the console.

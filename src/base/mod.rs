@@ -3,9 +3,12 @@
 pub mod ids;
 pub mod limits;
 pub mod nodeset;
+pub mod per_node;
+pub mod space;
 pub mod trace;
 pub mod view;
 
 pub use ids::{ClusterId, ConfigStamp, Incarnation, NodeId, Nonce, PrKey};
 pub use nodeset::NodeSet;
-pub use view::{Phase, Proposal, Term, View, ViewId};
+pub use space::{Roster, SpaceCommand, SpaceError, SpaceName, Stay, Stays};
+pub use view::{Incarnations, Phase, Proposal, Term, View, ViewId};

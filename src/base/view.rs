@@ -1,11 +1,10 @@
 //! The view: who is in, agreed. Everything else in the product follows from it.
 
 use core::fmt;
-use serde::ser::SerializeTuple;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::limits::NODES_MAX;
-use super::{Incarnation, NodeId, NodeSet};
+use super::{Incarnation, NodeId, NodeSet, per_node};
 
 /// A proposer's ballot. The incarnation is part of it because a proposer that forgot its counter must not reuse a term.
 /// Ordered by counter, then node, then incarnation.
@@ -54,8 +53,8 @@ impl fmt::Display for ViewId {
 }
 
 /// For each node the highest incarnation that any view of this lineage admitted or condemned.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Incarnations(pub [Incarnation; NODES_MAX]);
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Incarnations(#[serde(with = "per_node")] pub [Incarnation; NODES_MAX]);
 
 impl Incarnations {
     /// Nobody was ever admitted.
@@ -76,37 +75,6 @@ impl Incarnations {
 impl fmt::Debug for Incarnations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries((0..NODES_MAX).filter(|&i| self.0[i].0 != 0).map(|i| (i + 1, self.0[i]))).finish()
-    }
-}
-
-// serde derives arrays only up to 32 entries; a tuple of 64 keeps postcard free of a length byte.
-impl Serialize for Incarnations {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut tuple = serializer.serialize_tuple(NODES_MAX)?;
-        for incarnation in &self.0 {
-            tuple.serialize_element(incarnation)?;
-        }
-        tuple.end()
-    }
-}
-
-impl<'de> Deserialize<'de> for Incarnations {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Incarnations, D::Error> {
-        struct Visitor;
-        impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = Incarnations;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("64 incarnations")
-            }
-            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Incarnations, A::Error> {
-                let mut all = Incarnations::NONE;
-                for (index, entry) in all.0.iter_mut().enumerate() {
-                    *entry = seq.next_element()?.ok_or_else(|| serde::de::Error::invalid_length(index, &self))?;
-                }
-                Ok(all)
-            }
-        }
-        deserializer.deserialize_tuple(NODES_MAX, Visitor)
     }
 }
 
