@@ -29,6 +29,8 @@ pub enum Refused {
         /// Which.
         op: Op,
     },
+    /// A command to a lockspace of the kernel.
+    Space(Op),
 }
 
 /// What opens behind the gate.
@@ -100,6 +102,7 @@ impl Machine {
                     self.refuse(Refused::Pr { disk: *disk, op: *op });
                 }
             }
+            Action::Space { op, .. } => self.refuse(Refused::Space(*op)),
             Action::OpenGate { view } => self.open_gate(*view),
             Action::SelfFence(why) => self_fence(*why),
         }

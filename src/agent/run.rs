@@ -16,7 +16,7 @@ use super::probes::Probes;
 use super::server::Server;
 use super::{devices, memory};
 use crate::base::limits::NETWORKS_MAX;
-use crate::base::{Incarnation, NodeId, Nonce};
+use crate::base::{Incarnation, NodeId, Nonce, SpaceError};
 use crate::cli::render::sentence;
 use crate::cli::words::gate_line;
 use crate::cli::{AgentFacts, Counter, Memory, Snapshot, socket};
@@ -338,6 +338,7 @@ impl Agent {
                 None => return,
                 Some(Refused::QdiskWrite(op)) => self.step(Event::QdiskWritten { op, result: Err(STALE) }),
                 Some(Refused::QdiskRead(op)) => self.step(Event::QdiskRead { op, result: Err(STALE) }),
+                Some(Refused::Space(op)) => self.step(Event::SpaceDone { op, result: Err(SpaceError::Gone) }),
                 Some(Refused::Pr { disk, op }) => {
                     self.step(Event::PrDone { disk, op, outcome: Err(PrError::Stale) });
                 }

@@ -34,7 +34,7 @@ pub const SPACE_NAME_BYTES_MAX: usize = 64;
 pub const BLOB_BYTES_MAX: usize = 16 * 1024;
 /// Events remembered for the console.
 pub const TRACE_RING: usize = 128;
-/// Actions one step may emit: a heartbeat and the answer to a report for every peer, and some.
-pub const ACTIONS_MAX: usize = 2 * NODES_MAX + 32;
+/// Actions one step may emit: a heartbeat and the answer to a report for every peer, orders for every lockspace, and some.
+pub const ACTIONS_MAX: usize = 2 * NODES_MAX + 3 * SPACES_MAX + 32;
 /// A watchdog is fed so many times in its timeout.
 pub const WATCHDOG_FEEDS: u64 = 4;
