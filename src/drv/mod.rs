@@ -22,6 +22,7 @@ pub mod serial;
 pub mod sg;
 pub mod sys;
 pub mod udp;
+pub mod uevent;
 pub mod watchdog;
 
 pub use emu::EmuDisk;
