@@ -11,6 +11,7 @@ pub mod emu;
 pub mod kmsg;
 pub mod misc;
 pub mod ping;
+pub mod plock;
 pub mod probe;
 pub mod process;
 pub mod program;
