@@ -10,7 +10,6 @@ use rustix::net::netlink::{KOBJECT_UEVENT, SocketAddrNetlink};
 use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_size_force};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recvfrom, socket_with};
 
-use super::dlm::files::{Path, path};
 use crate::base::SpaceName;
 
 /// The kernel's own broadcasts; group 2 is udev's.
@@ -19,11 +18,9 @@ const GROUP: u32 = 1;
 const RECEIVE_BYTES: usize = 1 << 20;
 /// Bytes of an event: UEVENT_BUFFER_SIZE of linux/kobject.h, and a path.
 const EVENT_BYTES_MAX: usize = 8192;
-/// Where GFS2 shows its file systems.
-pub const GFS2: &str = "/sys/fs/gfs2";
 
 /// An event that matters.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Uevent {
     /// A lockspace waits to be entered.
     Online(SpaceName),
@@ -35,8 +32,8 @@ pub enum Uevent {
         /// leaves a journal that nobody has replayed.
         failed: bool,
     },
-    /// A GFS2 withdraws and waits for a word: the folder of it.
-    Withdraws(Path),
+    /// A GFS2 withdraws and waits for a word.
+    Withdraws,
     /// Events were lost.
     Lost,
 }
@@ -110,9 +107,7 @@ fn parse(event: &[u8]) -> Option<Uevent> {
         // The object's name is the lockspace's, but for the slashes that a folder's name cannot have.
         ("dlm", "online") => SpaceName::new(object).map(Uevent::Online),
         ("dlm", "offline") => SpaceName::new(object).map(|name| Uevent::Offline { name, failed: recover == Some("1") }),
-        ("gfs2", "offline") if !matches!(object, "" | "." | "..") => {
-            Some(path(&[GFS2, "/", object])).filter(|folder| !folder.is_empty()).map(Uevent::Withdraws)
-        }
+        ("gfs2", "offline") => Some(Uevent::Withdraws),
         _ => None,
     }
 }
@@ -152,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gfs2_that_withdraws_is_named_by_its_folder() {
+    fn a_gfs2_withdraws() {
         let withdraws = event(&[
             "offline@/fs/gfs2/vault:storage",
             "ACTION=offline",
@@ -164,7 +159,7 @@ mod tests {
             "UUID=6a5a1f1e-3c9e-4b8c-9a94-d3bd1cfa6ac0",
             "SEQNUM=1500",
         ]);
-        assert_eq!(parse(&withdraws), Some(Uevent::Withdraws(path(&["/sys/fs/gfs2/vault:storage"]))));
+        assert_eq!(parse(&withdraws), Some(Uevent::Withdraws));
     }
 
     #[test]
@@ -189,10 +184,6 @@ mod tests {
             // What is cut short may lose its last number, never become another event.
             assert!(matches!(parse(&whole[..length]), None | Some(Uevent::Online(_))), "cut to {length}");
         }
-        let up = format!("DEVPATH=/fs/gfs2/{}", "x".repeat(300));
-        for place in ["DEVPATH=/fs/gfs2/..", "DEVPATH=/fs/gfs2/", up.as_str()] {
-            assert_eq!(parse(&event(&["offline@/x", "ACTION=offline", place, "SUBSYSTEM=gfs2"])), None, "{place}");
-        }
     }
 
     #[test]
@@ -202,7 +193,7 @@ mod tests {
             socket_with(AddressFamily::NETLINK, SocketType::DGRAM, SocketFlags::empty(), Some(KOBJECT_UEVENT));
         let flags = rustix::net::SendFlags::empty();
         let port = rustix::net::getsockname(&hearer.socket).unwrap();
-        let _ = rustix::net::sendto(&speaker.unwrap(), &event(&ONLINE), flags, &port);
+        let _ = rustix::net::sendto(speaker.unwrap(), &event(&ONLINE), flags, &port);
         assert_ne!(hearer.next(), Some(Uevent::Online(storage())));
     }
 }

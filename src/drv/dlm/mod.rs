@@ -10,6 +10,10 @@
 pub mod comms;
 pub mod files;
 mod space;
+mod withdraw;
+
+pub use space::is_leaving;
+pub use withdraw::Withdrawals;
 
 use core::fmt;
 use core::net::IpAddr;
@@ -205,7 +209,7 @@ impl<F: Files> Dlm<F> {
     /// Lets a mount that waits to enter fail with this error.
     pub fn refuse(&mut self, name: SpaceName, errno: Errno) -> Result<(), Trouble> {
         self.forget(name)?;
-        space::event_done(&mut self.files, name, -errno.raw_os_error())
+        refuse(&mut self.files, name, errno)
     }
 
     fn forget(&mut self, name: SpaceName) -> Result<(), Trouble> {
@@ -257,6 +261,11 @@ impl Progress {
 /// More lockspaces than are looked at.
 const SEEN_MAX: usize = 4 * SPACES_MAX;
 
+/// Lets a mount that waits to enter a lockspace fail with this error; nobody else was told of it.
+pub fn refuse(files: &mut impl Files, name: SpaceName, errno: Errno) -> Result<(), Trouble> {
+    space::event_done(files, name, -errno.raw_os_error())
+}
+
 /// All lockspaces in use. Names that no lockspace of the core's can have are left out.
 pub fn scan(files: &mut impl Files, each: &mut dyn FnMut(Seen)) -> Result<(), Trouble> {
     let mut found = heapless::Vec::<(SpaceName, u64), SEEN_MAX>::new();
@@ -267,10 +276,8 @@ pub fn scan(files: &mut impl Files, each: &mut dyn FnMut(Seen)) -> Result<(), Tr
     });
     listed.map_err(|errno| Trouble::errno("list", SPACES, errno))?;
     for (name, inode) in found {
-        // One that goes away right now is one of the past.
-        if let Ok(progress) = space::progress(files, name) {
-            each(Seen { name, inode, progress });
-        }
+        // One that goes away right now has no status any more.
+        each(Seen { name, inode, progress: space::progress(files, name).unwrap_or_default() });
     }
     Ok(())
 }

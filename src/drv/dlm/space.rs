@@ -169,7 +169,12 @@ fn start_said(name: SpaceName, line: &str) -> Option<bool> {
     }
 }
 
-/// The rest of a line that the DLM wrote about a lockspace (fs/dlm/dlm_internal.h log_error, log_rinfo).
+/// The rest of a line of the kernel's log that is about this lockspace (fs/dlm/dlm_internal.h log_error, log_rinfo).
 fn about(name: SpaceName, line: &str) -> Option<&str> {
     line.strip_prefix("dlm: ")?.strip_prefix(name.as_str())?.strip_prefix(": ")
+}
+
+/// Does a line of the kernel's log say that this lockspace waits to leave (fs/dlm/lockspace.c do_uevent)?
+pub fn is_leaving(name: SpaceName, line: &str) -> bool {
+    about(name, line) == Some("leaving the lockspace group...")
 }

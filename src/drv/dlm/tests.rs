@@ -146,7 +146,7 @@ impl Files for Played {
             return Err(Errno::NOENT);
         }
         for (folder, inode) in self.folders.iter().filter(|(folder, _)| parent(folder) == path) {
-            each(folder[path.len() + 1..].as_bytes(), *inode);
+            each(&folder.as_bytes()[path.len() + 1..], *inode);
         }
         Ok(())
     }
@@ -476,4 +476,33 @@ fn a_scan_shows_what_is_in_use() {
     let shown: Vec<_> = seen.iter().map(|space| (space.name.as_str(), space.progress.status)).collect();
     assert_eq!(shown, [("other", 0), ("storage", 1)]);
     assert_ne!(seen[0].inode, seen[1].inode);
+}
+
+#[test]
+fn a_gfs2_that_withdraws_is_answered_once() {
+    let mut played = Played::new();
+    let mut withdrawals = Withdrawals::new();
+    let mut told = Vec::new();
+    let mut look = |played: &mut Played| {
+        withdrawals.answer(played, &mut |name, result| told.push((name.to_owned(), result.is_ok())));
+        std::mem::take(&mut told)
+    };
+    assert_eq!(look(&mut played), [], "not even loaded");
+    for (table, protocol) in [("vault:storage", "lock_dlm"), ("local", "lock_nolock")] {
+        let folder = format!("/sys/fs/gfs2/{table}");
+        played.folder(&folder);
+        played.file(format!("{folder}/withdraw"), "0\n");
+        played.file(format!("{folder}/lock_module/proto_name"), &format!("{protocol}\n"));
+        played.file(format!("{folder}/lock_module/withdraw"), "0\n");
+    }
+    assert_eq!(look(&mut played), [], "all is well");
+    for table in ["vault:storage", "local"] {
+        played.file(format!("/sys/fs/gfs2/{table}/withdraw"), "1\n");
+    }
+    played.fails = Some(("/sys/fs/gfs2/vault:storage/lock_module/withdraw".into(), Errno::NOMEM));
+    assert_eq!(look(&mut played), [("vault:storage".to_owned(), false)]);
+    played.fails = None;
+    assert_eq!(look(&mut played), [("vault:storage".to_owned(), true)]);
+    assert_eq!(look(&mut played), []);
+    assert_eq!(played.done.last().unwrap(), "write /sys/fs/gfs2/vault:storage/lock_module/withdraw <- 1");
 }
