@@ -18,4 +18,5 @@ pub mod peers;
 pub mod probes;
 pub mod run;
 pub mod server;
+pub mod spaces;
 pub mod worker;
