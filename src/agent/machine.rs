@@ -6,6 +6,7 @@ use rustix::process::Pid;
 use super::disks::{PrJob, PrThread, QdiskJob, QdiskThread, QdiskWork};
 use super::gate;
 use super::peers::Peers;
+use super::spaces::Spaces;
 use crate::base::limits::{DATA_DISKS_MAX, PATH_BYTES_MAX};
 use crate::base::{Incarnation, NodeId, ViewId};
 use crate::cluster::event::{Action, Op, SelfFence};
@@ -61,6 +62,8 @@ pub struct Machine {
     pub image: Option<Box<Image>>,
     /// The one slot buffer, while it is not with the thread.
     pub slot: Option<Box<Slot>>,
+    /// The kernel's lockspaces; `None` where it has no DLM, or in emulation.
+    pub spaces: Option<Spaces>,
     /// The data disks' threads.
     pub targets: heapless::Vec<PrThread, DATA_DISKS_MAX>,
     /// Not started, not told yet.
@@ -102,7 +105,12 @@ impl Machine {
                     self.refuse(Refused::Pr { disk: *disk, op: *op });
                 }
             }
-            Action::Space { op, .. } => self.refuse(Refused::Space(*op)),
+            Action::Space { op, name, command } => {
+                let spaces = self.spaces.as_mut();
+                if !spaces.is_some_and(|spaces| spaces.submit(*op, *name, *command).is_ok()) {
+                    self.refuse(Refused::Space(*op));
+                }
+            }
             Action::OpenGate { view } => self.open_gate(*view),
             Action::SelfFence(why) => self_fence(*why),
         }

@@ -14,6 +14,7 @@ use super::machine::{Machine, Payload, Refused, STALE};
 use super::peers::Peers;
 use super::probes::Probes;
 use super::server::Server;
+use super::spaces::{CannotStart, Happened, Spaces};
 use super::{devices, memory};
 use crate::base::limits::NETWORKS_MAX;
 use crate::base::{Incarnation, NodeId, Nonce, SpaceError};
@@ -24,6 +25,7 @@ use crate::cluster::event::{Actions, Boot, Event};
 use crate::cluster::trace::Trace;
 use crate::cluster::{Node, Settings};
 use crate::config::Cluster;
+use crate::drv::dlm::OpenError;
 use crate::drv::udp::DATAGRAMS_PER_TURN;
 use crate::drv::{clock, process, reset};
 use crate::heuristics::{Note, Tracker};
@@ -96,6 +98,7 @@ impl Agent {
                 let _ = targets.push(start_target(index, opener)?);
             }
         }
+        let spaces = start_spaces(&cluster, node, emulate.is_some());
         let probes = Probes::start(cluster.qdisk.as_ref(), emulate.as_deref())?;
         let server = Server::bind(&socket).map_err(|error| {
             io::Error::other(format!("status socket @{socket}: {error}; does an agent with this name run already?"))
@@ -117,6 +120,7 @@ impl Agent {
             qdisk,
             image: Some(empty_image()),
             slot: Some(empty_slot(&cluster, node)),
+            spaces,
             targets,
             refused: heapless::Deque::new(),
             payload,
@@ -183,6 +187,7 @@ impl Agent {
     pub fn turn(&mut self) {
         self.take_frames();
         self.take_disks();
+        self.take_spaces();
         self.take_heuristics();
         if clock::boottime_ms() >= self.node.deadline_ms() {
             self.step(Event::Tick);
@@ -228,6 +233,9 @@ impl Agent {
             }
             if let Some(qdisk) = &self.machine.qdisk {
                 ready |= qdisk.poll_done(cx).is_ready();
+            }
+            if let Some(spaces) = &self.machine.spaces {
+                ready |= spaces.poll_done(cx).is_ready();
             }
             for target in &self.machine.targets {
                 ready |= target.poll_done(cx).is_ready();
@@ -331,6 +339,18 @@ impl Agent {
         }
     }
 
+    /// What the kernel wants of its lockspaces, and what it did.
+    fn take_spaces(&mut self) {
+        while let Some(happened) = self.machine.spaces.as_mut().and_then(Spaces::collect) {
+            self.step(match happened {
+                Happened::Online(name) => Event::SpaceOnline(name),
+                Happened::Offline { name, .. } => Event::SpaceOffline(name),
+                Happened::Gone(name) => Event::SpaceGone(name),
+                Happened::Done { op, result } => Event::SpaceDone { op, result },
+            });
+        }
+    }
+
     /// Tells the core what was not started. Only what is waiting now: an answer may cause the next refusal.
     fn take_refused(&mut self) {
         for _ in 0..self.machine.refused.len() {
@@ -431,4 +451,22 @@ fn empty_slot(cluster: &Cluster, node: NodeId) -> Box<crate::disk::Slot> {
         score: 0,
         standing: crate::disk::Standing::empty(),
     })
+}
+
+/// The kernel's DLM, if there is one. A node without it is a member like any other, and mounts nothing that needs it.
+fn start_spaces(cluster: &Cluster, node: NodeId, emulated: bool) -> Option<Spaces> {
+    if emulated {
+        return None;
+    }
+    match Spaces::start(cluster, node) {
+        Ok(spaces) => Some(spaces),
+        Err(why @ CannotStart::Open(OpenError::NoModule)) => {
+            log::info!("no GFS2 here: {why}");
+            None
+        }
+        Err(why) => {
+            log::error!("no GFS2 here: {why}");
+            None
+        }
+    }
 }
