@@ -60,7 +60,7 @@ pub enum Event<'a> {
     },
     /// The heuristics' score changed.
     Score(u16),
-    /// The kernel waits to enter a lockspace. May be told again.
+    /// The kernel waits to enter a lockspace. May be told again; is not told while a command about this lockspace is out.
     SpaceOnline(SpaceName),
     /// The kernel waits to leave a lockspace. May be told again.
     SpaceOffline(SpaceName),
