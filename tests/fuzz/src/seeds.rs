@@ -125,6 +125,11 @@ fn configs() -> Vec<(String, String)> {
     let tables: String = kinds.iter().map(|table| format!("[[qdisk.heuristic]]\n{table}\n")).collect();
     let five = seeds[0].1.replacen("[[node]]", &format!("{tables}[[node]]"), 1);
     seeds.push(("heuristics".into(), five));
+    let mounts = "[[mount]]\ndevice = \"lun:0\"\ndirectory = \"/storage\"\noptions = \"noatime\"\n\
+        [[mount]]\ndevice = \"/dev/vg/lv\"\ndirectory = \"/logs\"\ntype = \"ext4\"\n\
+        [payload]\nprogram = \"/bin/guest\"\narguments = [\"-v\"]\n";
+    let five = seeds[0].1.replacen("[[node]]", &format!("{mounts}[[node]]"), 1);
+    seeds.push(("mounts".into(), five));
     seeds
 }
 
