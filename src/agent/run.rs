@@ -368,6 +368,8 @@ impl Agent {
                 memory: memory_facts(),
                 drops: &drops,
                 heuristics: tracker,
+                mounts: &[],
+                spaces: &[],
                 emulated,
             };
             say(&Snapshot { status: &status, facts: &facts, traces: journal.ring() });

@@ -32,6 +32,7 @@ pub enum Command {
     Keys(KeysCommand),
     Reservation(ReservationCommand),
     Heuristics(HeuristicsCommand),
+    Lockspaces(LockspacesCommand),
     Events(EventsCommand),
     Qdisk(QdiskCommand),
     Version(VersionCommand),
@@ -162,5 +163,6 @@ show!(VotesCommand, "votes", Votes, "Show whose votes count now.");
 show!(KeysCommand, "keys", Keys, "Show the keys registered on the data disks.");
 show!(ReservationCommand, "reservation", Reservation, "Show the reservations on the data disks.");
 show!(HeuristicsCommand, "heuristics", Heuristics, "Show this node's heuristics and their score.");
+show!(LockspacesCommand, "lockspaces", Lockspaces, "Show the lockspaces of the kernel's DLM, as dlm_tool ls.");
 show!(EventsCommand, "events", Events, "Show what happened lately.");
 show!(QdiskStatusCommand, "status", Qdisk, "Show the quorum disk as this node's agent sees it.");

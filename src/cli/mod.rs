@@ -18,7 +18,10 @@ use argh::FromArgs;
 
 use command::{AgentCommand, Arguments, Command, PayloadCommand};
 pub use exit::Exit;
-pub use facts::{AgentFacts, Counter, Happening, Memory, Snapshot};
+pub use facts::{
+    AgentFacts, Counter, Happening, Memory, MountFacts, MountState, MountWait, Snapshot, SpaceFacts, SpaceState,
+    SpaceWait,
+};
 pub use render::{Form, Noun};
 
 /// The process: parses the command line and runs the command; `agent` runs the agent, `payload` its payload writer.
@@ -53,6 +56,7 @@ pub fn main(
         Command::Keys(command) => command.run().into(),
         Command::Reservation(command) => command.run().into(),
         Command::Heuristics(command) => command.run().into(),
+        Command::Lockspaces(command) => command.run().into(),
         Command::Events(command) => command.run().into(),
         Command::Qdisk(command) => command.run().into(),
         Command::Version(_) => {

@@ -7,6 +7,7 @@ pub mod block;
 pub mod boot;
 pub mod clock;
 pub mod emu;
+pub mod mount;
 pub mod ping;
 pub mod probe;
 pub mod process;
