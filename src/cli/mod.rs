@@ -5,6 +5,7 @@ pub mod console;
 pub mod exit;
 pub mod facts;
 pub mod json;
+pub mod mount;
 pub mod qdisk;
 pub mod render;
 pub mod request;
@@ -49,6 +50,8 @@ pub fn main(
     match command {
         Command::Agent(command) => agent(command),
         Command::Payload(command) => payload(command),
+        Command::Program(command) => command.run().into(),
+        Command::Helper(command) => command.run().into(),
         Command::Status(command) => command.run().into(),
         Command::Nodes(command) => command.run().into(),
         Command::View(command) => command.run().into(),
