@@ -317,6 +317,30 @@ fn mounts_and_lockspaces_are_told_one_by_one() {
     });
 }
 
+/// What `quorate mount` asks.
+#[test]
+fn the_gate_is_open_or_says_what_it_waits_for() {
+    let mut cluster = cluster();
+    let kind = "gfs2".try_into().unwrap();
+    let (device, directory) = ("lun:0".try_into().unwrap(), "/storage".try_into().unwrap());
+    cluster.mounts.push(Mount { device, directory, kind, options: "noatime".try_into().unwrap() }).unwrap();
+    let answer = |status: &Status, request: &str| {
+        let mut text = String::new();
+        with(status, &cluster, |snapshot| socket::answer(request, snapshot, &mut text)).unwrap();
+        text
+    };
+    assert_eq!(answer(&released(), socket::GATE), "quorate 1 0\n");
+    let shut = answer(&blocked(), socket::GATE);
+    assert!(shut.starts_with("quorate 1 1\nThe gate is shut; waits for votes: 2 in sight, 5 needed."), "{shut}");
+    let mut later = blocked();
+    later.gate_open = Some(view_id());
+    let shut = answer(&later, socket::GATE);
+    assert!(shut.starts_with("quorate 1 1\nThe gate is open, and the view is not released; waits for votes"), "{shut}");
+    assert_eq!(answer(&released(), "mount /storage"), "quorate 1 0\nlun:0\ngfs2\nnoatime\n");
+    let none = answer(&released(), "mount /other");
+    assert!(none.starts_with("quorate 1 1\nthe configuration mounts nothing on /other; say what"), "{none}");
+}
+
 /// Each reason to wait is one sentence with a way out, on a console line by line.
 #[test]
 fn every_reason_to_wait_is_told() {

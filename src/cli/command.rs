@@ -3,7 +3,7 @@
 use argh::FromArgs;
 
 use super::exit::Exit;
-use super::mount::HelperCommand;
+use super::mount::{HelperCommand, MountCommand, UmountCommand};
 use super::qdisk::QdiskCommand;
 use super::render::Noun;
 use super::socket;
@@ -29,6 +29,8 @@ pub enum Command {
     Payload(PayloadCommand),
     Program(ProgramCommand),
     Helper(HelperCommand),
+    Mount(MountCommand),
+    Umount(UmountCommand),
     Status(StatusCommand),
     Nodes(NodesCommand),
     View(ViewCommand),

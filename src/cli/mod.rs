@@ -51,6 +51,8 @@ pub fn main(
         Command::Agent(command) => agent(command),
         Command::Payload(command) => payload(command),
         Command::Program(command) => command.run().into(),
+        Command::Mount(command) => command.run().into(),
+        Command::Umount(command) => command.run().into(),
         Command::Helper(command) => command.run().into(),
         Command::Status(command) => command.run().into(),
         Command::Nodes(command) => command.run().into(),
