@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use smol::Timer;
 
+use super::behind::Behind;
 use super::consoles::Consoles;
 use super::disks::{start_qdisk, start_target};
 use super::journal::Journal;
-use super::machine::{Machine, Payload, Refused, STALE};
+use super::machine::{Machine, Refused, STALE};
 use super::peers::Peers;
 use super::probes::Probes;
 use super::server::Server;
@@ -53,7 +54,7 @@ pub struct Setup {
     pub boot_id: u128,
     /// Folder of the disks' files, where they are emulated.
     pub emulate: Option<String>,
-    /// Start the payload writer when the gate opens.
+    /// Mount, and start the payload, when the gate opens.
     pub payload: bool,
     /// Abstract name of the status socket, as `cli::socket::full_name` makes it.
     pub socket: String,
@@ -106,12 +107,7 @@ impl Agent {
         let now_ms = clock::boottime_ms();
         let emulated = emulate.is_some();
         let boot = Boot { node, nonce, boot_id, clock_s: clock::wall_clock_s(), random: clock::random_u64() };
-        let payload = cluster.data.first().filter(|_| payload).map(|disk| Payload {
-            device: disk.device.clone(),
-            emulate,
-            child: None,
-            start_ms: None,
-        });
+        let behind = Behind::new(&cluster, emulate, payload, now_ms)?;
         let machine = Machine {
             node,
             incarnation: Incarnation::NONE,
@@ -123,7 +119,7 @@ impl Agent {
             spaces,
             targets,
             refused: heapless::Deque::new(),
-            payload,
+            behind,
             mark_boot: !emulated,
             turn_ms_max: u64::from(cluster.timing.heartbeat_ms),
         };
@@ -194,14 +190,13 @@ impl Agent {
         }
         self.take_refused();
         let now_ms = clock::boottime_ms();
-        self.machine.tend_payload(now_ms);
+        let Machine { behind, node, incarnation, .. } = &mut *self.machine;
+        behind.turn(now_ms, *node, *incarnation);
         if now_ms >= self.reap_ms {
             self.reap_ms = now_ms + REAP_MS;
-            self.machine.reap_payload(now_ms);
-            // Mostly orphans, which a first process inherits.
-            while let Some((pid, code)) = process::reap_one() {
-                self.machine.child_ended(pid, code, now_ms);
-            }
+            behind.look(now_ms);
+            // Orphans, which a first process inherits.
+            while process::reap_one(|pid| behind.has_child(pid)) {}
         }
         self.talk(now_ms);
     }
@@ -389,6 +384,8 @@ impl Agent {
                 memory: memory_facts(),
                 drops: &drops,
                 heuristics: tracker,
+                mounts: machine.behind.mounts(),
+                spaces: &[],
                 emulated,
             };
             say(&Snapshot { status: &status, facts: &facts, traces: journal.ring() });

@@ -10,6 +10,7 @@ pub mod dlm;
 pub mod emu;
 pub mod kmsg;
 pub mod misc;
+pub mod mount;
 pub mod ping;
 pub mod plock;
 pub mod probe;

@@ -6,7 +6,7 @@ use quorate::base::view::Incarnations;
 use quorate::base::{
     Change, ConfigStamp, Incarnation, NodeId, NodeSet, Phase, PrKey, SpaceError, SpaceName, Term, View, ViewId,
 };
-use quorate::cli::{AgentFacts, Counter, Happening, Memory, Snapshot};
+use quorate::cli::{AgentFacts, Counter, Happening, Memory, MountFacts, Snapshot, SpaceFacts};
 use quorate::cluster::event::SelfFence;
 use quorate::cluster::status::{DataStatus, NodeStatus, QdiskStatus, Stage, Status, TargetRefusal, Waiting};
 use quorate::cluster::trace::Trace;
@@ -264,6 +264,16 @@ pub fn with_heuristics<T>(
     traces: &Ring<Happening>,
     run: impl FnOnce(&Snapshot<'_>) -> T,
 ) -> T {
+    with_gate(status, cluster, (tracker, traces), (&[], &[]), run)
+}
+
+pub fn with_gate<T>(
+    status: &Status,
+    cluster: &Cluster,
+    (tracker, traces): (&Tracker, &Ring<Happening>),
+    (mounts, spaces): (&[MountFacts], &[SpaceFacts]),
+    run: impl FnOnce(&Snapshot<'_>) -> T,
+) -> T {
     let memory = Memory { arena: 1 << 20, used: 290_000, high_water: 300_000, resident: Some(2_200_000) };
     let facts = AgentFacts {
         cluster,
@@ -274,6 +284,8 @@ pub fn with_heuristics<T>(
         memory,
         drops: &DROPS,
         heuristics: tracker,
+        mounts,
+        spaces,
         emulated: false,
     };
     run(&Snapshot { status, facts: &facts, traces })

@@ -10,7 +10,9 @@ use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
 use quorate::base::view::Incarnations;
-use quorate::base::{Change, Incarnation, NodeId, NodeSet, Roster, SpaceCommand, SpaceError, SpaceName, Term, View, ViewId};
+use quorate::base::{
+    Change, Incarnation, NodeId, NodeSet, Roster, SpaceCommand, SpaceError, SpaceName, Term, View, ViewId,
+};
 use quorate::cluster::lockspaces::{Moment, Orders, Spaces, Steward};
 use quorate::wire::{SpaceOrder, SpaceReport};
 
@@ -627,7 +629,11 @@ impl World {
         for (index, other) in self.nodes.iter().enumerate().filter(|(index, _)| *index != node) {
             let Some(theirs) = other.kernel.filter(|_| other.up && !other.fenced) else { continue };
             if theirs.running && theirs.roster != Some(roster) {
-                return Err(format!("node {} starts while node {} grants locks with another list", node + 1, index + 1));
+                return Err(format!(
+                    "node {} starts while node {} grants locks with another list",
+                    node + 1,
+                    index + 1
+                ));
             }
             let listed = roster.members.contains(id(index)) && roster.lives.of(id(index)).0 == other.life;
             if theirs.entered && !theirs.leaving && !listed {
@@ -635,7 +641,9 @@ impl World {
             }
         }
         let Some(before) = before else { return Ok(()) };
-        for gone in before.members.iter().filter(|gone| !roster.has(*gone, before.lives.of(*gone), before.stays.of(*gone))) {
+        for gone in
+            before.members.iter().filter(|gone| !roster.has(*gone, before.lives.of(*gone), before.stays.of(*gone)))
+        {
             let was = (gone.index(), before.lives.of(gone).0, before.stays.of(gone).0);
             let stay = self.named.range((was.0, was.1, was.2, 0)..=(was.0, was.1, was.2, u8::MAX)).next();
             let Some(&(_, _, _, stay)) = stay else { continue };
@@ -646,7 +654,10 @@ impl World {
                 continue;
             }
             if cluster.contains(gone) && lives.of(gone).0 == was.1 {
-                return Err(format!("node {} starts without {gone}, which did not leave and does not count as failed", node + 1));
+                return Err(format!(
+                    "node {} starts without {gone}, which did not leave and does not count as failed",
+                    node + 1
+                ));
             }
             if there && !other.fenced {
                 return Err(format!("node {} has the journal of {gone} replayed, and it can write", node + 1));
