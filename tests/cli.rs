@@ -5,7 +5,7 @@ mod scene;
 
 use std::fmt::Write as _;
 
-use quorate::base::space::SpaceName;
+use quorate::base::space::{SpaceError, SpaceName};
 use quorate::base::trace::Ring;
 use quorate::base::{ClusterId, Incarnation, NodeSet, PrKey};
 use quorate::cli::console::Console;
@@ -285,7 +285,16 @@ fn mounts_and_lockspaces_are_told_one_by_one() {
 
     let space = |name: &str, state: SpaceState, waits: Option<SpaceWait>| {
         let name = SpaceName::new(name).unwrap();
-        SpaceFacts { name, id: name.id(), members: set(&[1, 2, 4]), change: (12, 3), state, waits, since_ms: 90_000 }
+        SpaceFacts {
+            name,
+            id: name.id(),
+            members: set(&[1, 2, 4]),
+            change: (12, 3),
+            state,
+            waits,
+            since_ms: 90_000,
+            error: None,
+        }
     };
     let long = "l".repeat(64);
     let spaces = [
@@ -293,6 +302,10 @@ fn mounts_and_lockspaces_are_told_one_by_one() {
         SpaceFacts { members: NodeSet::EMPTY, ..space(&long, SpaceState::Entering, Some(SpaceWait::Quorum)) },
         space("a", SpaceState::Stopped, Some(SpaceWait::Release)),
         space("b", SpaceState::Stopping, Some(SpaceWait::ToStop(set(&[2, 4])))),
+        SpaceFacts {
+            error: Some(SpaceError::Ignored),
+            ..space("f", SpaceState::Stopped, Some(SpaceWait::Coordinator(node(1))))
+        },
         space("c", SpaceState::Starting, Some(SpaceWait::ToStart(set(&[4])))),
         space("d", SpaceState::Leaving, Some(SpaceWait::Report(set(&[1, 4])))),
         SpaceFacts { members: NodeSet(u64::MAX), ..space("e", SpaceState::Recovering, Some(SpaceWait::Kernel)) },

@@ -20,5 +20,6 @@ pub mod peers;
 pub mod probes;
 pub mod run;
 pub mod server;
+mod space_facts;
 pub mod spaces;
 pub mod worker;

@@ -16,7 +16,7 @@ use super::peers::Peers;
 use super::probes::Probes;
 use super::server::Server;
 use super::spaces::{CannotStart, Happened, Spaces};
-use super::{devices, memory};
+use super::{devices, memory, space_facts};
 use crate::base::limits::NETWORKS_MAX;
 use crate::base::{Incarnation, NodeId, Nonce, SpaceError};
 use crate::cli::render::sentence;
@@ -385,7 +385,7 @@ impl Agent {
                 drops: &drops,
                 heuristics: tracker,
                 mounts: machine.behind.mounts(),
-                spaces: &[],
+                spaces: &space_facts::gather(node, machine.spaces.as_ref()),
                 emulated,
             };
             say(&Snapshot { status: &status, facts: &facts, traces: journal.ring() });

@@ -1,6 +1,6 @@
 //! What the agent knows beside the core: the rest of what the status commands show.
 
-use crate::base::space::SpaceName;
+use crate::base::space::{SpaceError, SpaceName};
 use crate::base::trace::Ring;
 use crate::base::{NodeId, NodeSet};
 use crate::cluster::status::Status;
@@ -115,6 +115,8 @@ pub struct SpaceFacts {
     pub waits: Option<SpaceWait>,
     /// In this state since when, by the clock of the events.
     pub since_ms: u64,
+    /// What the kernel refused last, until the next thing that it did.
+    pub error: Option<SpaceError>,
 }
 
 /// State of a lockspace on this node.
@@ -151,6 +153,8 @@ pub enum SpaceWait {
     Report(NodeSet),
     /// The own kernel.
     Kernel,
+    /// What this node orders: it knows more.
+    Coordinator(NodeId),
 }
 
 /// All that a renderer may look at.

@@ -248,6 +248,11 @@ impl Node {
         self.incarnation
     }
 
+    /// The coordinator of the committed view.
+    pub fn coordinator(&self) -> Option<NodeId> {
+        self.committed.and_then(|view| view.coordinator())
+    }
+
     /// The configuration as the core knows it.
     pub fn settings(&self) -> &Settings {
         &self.settings

@@ -23,6 +23,9 @@ pub(super) fn text(snapshot: &Snapshot<'_>, out: &mut Wrap<'_>) -> fmt::Result {
         if let Some(waits) = space.waits {
             writeln!(out, "  waits for {}", Say(snapshot, waits))?;
         }
+        if let Some(error) = space.error {
+            writeln!(out, "  last error: {error}")?;
+        }
     }
     Ok(())
 }
@@ -39,6 +42,10 @@ pub(super) fn json(snapshot: &Snapshot<'_>, json: &mut Json<'_>) -> fmt::Result 
                 row.text("epoch", epoch)?;
                 row.number("change", number)?;
                 row.text("state", word(space.state))?;
+                match space.error {
+                    Some(error) => row.text("error", error)?,
+                    None => row.null("error")?,
+                }
                 row.number("state_ms_ago", snapshot.facts.now_ms.saturating_sub(space.since_ms))?;
                 let Some(waits) = space.waits else { return row.null("waiting_for") };
                 row.object("waiting_for", |json| {
@@ -78,6 +85,7 @@ const fn kind(waits: SpaceWait) -> (&'static str, Option<crate::base::NodeSet>) 
         SpaceWait::ToStart(nodes) => ("start", Some(nodes)),
         SpaceWait::Report(nodes) => ("report", Some(nodes)),
         SpaceWait::Kernel => ("kernel", None),
+        SpaceWait::Coordinator(node) => ("coordinator", Some(crate::base::NodeSet::of(node))),
     }
 }
 
@@ -89,6 +97,7 @@ impl Display for Say<'_, SpaceWait> {
             SpaceWait::ToStop(nodes) => write!(f, "{} to stop it", Say(self.0, nodes)),
             SpaceWait::ToStart(nodes) => write!(f, "{} to start it", Say(self.0, nodes)),
             SpaceWait::Report(nodes) => write!(f, "{} to say whether it has it", Say(self.0, nodes)),
+            SpaceWait::Coordinator(node) => write!(f, "{}, which coordinates; ask there", Say(self.0, node)),
             SpaceWait::Kernel => f.write_str("this node's kernel; its log says more if this stays"),
         }
     }
