@@ -17,7 +17,7 @@ use crate::base::limits::NODES_MAX;
 use crate::base::{NodeId, SpaceCommand, SpaceError, SpaceName};
 use crate::config::Cluster;
 use crate::drv::dlm::files::{Files, System};
-use crate::drv::dlm::{self, Dlm, OpenError, Seen, Setup, Withdrawals};
+use crate::drv::dlm::{self, Dlm, OpenError, SEEN_MAX, Seen, Setup, Withdrawals};
 use crate::drv::plock::Plocks;
 use crate::drv::uevent::{Uevent, Uevents};
 use crate::drv::{clock, process};
@@ -28,7 +28,7 @@ pub mod table;
 const SCAN_MS: u64 = 1_000;
 /// After waking up for nothing, so that a file that is always readable does not take the CPU from everybody.
 const REST: Duration = Duration::from_millis(10);
-/// More events that matter than one look finds; what is beyond it the scan finds.
+/// Mounts that begin between two looks; what is beyond it the next look finds.
 const ENTERING_MAX: usize = ENTRIES_MAX;
 
 /// What the core has to hear.
@@ -134,7 +134,7 @@ impl Spaces {
         Ok(Spaces { commands, shared, under_way: None })
     }
 
-    /// Hands a command over. One at a time: an answer that says no is collected like any other.
+    /// Hands a command over; EBUSY while another one is under way.
     pub fn submit(&mut self, op: u64, name: SpaceName, command: SpaceCommand) -> Result<(), SpaceError> {
         if self.under_way.is_some() {
             return Err(SpaceError::Errno(Errno::BUSY.raw_os_error()));
@@ -240,7 +240,7 @@ impl Listener {
             let events = self.take_events();
             if events.any || now_ms >= scan_ms {
                 scan_ms = now_ms + SCAN_MS;
-                self.look(now_ms, &events.entering);
+                look(&self.shared, &mut self.files, now_ms, &events.entering);
                 self.withdrawals.answer(&mut self.files, &mut |table, answered| match answered {
                     Ok(()) => log::error!(
                         "GFS2 {table} withdraws after an error of its own; its log (dmesg) says which. It can be mounted \
@@ -271,44 +271,6 @@ impl Listener {
             }
         }
         events
-    }
-
-    /// Looks at the folders and at the kernel's log.
-    fn look(&mut self, now_ms: u64, entering: &[SpaceName]) {
-        let mut seen = heapless::Vec::<Seen, { 2 * ENTRIES_MAX }>::new();
-        if let Err(trouble) = dlm::scan(&mut self.files, &mut |space| _ = seen.push(space)) {
-            log::error!("{trouble}");
-            return;
-        }
-        let mut heard = self.shared.heard();
-        let known: heapless::Vec<SpaceName, ENTRIES_MAX> =
-            heard.table.entries().iter().map(|entry| entry.name).collect();
-        drop(heard);
-        // After the folders were listed and before the table hears of new ones: that a lockspace leaves was logged before
-        // another one of its name could be made, so no line is taken for one about a successor.
-        let mut leaving = heapless::Vec::<SpaceName, ENTRIES_MAX>::new();
-        self.files.kernel_log(&mut |line| {
-            if let Some(name) = known.iter().find(|&&name| dlm::is_leaving(name, line)) {
-                let _ = leaving.push(*name);
-            }
-        });
-        let mut no_room = heapless::Vec::<SpaceName, { 2 * ENTRIES_MAX }>::new();
-        heard = self.shared.heard();
-        leaving.iter().for_each(|&name| heard.table.leaves(name, false));
-        heard.table.found(&seen, now_ms, &mut |name| _ = no_room.push(name));
-        entering.iter().for_each(|&name| heard.table.enters(name));
-        if heard.table.owes(heard.under_way)
-            && let Some(waker) = heard.waker.take()
-        {
-            waker.wake();
-        }
-        drop(heard);
-        for name in no_room {
-            log::error!("lockspace {name}: refused, since {ENTRIES_MAX} are in use already");
-            if let Err(trouble) = dlm::refuse(&mut self.files, name, Errno::NOSPC) {
-                log::error!("lockspace {name}: {trouble}");
-            }
-        }
     }
 
     /// Answers requests for POSIX locks; were there any?
@@ -342,8 +304,146 @@ impl Listener {
     }
 }
 
+/// Looks at the folders and at the kernel's log, and lets the table know. `entering`: who was said to wait to enter.
+fn look(shared: &Shared, files: &mut impl Files, now_ms: u64, entering: &[SpaceName]) {
+    let mut seen = heapless::Vec::<Seen, SEEN_MAX>::new();
+    if let Err(trouble) = dlm::scan(files, &mut |space| _ = seen.push(space)) {
+        log::error!("{trouble}");
+        return;
+    }
+    let known: heapless::Vec<SpaceName, ENTRIES_MAX> =
+        shared.heard().table.entries().iter().map(|entry| entry.name).collect();
+    // After the folders were listed and before the table hears of new ones: that a lockspace leaves was logged before
+    // another one of its name could be made, so no line is taken for one about a successor.
+    let mut leaving = heapless::Vec::<SpaceName, ENTRIES_MAX>::new();
+    files.kernel_log(&mut |line| {
+        if let Some(name) = known.iter().find(|&&name| dlm::is_leaving(name, line)) {
+            let _ = leaving.push(*name);
+        }
+    });
+    let mut no_room = heapless::Vec::<SpaceName, SEEN_MAX>::new();
+    let mut heard = shared.heard();
+    leaving.iter().for_each(|&name| heard.table.leaves(name, false));
+    heard.table.found(&seen, now_ms, &mut |name| _ = no_room.push(name));
+    entering.iter().for_each(|&name| heard.table.enters(name));
+    if heard.table.owes(heard.under_way)
+        && let Some(waker) = heard.waker.take()
+    {
+        waker.wake();
+    }
+    drop(heard);
+    for name in no_room {
+        log::error!("lockspace {name}: refused, since {ENTRIES_MAX} are in use already");
+        if let Err(trouble) = dlm::refuse(files, name, Errno::NOSPC) {
+            log::error!("lockspace {name}: {trouble}");
+        }
+    }
+}
+
 /// What was heard at a time.
 struct Events {
     any: bool,
     entering: heapless::Vec<SpaceName, ENTERING_MAX>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drv::dlm::files::Trouble;
+
+    /// A kernel that has lockspaces and writes a log.
+    #[derive(Default)]
+    struct Played {
+        folders: Vec<(String, u64)>,
+        log: Vec<String>,
+        written: Vec<(String, Vec<u8>)>,
+    }
+
+    impl Files for Played {
+        fn mkdir(&mut self, _: &str) -> Result<(), Errno> {
+            Err(Errno::PERM)
+        }
+        fn rmdir(&mut self, _: &str) -> Result<(), Errno> {
+            Err(Errno::PERM)
+        }
+        fn write(&mut self, path: &str, bytes: &[u8]) -> Result<(), Errno> {
+            self.written.push((path.into(), bytes.into()));
+            Ok(())
+        }
+        fn read(&mut self, _: &str, _: &mut [u8]) -> Result<usize, Errno> {
+            Err(Errno::NODEV)
+        }
+        fn folders(&mut self, _: &str, each: &mut dyn FnMut(&[u8], u64)) -> Result<(), Errno> {
+            self.folders.iter().for_each(|(name, inode)| each(name.as_bytes(), *inode));
+            Ok(())
+        }
+        fn hold(&mut self, _: &str) -> Result<(), Trouble> {
+            Ok(())
+        }
+        fn mount_configfs(&mut self, _: &str) -> Result<(), Errno> {
+            Err(Errno::PERM)
+        }
+        fn kernel_log(&mut self, each: &mut dyn FnMut(&str)) {
+            std::mem::take(&mut self.log).iter().for_each(|line| each(line));
+        }
+        fn pause(&mut self, _: Duration) {}
+    }
+
+    fn name() -> SpaceName {
+        SpaceName::new("storage").unwrap()
+    }
+
+    fn shared() -> Shared {
+        Shared { heard: Mutex::default(), closed: AtomicBool::new(false) }
+    }
+
+    const LEAVES: &str = "dlm: storage: leaving the lockspace group...";
+
+    #[test]
+    fn a_lost_offline_is_found_in_the_log_and_never_taken_for_a_successors() {
+        let (shared, mut kernel) = (shared(), Played::default());
+        let tell = || shared.heard().table.tell(None);
+        kernel.folders.push(("storage".into(), 1));
+        kernel.log.push(LEAVES.into());
+        look(&shared, &mut kernel, 0, &[name()]);
+        assert_eq!(tell(), Some(Happened::Online(name())), "the line is older than the lockspace");
+        assert_eq!(tell(), None);
+        kernel.log.push(LEAVES.into());
+        look(&shared, &mut kernel, 1_000, &[]);
+        assert_eq!(tell(), Some(Happened::Offline { name: name(), failed: false }));
+        shared.heard().table.lets_go(name());
+        // It has left and another one of its name enters, and only now the log is read.
+        kernel.folders[0].1 = 2;
+        kernel.log.push(LEAVES.into());
+        look(&shared, &mut kernel, 2_000, &[name()]);
+        assert_eq!(tell(), Some(Happened::Online(name())));
+        assert_eq!(tell(), None);
+    }
+
+    #[test]
+    fn a_mount_for_which_there_is_no_room_fails_at_once() {
+        let (shared, mut kernel) = (shared(), Played::default());
+        kernel.folders = (0..=ENTRIES_MAX).map(|number| (format!("space{number}"), number as u64)).collect();
+        look(&shared, &mut kernel, 0, &[]);
+        let path = format!("/sys/kernel/dlm/space{ENTRIES_MAX}/event_done");
+        assert_eq!(kernel.written, [(path, b"-28".to_vec())]);
+    }
+
+    #[test]
+    fn the_task_is_woken_when_there_is_something_to_tell() {
+        struct Bell(AtomicBool);
+        impl std::task::Wake for Bell {
+            fn wake(self: Arc<Self>) {
+                self.0.store(true, Ordering::SeqCst);
+            }
+        }
+        let bell = Arc::new(Bell(AtomicBool::new(false)));
+        let (shared, mut kernel) = (shared(), Played::default());
+        shared.heard().waker = Some(Waker::from(Arc::clone(&bell)));
+        look(&shared, &mut kernel, 0, &[]);
+        assert!(!bell.0.load(Ordering::SeqCst));
+        kernel.folders.push(("storage".into(), 1));
+        look(&shared, &mut kernel, 0, &[name()]);
+        assert!(bell.0.load(Ordering::SeqCst));
+    }
 }

@@ -258,8 +258,8 @@ impl Progress {
     }
 }
 
-/// More lockspaces than are looked at.
-const SEEN_MAX: usize = 4 * SPACES_MAX;
+/// Lockspaces that are looked at; what is beyond it is found when others have left.
+pub const SEEN_MAX: usize = 4 * SPACES_MAX;
 
 /// Lets a mount that waits to enter a lockspace fail with this error; nobody else was told of it.
 pub fn refuse(files: &mut impl Files, name: SpaceName, errno: Errno) -> Result<(), Trouble> {
