@@ -9,6 +9,7 @@ use fs_err as fs;
 use crate::board::{Board, Format};
 use crate::config::Config;
 use crate::cpio::Archive;
+use crate::extras::Extras;
 use crate::kernel::Kernel;
 use crate::{build, paths};
 
@@ -41,7 +42,7 @@ impl Image {
         };
         for format in &board.image.formats {
             match format {
-                Format::Initramfs => initramfs(&board, &kernel, &config, &out)?,
+                Format::Initramfs => initramfs(&board, &kernel, &config, &Extras::default(), &out)?,
             }
         }
         let line = board.command_line(&["quorate.node=N".into()]);
@@ -60,8 +61,8 @@ fn default_out(board: &str, config: &str) -> PathBuf {
     paths::lab().join(format!("{}-{}.cpio", stem(board), stem(config)))
 }
 
-/// Writes the initramfs of `board` and `config` to `out`, building the binary first.
-pub fn initramfs(board: &Board, kernel: &Kernel, config: &Config, out: &Path) -> Result<()> {
+/// Writes the initramfs of `board` and `config`, with additions, to `out`, building the binary first.
+pub fn initramfs(board: &Board, kernel: &Kernel, config: &Config, extras: &Extras, out: &Path) -> Result<()> {
     if !board.image.formats.contains(&Format::Initramfs) {
         bail!("the board's image formats do not list `initramfs`");
     }
@@ -70,6 +71,9 @@ pub fn initramfs(board: &Board, kernel: &Kernel, config: &Config, out: &Path) ->
     let mut archive = Archive::new()?;
     archive.file("init", 0o755, &fs::read(binary)?)?;
     archive.file("etc/quorate/config", 0o600, &config)?;
-    archive.modules(kernel, &board.modules())?;
+    extras.put(&mut archive)?;
+    let mut modules = board.modules();
+    modules.extend_from_slice(extras.modules());
+    archive.modules(kernel, &modules)?;
     archive.write(out, board.image.compression)
 }

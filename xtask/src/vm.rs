@@ -143,6 +143,7 @@ impl Up {
             board: self.board,
             config,
             kvm: self.kvm,
+            ..LabOptions::default()
         })?;
         let started = Instant::now();
         for (id, node) in lab.nodes() {

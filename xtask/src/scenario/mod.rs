@@ -137,6 +137,7 @@ impl Run {
     }
 
     fn options(&self, nodes: u8, config: Option<Config>) -> LabOptions {
-        LabOptions { target: self.target, nodes, board: self.board.clone(), config, kvm: self.kvm }
+        let (target, board, kvm) = (self.target, self.board.clone(), self.kvm);
+        LabOptions { target, nodes, board, config, kvm, ..LabOptions::default() }
     }
 }
