@@ -5,16 +5,20 @@ mod scene;
 
 use std::fmt::Write as _;
 
+use quorate::base::space::SpaceName;
 use quorate::base::trace::Ring;
 use quorate::base::{ClusterId, Incarnation, NodeSet, PrKey};
 use quorate::cli::console::Console;
 use quorate::cli::render::{help, render};
 use quorate::cli::request::Request;
-use quorate::cli::{Exit, Form, Happening, Noun, socket};
+use quorate::cli::{
+    Exit, Form, Happening, MountFacts, MountState, MountWait, Noun, SpaceFacts, SpaceState, SpaceWait, socket,
+};
 use quorate::cluster::status::{DataStatus, NodeStatus, QdiskStatus, Stage, Status, TargetRefusal, Waiting};
 use quorate::config::schema::Document;
-use quorate::config::{Cluster, Demand};
+use quorate::config::{Cluster, Demand, Mount};
 use quorate::disk::{DiskError, HeaderFault, Standing};
+use quorate::drv::mount::Fault;
 use quorate::heuristics::{Line, Note, Outcome};
 use quorate::scsi::PrError;
 
@@ -248,6 +252,95 @@ fn texts(status: &Status, cluster: &Cluster, nouns: &[Noun]) -> String {
     text
 }
 
+/// The lines of `status` about mounts, and of `lockspaces`, for every state that they can be in.
+#[test]
+fn mounts_and_lockspaces_are_told_one_by_one() {
+    let mut cluster = cluster();
+    for (device, directory, kind) in [("lun:0", "/storage", "gfs2"), ("/dev/my-vg1/my-store1", "/logs", "ext4")] {
+        let (device, directory) = (device.try_into().unwrap(), directory.try_into().unwrap());
+        let options = "noatime".try_into().unwrap();
+        cluster.mounts.push(Mount { device, directory, kind: kind.try_into().unwrap(), options }).unwrap();
+    }
+    let tracker = scene::tried(&cluster, 1, |_| Outcome::Good);
+    let errnos = [1, 2, 5, 6, 12, 15, 16, 17, 19, 22, 30, 49, 52, 53, 87, 117, 200].map(Fault::Kernel);
+    let faults = [Fault::Directory(20), Fault::Directory(30), Fault::Occupied, Fault::Ambiguous, Fault::Start(11)];
+    let faults = errnos.into_iter().chain(faults).chain([Fault::Lost]);
+    let waits = [MountWait::Gate, MountWait::Turn, MountWait::Device, MountWait::Hand].map(MountState::Waiting);
+    let others = [MountState::Mounting, MountState::Unmounted, MountState::Mounted { took_ms: None }];
+    let states = waits.into_iter().chain(others).chain([MountState::Mounted { took_ms: Some(1_234) }]);
+    let mut all = String::new();
+    for state in states.chain(faults.map(MountState::Failed)) {
+        let mounts = [MountFacts { state, since_ms: 90_000 }; 2];
+        scene::with_gate(&released(), &cluster, (&tracker, &Ring::new()), (&mounts, &[]), |snapshot| {
+            let mut text = String::new();
+            render(Noun::Status, Form::Text, snapshot, &mut text).unwrap();
+            fits(&text);
+            let lines = text.lines().skip_while(|line| !line.starts_with("Mounts: "));
+            let lines: Vec<&str> = lines.take_while(|line| line.starts_with(['M', ' '])).collect();
+            let lines = lines.iter().filter(|line| !line.starts_with("Memory"));
+            writeln!(all, "# {state:?}\n{}", lines.copied().collect::<Vec<_>>().join("\n")).unwrap();
+        });
+    }
+    golden("mounts.txt", &all);
+
+    let space = |name: &str, state: SpaceState, waits: Option<SpaceWait>| {
+        let name = SpaceName::new(name).unwrap();
+        SpaceFacts { name, id: name.id(), members: set(&[1, 2, 4]), change: (12, 3), state, waits, since_ms: 90_000 }
+    };
+    let long = "l".repeat(64);
+    let spaces = [
+        space("storage", SpaceState::Running, None),
+        SpaceFacts { members: NodeSet::EMPTY, ..space(&long, SpaceState::Entering, Some(SpaceWait::Quorum)) },
+        space("a", SpaceState::Stopped, Some(SpaceWait::Release)),
+        space("b", SpaceState::Stopping, Some(SpaceWait::ToStop(set(&[2, 4])))),
+        space("c", SpaceState::Starting, Some(SpaceWait::ToStart(set(&[4])))),
+        space("d", SpaceState::Leaving, Some(SpaceWait::Report(set(&[1, 4])))),
+        SpaceFacts { members: NodeSet(u64::MAX), ..space("e", SpaceState::Recovering, Some(SpaceWait::Kernel)) },
+    ];
+    let mounts = [
+        MountFacts { state: MountState::Mounted { took_ms: Some(1_234) }, since_ms: 90_000 },
+        MountFacts { state: MountState::Failed(Fault::Kernel(19)), since_ms: 95_000 },
+    ];
+    scene::with_gate(&released(), &cluster, (&tracker, &Ring::new()), (&mounts, &spaces), |snapshot| {
+        let mut text = String::new();
+        render(Noun::Lockspaces, Form::Text, snapshot, &mut text).unwrap();
+        fits(&text);
+        golden("lockspaces.txt", &text);
+        let mut objects = String::new();
+        for (noun, part) in [(Noun::Lockspaces, "lockspaces"), (Noun::Status, "mounts")] {
+            let mut json = String::new();
+            render(noun, Form::Json, snapshot, &mut json).unwrap();
+            let value: serde_json::Value = serde_json::from_str(&json).unwrap_or_else(|e| panic!("{e}: {json}"));
+            writeln!(objects, "{}", serde_json::to_string_pretty(&value[part]).unwrap()).unwrap();
+        }
+        golden("lockspaces-mounts.json", &objects);
+    });
+}
+
+/// What `quorate mount` asks.
+#[test]
+fn the_gate_is_open_or_says_what_it_waits_for() {
+    let mut cluster = cluster();
+    let kind = "gfs2".try_into().unwrap();
+    let (device, directory) = ("lun:0".try_into().unwrap(), "/storage".try_into().unwrap());
+    cluster.mounts.push(Mount { device, directory, kind, options: "noatime".try_into().unwrap() }).unwrap();
+    let answer = |status: &Status, request: &str| {
+        let mut text = String::new();
+        with(status, &cluster, |snapshot| socket::answer(request, snapshot, &mut text)).unwrap();
+        text
+    };
+    assert_eq!(answer(&released(), socket::GATE), "quorate 1 0\n");
+    let shut = answer(&blocked(), socket::GATE);
+    assert!(shut.starts_with("quorate 1 1\nThe gate is shut; waits for votes: 2 in sight, 5 needed."), "{shut}");
+    let mut later = blocked();
+    later.gate_open = Some(view_id());
+    let shut = answer(&later, socket::GATE);
+    assert!(shut.starts_with("quorate 1 1\nThe gate is open, and the view is not released; waits for votes"), "{shut}");
+    assert_eq!(answer(&released(), "mount /storage"), "quorate 1 0\nlun:0\ngfs2\nnoatime\n");
+    let none = answer(&released(), "mount /other");
+    assert!(none.starts_with("quorate 1 1\nthe configuration mounts nothing on /other; say what"), "{none}");
+}
+
 /// Each reason to wait is one sentence with a way out, on a console line by line.
 #[test]
 fn every_reason_to_wait_is_told() {
@@ -383,7 +476,9 @@ fn the_largest_cluster_fits_its_lines() {
 #[test]
 fn the_documents_describe_what_is_printed() {
     let described = std::fs::read_to_string("docs/status-json.md").unwrap();
-    for line in std::fs::read_to_string("tests/golden/released.json").unwrap().lines() {
+    let printed = ["released", "lockspaces-mounts"].map(|name| format!("tests/golden/{name}.json"));
+    let printed = printed.map(|path| std::fs::read_to_string(path).unwrap());
+    for line in printed.iter().flat_map(|text| text.lines()) {
         let Some((key, _)) = line.trim().strip_prefix('"').and_then(|line| line.split_once("\":")) else { continue };
         let counter = scene::DROPS.iter().any(|counter| counter.name == key);
         assert!(counter || described.contains(&format!("`{key}`")), "{key} is not in docs/status-json.md");

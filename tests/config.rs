@@ -1,9 +1,10 @@
 //! Configurations: what is accepted, what it becomes, and what every refusal says (`tables/config.txt`).
 
-use quorate::base::limits::{BLOB_BYTES_MAX, COMMAND_BYTES_MAX, HEURISTICS_MAX};
+use quorate::base::limits::{BLOB_BYTES_MAX, COMMAND_BYTES_MAX, HEURISTICS_MAX, MOUNT_OPTIONS_BYTES_MAX, MOUNTS_MAX};
+use quorate::cluster::Settings;
 use quorate::config::build::Loopback;
 use quorate::config::schema::Document;
-use quorate::config::{Cluster, Demand, Heuristic, Probe, blob};
+use quorate::config::{Cluster, Demand, Heuristic, Mount, Payload, Probe, blob};
 
 fn five_node() -> String {
     // With paths in place of LUNs: the table's messages are about both.
@@ -108,6 +109,15 @@ fn the_largest_configuration_fits() {
             "n".repeat(30)
         ));
     }
+    for n in 1..=MOUNTS_MAX {
+        text.push_str(&format!(
+            "[[mount]]\ndevice = \"/{0}{n}\"\ndirectory = \"/{0}{n}\"\ntype = \"{1}\"\noptions = \"{2}\"\n",
+            "m".repeat(94),
+            "t".repeat(16),
+            "o".repeat(MOUNT_OPTIONS_BYTES_MAX)
+        ));
+    }
+    text.push_str(&format!("[payload]\nprogram = \"/{}\"\n", "p".repeat(COMMAND_BYTES_MAX - 1)));
     let cluster = check(&text).unwrap();
     let mut buffer = [0; BLOB_BYTES_MAX];
     blob::encode(&cluster, &mut buffer).unwrap();
@@ -150,6 +160,38 @@ fn heuristics_of_every_kind_survive_the_blob() {
     }
     let short = check(&five_node().replace("score = 2", "interval_ms = 500")).unwrap().qdisk.unwrap();
     assert_eq!((short.heuristics[0].timeout_ms, short.min_score), (500, 1), "the timeout follows the interval");
+}
+
+/// What is behind the gate is a node's own business: it survives the blob, and the core does not hear of it.
+#[test]
+fn mounts_and_payload_survive_the_blob_and_are_no_part_of_the_stamp() {
+    let plain = check(&five_node()).unwrap();
+    assert_eq!((plain.mounts.len(), &plain.payload), (0, &Payload::Writer), "the writer, as ever");
+    let mounts = "[[mount]]\ndevice = \"lun:0\"\ndirectory = \"/storage\"\noptions = \"noatime\"\n\
+        [[mount]]\ndevice = \"/dev/vg/lv\"\ndirectory = \"/logs\"\ntype = \"ext4\"\n[[node]]";
+    let text = five_node().replacen("[[node]]", mounts, 1);
+    let cluster = check(&text).unwrap();
+    assert_eq!(cluster.payload, Payload::Nothing, "the writer would write over the file systems");
+    let mount = |device: &str, directory: &str, kind: &str, options: &str| Mount {
+        device: device.try_into().unwrap(),
+        directory: directory.try_into().unwrap(),
+        kind: kind.try_into().unwrap(),
+        options: options.try_into().unwrap(),
+    };
+    let want = [mount("lun:0", "/storage", "gfs2", "noatime"), mount("/dev/vg/lv", "/logs", "ext4", "")];
+    assert_eq!(cluster.mounts[..], want);
+    let program = "[payload]\nprogram = \"/bin/guest\"\narguments = [\"two words\", \"\"]\n[[node]]";
+    let whole = check(&text.replacen("[[node]]", program, 1)).unwrap();
+    assert_eq!(whole.payload, Payload::Program("/bin/guest\0two words\0".try_into().unwrap()));
+    let mut buffer = [0; BLOB_BYTES_MAX];
+    for other in [&cluster, &whole] {
+        assert_eq!(blob::decode(blob::encode(other, &mut buffer).unwrap()).unwrap(), *other);
+        assert_eq!(Settings::from_cluster(other).stamp(), Settings::from_cluster(&plain).stamp());
+    }
+    // A blob can say what a file cannot.
+    let both = Cluster { payload: Payload::Writer, ..cluster };
+    let refused = blob::encode(&both, &mut buffer).unwrap_err().to_string();
+    assert!(refused.starts_with("payload: the built-in writer would write over the file systems"), "{refused}");
 }
 
 /// The default of min_score: more than half.

@@ -2,11 +2,13 @@
 
 mod samples;
 
-use quorate::base::limits::FRAME_BYTES_MAX;
-use quorate::base::{ConfigStamp, Incarnation, NodeSet, Nonce, Phase, Proposal};
+use quorate::base::limits::{FRAME_BYTES_MAX, NODES_MAX, SPACE_NAME_BYTES_MAX, SPACES_MAX};
+use quorate::base::{Change, ConfigStamp, Incarnation, NodeSet, Nonce, Phase, Proposal, SpaceName, Stay, Stays};
 use quorate::disk::Standing;
 use quorate::wire::envelope::{HEAD_BYTES, TAG_BYTES};
-use quorate::wire::{Envelope, Gate, Heartbeat, Key, Message, Opened, Refusal, Sequences, seal};
+use quorate::wire::{
+    Envelope, Gate, Heartbeat, Key, Message, Opened, Refusal, Sequences, SpaceOrder, SpaceReport, seal,
+};
 use samples::*;
 
 const KEY: [u8; 32] = [0x42; 32];
@@ -53,12 +55,14 @@ fn heartbeat() -> Message {
         score: 2,
         standing: Standing::WARM | Standing::QUORATE,
         config: ConfigStamp { version: 7, digest: 0x1234_5678 },
+        spaces: 3,
     })
 }
 
 fn every_message() -> Vec<(&'static str, Message)> {
     let proposal = Proposal { view: view(12), base: Some(view(11)) };
     let (id, nonce, standing) = (view(12).id, Nonce(0xabcd), Standing::WARM);
+    let storage = SpaceName::new("storage").unwrap();
     vec![
         ("heartbeat", heartbeat()),
         ("prepare", Message::Prepare { term: term(4, 2) }),
@@ -67,11 +71,63 @@ fn every_message() -> Vec<(&'static str, Message)> {
         ("accept", Message::Accept { round: 6, proposal }),
         ("accepted", Message::Accepted { round: 6, id, standing }),
         ("commit", Message::Commit { view: view(12), phase: Phase::Released }),
-        ("ack", Message::Ack { id }),
+        ("ack", Message::Ack { id, spaces: 3 }),
         ("registered", Message::Registered { id, nonce }),
         ("join-answer", Message::JoinAnswer { id, nonce }),
         ("withdrawn", Message::Withdrawn { id }),
+        ("spaces", Message::Spaces { view: id, version: 9, spaces: spaces() }),
+        ("space-stop", Message::SpaceOrder { change: change(4), name: storage, order: SpaceOrder::Stop }),
+        ("space-start", Message::SpaceOrder { change: change(4), name: storage, order: start() }),
     ]
+}
+
+fn change(number: u32) -> Change {
+    Change { view: view(12).id, number }
+}
+
+/// One that runs, one that waits to leave, one that could not be started.
+fn spaces() -> [Option<SpaceReport>; SPACES_MAX] {
+    let report = |name, stay| SpaceReport {
+        name: SpaceName::new(name).unwrap(),
+        stay: Stay(stay),
+        leaving: false,
+        running: None,
+        stopped: 0,
+        failed: 0,
+    };
+    let mut all = [None; SPACES_MAX];
+    all[0] = Some(SpaceReport { running: Some((change(3), NodeSet(0b1_0110))), ..report("storage", 1) });
+    all[1] = Some(SpaceReport { stopped: 4, leaving: true, ..report("home", 2) });
+    all[7] = Some(SpaceReport { failed: 2, ..report("clvmd", 300) });
+    all
+}
+
+fn start() -> SpaceOrder {
+    let mut stays = Stays::NONE;
+    (stays.0[1], stays.0[2]) = (Stay(1), Stay(300));
+    SpaceOrder::Start { members: NodeSet(0b110), stays }
+}
+
+fn name_max(index: usize) -> SpaceName {
+    SpaceName::new(&format!("{index}{}", "x".repeat(SPACE_NAME_BYTES_MAX - 1))).unwrap()
+}
+
+fn change_max() -> Change {
+    Change { view: view_id_max(), number: u32::MAX }
+}
+
+fn spaces_max() -> Message {
+    let spaces = std::array::from_fn(|index| {
+        Some(SpaceReport {
+            name: name_max(index),
+            stay: Stay(u16::MAX),
+            leaving: true,
+            running: Some((change_max(), NodeSet(u64::MAX))),
+            stopped: u32::MAX,
+            failed: u32::MAX,
+        })
+    });
+    Message::Spaces { view: view_id_max(), version: u32::MAX, spaces }
 }
 
 #[test]
@@ -114,14 +170,21 @@ fn the_largest_messages_fit() {
             score: u16::MAX,
             standing: Standing::from_bits_retain(u16::MAX),
             config: ConfigStamp { version: u32::MAX, digest: u32::MAX },
+            spaces: u32::MAX,
         }),
+        spaces_max(),
+        Message::SpaceOrder {
+            change: change_max(),
+            name: name_max(0),
+            order: SpaceOrder::Start { members: NodeSet(u64::MAX), stays: Stays([Stay(u16::MAX); NODES_MAX]) },
+        },
     ];
     let longest = largest.map(|message| {
         let frame = sealed(&envelope(1), &message);
         assert_eq!(gate().open(&frame).map(|opened| opened.message), Ok(message));
         frame.len()
     });
-    println!("promise, accept, commit, heartbeat: {longest:?} bytes");
+    println!("promise, accept, commit, heartbeat, spaces, space order: {longest:?} bytes");
     assert!(longest.iter().all(|&len| len <= FRAME_BYTES_MAX));
 }
 
@@ -140,7 +203,7 @@ fn each_refusal_has_its_reason_and_its_count() {
         (good[..HEAD_BYTES + TAG_BYTES].to_vec(), Refusal::Length),
         (vec![0; FRAME_BYTES_MAX + 1], Refusal::Length),
         (with(0, b'X'), Refusal::Magic),
-        (with(3, 2), Refusal::Version),
+        (with(3, 1), Refusal::Version),
         (with(4, 0), Refusal::Cluster),
         (with(7, 3), Refusal::Receiver),
         (with(6, 1), Refusal::Own),

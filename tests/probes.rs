@@ -205,7 +205,7 @@ fn whoever_reaps_orphans_does_not_take_a_programs_end() {
     let theirs = stop.clone();
     let reaper = std::thread::spawn(move || {
         while !theirs.load(std::sync::atomic::Ordering::SeqCst) {
-            let _ = quorate::drv::process::reap_one();
+            let _ = quorate::drv::process::reap_one(|_| false);
         }
     });
     let outcomes: Vec<Outcome> = (0..50).map(|_| run(3, "exit 5", LONG).0).collect();

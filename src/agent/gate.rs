@@ -7,9 +7,12 @@
 
 use std::fmt;
 use std::fs;
-use std::io;
+use std::io::{self, PipeReader};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+
+use rustix::io::ioctl_fionbio;
 
 use crate::base::{Incarnation, NodeId, ViewId};
 
@@ -80,6 +83,17 @@ pub fn start_payload(device: &str, node: NodeId, incarnation: Incarnation, emula
         command.args(["--emulate", folder]);
     }
     command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()
+}
+
+/// Starts the payload's program in a process group of its own, by way of this binary, which sees to what only the process
+/// itself can; and what it prints.
+pub fn start_program<'a>(words: impl Iterator<Item = &'a str>) -> io::Result<(Child, PipeReader)> {
+    let (pipe, theirs) = io::pipe()?;
+    ioctl_fionbio(&pipe, true)?;
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["payload-program", "--agent", &std::process::id().to_string(), "--"]).args(words);
+    command.stdin(Stdio::null()).stdout(theirs.try_clone()?).stderr(theirs).process_group(0);
+    Ok((command.spawn()?, pipe))
 }
 
 #[cfg(test)]

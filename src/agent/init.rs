@@ -374,7 +374,7 @@ fn keep_telling(error: &CannotStart, consoles: &mut Consoles) {
     while Instant::now() < until {
         flush(consoles);
         feed();
-        while process::reap_one().is_some() {}
+        while process::reap_one(|_| false) {}
         std::thread::sleep(DEVICES_POLL);
     }
 }

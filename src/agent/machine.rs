@@ -1,16 +1,17 @@
 //! Does what the core says: the only place where an `Action` becomes I/O.
 
 use heapless::Deque;
-use rustix::process::Pid;
 
+use super::behind::Behind;
 use super::disks::{PrJob, PrThread, QdiskJob, QdiskThread, QdiskWork};
 use super::gate;
 use super::peers::Peers;
-use crate::base::limits::{DATA_DISKS_MAX, PATH_BYTES_MAX};
+use super::spaces::Spaces;
+use crate::base::limits::DATA_DISKS_MAX;
 use crate::base::{Incarnation, NodeId, ViewId};
 use crate::cluster::event::{Action, Op, SelfFence};
 use crate::disk::{DiskError, Image, Slot};
-use crate::drv::{clock, process, reset};
+use crate::drv::{clock, reset};
 
 /// One operation per disk is in flight at most, so no more can turn stale in a turn than a step emits for all disks.
 const REFUSED_MAX: usize = 4 * (DATA_DISKS_MAX + 1);
@@ -29,18 +30,8 @@ pub enum Refused {
         /// Which.
         op: Op,
     },
-}
-
-/// What opens behind the gate.
-pub struct Payload {
-    /// First data disk.
-    pub device: heapless::String<PATH_BYTES_MAX>,
-    /// Folder of the disks' files, if they are emulated.
-    pub emulate: Option<String>,
-    /// The running writer.
-    pub child: Option<u32>,
-    /// When to start it (again).
-    pub start_ms: Option<u64>,
+    /// A command to a lockspace of the kernel.
+    Space(Op),
 }
 
 /// All that actions act on.
@@ -59,12 +50,14 @@ pub struct Machine {
     pub image: Option<Box<Image>>,
     /// The one slot buffer, while it is not with the thread.
     pub slot: Option<Box<Slot>>,
+    /// The kernel's lockspaces; `None` where it has no DLM, or in emulation.
+    pub spaces: Option<Spaces>,
     /// The data disks' threads.
     pub targets: heapless::Vec<PrThread, DATA_DISKS_MAX>,
     /// Not started, not told yet.
     pub refused: Deque<Refused, REFUSED_MAX>,
-    /// What opens behind the gate; `None` = nothing.
-    pub payload: Option<Payload>,
+    /// What the gate holds back.
+    pub behind: Behind,
     /// A second life in this boot would be found by the marker.
     pub mark_boot: bool,
     /// Off the CPU for longer than this within a turn: disk commands of that turn are not sent.
@@ -100,46 +93,14 @@ impl Machine {
                     self.refuse(Refused::Pr { disk: *disk, op: *op });
                 }
             }
-            Action::OpenGate { view } => self.open_gate(*view),
+            Action::Space { op, name, command } => {
+                let spaces = self.spaces.as_mut();
+                if !spaces.is_some_and(|spaces| spaces.submit(*op, *name, *command).is_ok()) {
+                    self.refuse(Refused::Space(*op));
+                }
+            }
+            Action::OpenGate { view } => self.open_gate(*view, step_ms),
             Action::SelfFence(why) => self_fence(*why),
-        }
-    }
-
-    /// Starts or restarts the payload when that is due.
-    pub fn tend_payload(&mut self, now_ms: u64) {
-        let (node, incarnation) = (self.node, self.incarnation);
-        let Some(payload) = &mut self.payload else { return };
-        if payload.start_ms.is_none_or(|start_ms| now_ms < start_ms) {
-            return;
-        }
-        match gate::start_payload(&payload.device, node, incarnation, payload.emulate.as_deref()) {
-            Ok(child) => {
-                payload.start_ms = None;
-                payload.child = Some(child.id());
-            }
-            Err(error) => {
-                payload.start_ms = Some(now_ms + PAYLOAD_RETRY_MS);
-                log::error!("cannot start the payload writer: {error}; tries again in {PAYLOAD_RETRY_MS} ms");
-            }
-        }
-    }
-
-    /// Sees whether the payload has ended, also while another child's end waits to be seen by its thread.
-    pub fn reap_payload(&mut self, now_ms: u64) {
-        let child = self.payload.as_ref().and_then(|payload| payload.child);
-        let pid = child.and_then(|child| Pid::from_raw(child as i32));
-        if let Some((pid, code)) = pid.and_then(|pid| Some((pid, process::reap(pid)?))) {
-            self.child_ended(pid, code, now_ms);
-        }
-    }
-
-    /// A child has ended.
-    pub fn child_ended(&mut self, pid: Pid, code: Option<i32>, now_ms: u64) {
-        let pid = pid.as_raw_nonzero().get() as u32;
-        if let Some(payload) = self.payload.as_mut().filter(|payload| payload.child == Some(pid)) {
-            log::error!("the payload writer ended (exit code {code:?}); starts it again in {PAYLOAD_RETRY_MS} ms");
-            payload.child = None;
-            payload.start_ms = Some(now_ms + PAYLOAD_RETRY_MS);
         }
     }
 
@@ -180,7 +141,7 @@ impl Machine {
         self.refused.push_back(what).expect("more disk operations refused in one turn than can be in flight");
     }
 
-    fn open_gate(&mut self, view: ViewId) {
+    fn open_gate(&mut self, view: ViewId, now_ms: u64) {
         if self.mark_boot
             && let Err(error) = gate::mark(self.boot_id, view)
         {
@@ -188,14 +149,9 @@ impl Machine {
             log::error!("the gate stays shut: cannot write the marker in {}: {error}", gate::MARKERS);
             return;
         }
-        if let Some(payload) = &mut self.payload {
-            payload.start_ms = Some(0);
-        }
+        self.behind.open(now_ms);
     }
 }
-
-/// Between two starts of a payload that ends.
-const PAYLOAD_RETRY_MS: u64 = 1_000;
 
 /// The operation's answer, as far as it is the same for all.
 pub const STALE: DiskError = DiskError::Stale;

@@ -4,6 +4,7 @@
 //! deadline, turns that into one `Event`, and does every `Action` before the next event goes in. Disks have a thread
 //! each, because a disk that hangs must not hang the loop; so have heuristics. Everything is allocated before `seal`.
 
+pub mod behind;
 pub mod consoles;
 pub mod devices;
 pub mod disks;
@@ -13,9 +14,11 @@ pub mod journal;
 pub mod lines;
 pub mod machine;
 pub mod memory;
+pub mod mounts;
 pub mod payload;
 pub mod peers;
 pub mod probes;
 pub mod run;
 pub mod server;
+pub mod spaces;
 pub mod worker;

@@ -7,16 +7,18 @@ use std::time::Duration;
 
 use smol::Timer;
 
+use super::behind::Behind;
 use super::consoles::Consoles;
 use super::disks::{start_qdisk, start_target};
 use super::journal::Journal;
-use super::machine::{Machine, Payload, Refused, STALE};
+use super::machine::{Machine, Refused, STALE};
 use super::peers::Peers;
 use super::probes::Probes;
 use super::server::Server;
+use super::spaces::{CannotStart, Happened, Spaces};
 use super::{devices, memory};
 use crate::base::limits::NETWORKS_MAX;
-use crate::base::{Incarnation, NodeId, Nonce};
+use crate::base::{Incarnation, NodeId, Nonce, SpaceError};
 use crate::cli::render::sentence;
 use crate::cli::words::gate_line;
 use crate::cli::{AgentFacts, Counter, Memory, Snapshot, socket};
@@ -24,6 +26,7 @@ use crate::cluster::event::{Actions, Boot, Event};
 use crate::cluster::trace::Trace;
 use crate::cluster::{Node, Settings};
 use crate::config::Cluster;
+use crate::drv::dlm::OpenError;
 use crate::drv::udp::DATAGRAMS_PER_TURN;
 use crate::drv::{clock, process, reset};
 use crate::heuristics::{Note, Tracker};
@@ -51,7 +54,7 @@ pub struct Setup {
     pub boot_id: u128,
     /// Folder of the disks' files, where they are emulated.
     pub emulate: Option<String>,
-    /// Start the payload writer when the gate opens.
+    /// Mount, and start the payload, when the gate opens.
     pub payload: bool,
     /// Abstract name of the status socket, as `cli::socket::full_name` makes it.
     pub socket: String,
@@ -96,6 +99,7 @@ impl Agent {
                 let _ = targets.push(start_target(index, opener)?);
             }
         }
+        let spaces = start_spaces(&cluster, node, emulate.is_some());
         let probes = Probes::start(cluster.qdisk.as_ref(), emulate.as_deref())?;
         let server = Server::bind(&socket).map_err(|error| {
             io::Error::other(format!("status socket @{socket}: {error}; does an agent with this name run already?"))
@@ -103,12 +107,7 @@ impl Agent {
         let now_ms = clock::boottime_ms();
         let emulated = emulate.is_some();
         let boot = Boot { node, nonce, boot_id, clock_s: clock::wall_clock_s(), random: clock::random_u64() };
-        let payload = cluster.data.first().filter(|_| payload).map(|disk| Payload {
-            device: disk.device.clone(),
-            emulate,
-            child: None,
-            start_ms: None,
-        });
+        let behind = Behind::new(&cluster, emulate, payload, now_ms)?;
         let machine = Machine {
             node,
             incarnation: Incarnation::NONE,
@@ -117,9 +116,10 @@ impl Agent {
             qdisk,
             image: Some(empty_image()),
             slot: Some(empty_slot(&cluster, node)),
+            spaces,
             targets,
             refused: heapless::Deque::new(),
-            payload,
+            behind,
             mark_boot: !emulated,
             turn_ms_max: u64::from(cluster.timing.heartbeat_ms),
         };
@@ -183,20 +183,20 @@ impl Agent {
     pub fn turn(&mut self) {
         self.take_frames();
         self.take_disks();
+        self.take_spaces();
         self.take_heuristics();
         if clock::boottime_ms() >= self.node.deadline_ms() {
             self.step(Event::Tick);
         }
         self.take_refused();
         let now_ms = clock::boottime_ms();
-        self.machine.tend_payload(now_ms);
+        let Machine { behind, node, incarnation, .. } = &mut *self.machine;
+        behind.turn(now_ms, *node, *incarnation);
         if now_ms >= self.reap_ms {
             self.reap_ms = now_ms + REAP_MS;
-            self.machine.reap_payload(now_ms);
-            // Mostly orphans, which a first process inherits.
-            while let Some((pid, code)) = process::reap_one() {
-                self.machine.child_ended(pid, code, now_ms);
-            }
+            behind.look(now_ms);
+            // Orphans, which a first process inherits.
+            while process::reap_one(|pid| behind.has_child(pid)) {}
         }
         self.talk(now_ms);
     }
@@ -228,6 +228,9 @@ impl Agent {
             }
             if let Some(qdisk) = &self.machine.qdisk {
                 ready |= qdisk.poll_done(cx).is_ready();
+            }
+            if let Some(spaces) = &self.machine.spaces {
+                ready |= spaces.poll_done(cx).is_ready();
             }
             for target in &self.machine.targets {
                 ready |= target.poll_done(cx).is_ready();
@@ -331,6 +334,18 @@ impl Agent {
         }
     }
 
+    /// What the kernel wants of its lockspaces, and what it did.
+    fn take_spaces(&mut self) {
+        while let Some(happened) = self.machine.spaces.as_mut().and_then(Spaces::collect) {
+            self.step(match happened {
+                Happened::Online(name) => Event::SpaceOnline(name),
+                Happened::Offline { name, .. } => Event::SpaceOffline(name),
+                Happened::Gone(name) => Event::SpaceGone(name),
+                Happened::Done { op, result } => Event::SpaceDone { op, result },
+            });
+        }
+    }
+
     /// Tells the core what was not started. Only what is waiting now: an answer may cause the next refusal.
     fn take_refused(&mut self) {
         for _ in 0..self.machine.refused.len() {
@@ -338,6 +353,7 @@ impl Agent {
                 None => return,
                 Some(Refused::QdiskWrite(op)) => self.step(Event::QdiskWritten { op, result: Err(STALE) }),
                 Some(Refused::QdiskRead(op)) => self.step(Event::QdiskRead { op, result: Err(STALE) }),
+                Some(Refused::Space(op)) => self.step(Event::SpaceDone { op, result: Err(SpaceError::Gone) }),
                 Some(Refused::Pr { disk, op }) => {
                     self.step(Event::PrDone { disk, op, outcome: Err(PrError::Stale) });
                 }
@@ -368,6 +384,8 @@ impl Agent {
                 memory: memory_facts(),
                 drops: &drops,
                 heuristics: tracker,
+                mounts: machine.behind.mounts(),
+                spaces: &[],
                 emulated,
             };
             say(&Snapshot { status: &status, facts: &facts, traces: journal.ring() });
@@ -430,4 +448,22 @@ fn empty_slot(cluster: &Cluster, node: NodeId) -> Box<crate::disk::Slot> {
         score: 0,
         standing: crate::disk::Standing::empty(),
     })
+}
+
+/// The kernel's DLM, if there is one. A node without it is a member like any other, and mounts nothing that needs it.
+fn start_spaces(cluster: &Cluster, node: NodeId, emulated: bool) -> Option<Spaces> {
+    if emulated {
+        return None;
+    }
+    match Spaces::start(cluster, node) {
+        Ok(spaces) => Some(spaces),
+        Err(why @ CannotStart::Open(OpenError::NoModule)) => {
+            log::info!("no GFS2 here: {why}");
+            None
+        }
+        Err(why) => {
+            log::error!("no GFS2 here: {why}");
+            None
+        }
+    }
 }

@@ -15,9 +15,6 @@ use smol::Async;
 
 use crate::cli::socket;
 
-/// Bytes of a request line.
-pub const REQUEST_BYTES_MAX: usize = 256;
-
 /// From connecting to the last byte.
 pub const CLIENT_MS_MAX: u64 = 2_000;
 
@@ -35,7 +32,7 @@ pub struct Server {
 struct Client {
     stream: Async<UnixStream>,
     until_ms: u64,
-    request: heapless::Vec<u8, REQUEST_BYTES_MAX>,
+    request: heapless::Vec<u8, { socket::REQUEST_BYTES_MAX }>,
     /// Bytes of the answer already sent; `None` until there is one.
     sent: Option<usize>,
 }

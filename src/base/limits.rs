@@ -22,6 +22,12 @@ pub const HEURISTICS_MAX: usize = 16;
 pub const COMMAND_BYTES_MAX: usize = 240;
 /// Bytes of a network interface's name (IFNAMSIZ less its NUL).
 pub const INTERFACE_BYTES_MAX: usize = 15;
+/// File systems that are mounted behind the gate.
+pub const MOUNTS_MAX: usize = 4;
+/// Bytes of a file system's type.
+pub const FILE_SYSTEM_BYTES_MAX: usize = 16;
+/// Bytes of the options of a mount.
+pub const MOUNT_OPTIONS_BYTES_MAX: usize = 128;
 /// Bytes of a line that a heuristic's program printed; what is longer is cut.
 pub const OUTPUT_LINE_BYTES_MAX: usize = 96;
 /// Lines remembered of one run of a program.
@@ -34,7 +40,7 @@ pub const SPACE_NAME_BYTES_MAX: usize = 64;
 pub const BLOB_BYTES_MAX: usize = 16 * 1024;
 /// Events remembered for the console.
 pub const TRACE_RING: usize = 128;
-/// Actions one step may emit: a heartbeat and the answer to a report for every peer, and some.
-pub const ACTIONS_MAX: usize = 2 * NODES_MAX + 32;
+/// Actions one step may emit: a heartbeat and the answer to a report for every peer, orders for every lockspace, and some.
+pub const ACTIONS_MAX: usize = 2 * NODES_MAX + 3 * SPACES_MAX + 32;
 /// A watchdog is fed so many times in its timeout.
 pub const WATCHDOG_FEEDS: u64 = 4;

@@ -10,5 +10,5 @@ pub mod view;
 
 pub use ids::{ClusterId, ConfigStamp, Incarnation, NodeId, Nonce, PrKey};
 pub use nodeset::NodeSet;
-pub use space::{Roster, SpaceCommand, SpaceError, SpaceName, Stay, Stays};
+pub use space::{Change, Roster, SpaceCommand, SpaceError, SpaceName, Stay, Stays};
 pub use view::{Incarnations, Phase, Proposal, Term, View, ViewId};

@@ -5,7 +5,7 @@ use crc::{CRC_32_ISO_HDLC, Crc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::limits::{NODES_MAX, SPACE_NAME_BYTES_MAX};
-use super::{Incarnation, Incarnations, NodeId, NodeSet, per_node};
+use super::{Incarnation, Incarnations, NodeId, NodeSet, ViewId, per_node};
 
 /// The name of a lockspace as the kernel shows it in /sys/kernel/dlm; for GFS2 the part of the lock table after the colon.
 /// 1 to 64 bytes (DLM_LOCKSPACE_LEN of include/uapi/linux/dlmconstants.h), each a printable character of ASCII and none
@@ -113,6 +113,27 @@ impl Roster {
     /// Is this very stay of this node in the list?
     pub fn has(&self, node: NodeId, life: Incarnation, stay: Stay) -> bool {
         self.members.contains(node) && self.lives.of(node) == life && self.stays.of(node) == stay
+    }
+}
+
+/// Names one change of one lockspace: under which view, and the how-manieth change of that view. A view has one coordinator
+/// in one life, so no number is given twice. Ordered as views are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Change {
+    /// The view.
+    pub view: ViewId,
+    /// From 1.
+    pub number: u32,
+}
+
+impl Change {
+    /// Before the first.
+    pub const ZERO: Change = Change { view: ViewId::ZERO, number: 0 };
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.view.epoch, self.number)
     }
 }
 

@@ -3,10 +3,12 @@
 use argh::FromArgs;
 
 use super::exit::Exit;
+use super::mount::{HelperCommand, MountCommand, UmountCommand};
 use super::qdisk::QdiskCommand;
 use super::render::Noun;
 use super::socket;
 use crate::base::NodeId;
+use crate::drv::{process, program};
 
 /// Membership, quorum disk and SCSI-3 fencing for a few VMs on shared disks. Exit codes: 0 done (status: quorate), 1 not
 /// quorate or not done, 2 bad command line, 3 no agent, 4 not allowed, 5 bad configuration, 6 device, 7 no answer in time,
@@ -25,6 +27,10 @@ pub struct Arguments {
 pub enum Command {
     Agent(AgentCommand),
     Payload(PayloadCommand),
+    Program(ProgramCommand),
+    Helper(HelperCommand),
+    Mount(MountCommand),
+    Umount(UmountCommand),
     Status(StatusCommand),
     Nodes(NodesCommand),
     View(ViewCommand),
@@ -32,6 +38,7 @@ pub enum Command {
     Keys(KeysCommand),
     Reservation(ReservationCommand),
     Heuristics(HeuristicsCommand),
+    Lockspaces(LockspacesCommand),
     Events(EventsCommand),
     Qdisk(QdiskCommand),
     Version(VersionCommand),
@@ -66,7 +73,7 @@ pub struct AgentCommand {
     /// console to serve, may be repeated (default: none; lines go to standard error)
     #[argh(option)]
     pub console: Vec<String>,
-    /// do not start the payload writer when the gate opens
+    /// neither mount nor start anything when the gate opens
     #[argh(switch)]
     pub no_payload: bool,
     /// end with the process that started the agent (for test harnesses)
@@ -110,6 +117,31 @@ pub struct PayloadCommand {
     /// process id of the agent; the writer ends with it
     #[argh(option)]
     pub agent: u32,
+}
+
+/// Become the payload's program, after what only the process itself can see to (the agent starts this when its mounts are
+/// there).
+#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[argh(subcommand, name = "payload-program")]
+pub struct ProgramCommand {
+    /// process id of the agent; the program ends with it
+    #[argh(option)]
+    pub agent: u32,
+    /// path of the program, and its arguments
+    #[argh(positional, greedy)]
+    pub words: Vec<String>,
+}
+
+impl ProgramCommand {
+    /// Returns only if there is no such program, or no such agent any more.
+    pub fn run(&self) -> Exit {
+        if !process::is_child_of(self.agent) {
+            return Exit::No;
+        }
+        let _ = process::oom_score(0);
+        eprintln!("cannot be started: {}", program::become_program(&self.words));
+        Exit::No
+    }
 }
 
 fn node(text: &str) -> Result<NodeId, String> {
@@ -162,5 +194,6 @@ show!(VotesCommand, "votes", Votes, "Show whose votes count now.");
 show!(KeysCommand, "keys", Keys, "Show the keys registered on the data disks.");
 show!(ReservationCommand, "reservation", Reservation, "Show the reservations on the data disks.");
 show!(HeuristicsCommand, "heuristics", Heuristics, "Show this node's heuristics and their score.");
+show!(LockspacesCommand, "lockspaces", Lockspaces, "Show the lockspaces of the kernel's DLM, as dlm_tool ls.");
 show!(EventsCommand, "events", Events, "Show what happened lately.");
 show!(QdiskStatusCommand, "status", Qdisk, "Show the quorum disk as this node's agent sees it.");

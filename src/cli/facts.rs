@@ -1,10 +1,12 @@
 //! What the agent knows beside the core: the rest of what the status commands show.
 
+use crate::base::space::SpaceName;
 use crate::base::trace::Ring;
 use crate::base::{NodeId, NodeSet};
 use crate::cluster::status::Status;
 use crate::cluster::trace::Trace;
 use crate::config::Cluster;
+use crate::drv::mount::Fault;
 use crate::heuristics::{Note, Tracker};
 
 /// Facts about this agent's process and configuration, gathered when somebody asks.
@@ -26,6 +28,10 @@ pub struct AgentFacts<'a> {
     pub drops: &'a [Counter],
     /// The node's heuristics.
     pub heuristics: &'a Tracker,
+    /// How far the configuration's mounts are, in its order.
+    pub mounts: &'a [MountFacts],
+    /// The lockspaces that this node's kernel is in, or on its way into or out of.
+    pub spaces: &'a [SpaceFacts],
     /// The disks are files and reservations are emulated: nothing is fenced for real.
     pub emulated: bool,
 }
@@ -50,6 +56,101 @@ pub struct Counter {
     pub name: &'static str,
     /// How often.
     pub value: u64,
+}
+
+/// How far a mount of the configuration is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MountFacts {
+    /// Its state.
+    pub state: MountState,
+    /// Since when, by the clock of the events.
+    pub since_ms: u64,
+}
+
+/// State of a mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MountState {
+    /// Nothing can be done yet.
+    Waiting(MountWait),
+    /// The kernel was asked and has not answered yet.
+    Mounting,
+    /// It is there.
+    Mounted {
+        /// How long the kernel took; `None` if somebody else had it mounted.
+        took_ms: Option<u32>,
+    },
+    /// It was refused, and is tried again.
+    Failed(Fault),
+    /// It was there, and somebody else has unmounted it.
+    Unmounted,
+}
+
+/// What a mount waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MountWait {
+    /// The gate.
+    Gate,
+    /// The one before it.
+    Turn,
+    /// Its device.
+    Device,
+    /// Somebody who mounts it: this agent was told not to.
+    Hand,
+}
+
+/// A lockspace of the kernel's DLM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpaceFacts {
+    /// Its name.
+    pub name: SpaceName,
+    /// What kernels call it among each other.
+    pub id: u32,
+    /// Who is in it.
+    pub members: NodeSet,
+    /// The last change of its members: the view's epoch, and the number within it.
+    pub change: (u64, u32),
+    /// Its state.
+    pub state: SpaceState,
+    /// What it waits for, if it does.
+    pub waits: Option<SpaceWait>,
+    /// In this state since when, by the clock of the events.
+    pub since_ms: u64,
+}
+
+/// State of a lockspace on this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpaceState {
+    /// The kernel wants to enter it.
+    Entering,
+    /// The kernel was given the members, and begins.
+    Starting,
+    /// Locks are granted.
+    Running,
+    /// The kernel recovers the locks of whoever has gone.
+    Recovering,
+    /// Locks are about not to be granted any more.
+    Stopping,
+    /// No lock is granted.
+    Stopped,
+    /// The kernel wants to leave it.
+    Leaving,
+}
+
+/// What a lockspace waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpaceWait {
+    /// Quorum.
+    Quorum,
+    /// The view to be released: its victims are not all proven fenced.
+    Release,
+    /// These nodes to stop it.
+    ToStop(NodeSet),
+    /// These nodes to start it.
+    ToStart(NodeSet),
+    /// These nodes to say that they have it.
+    Report(NodeSet),
+    /// The own kernel.
+    Kernel,
 }
 
 /// All that a renderer may look at.

@@ -5,6 +5,7 @@ pub mod console;
 pub mod exit;
 pub mod facts;
 pub mod json;
+pub mod mount;
 pub mod qdisk;
 pub mod render;
 pub mod request;
@@ -18,7 +19,10 @@ use argh::FromArgs;
 
 use command::{AgentCommand, Arguments, Command, PayloadCommand};
 pub use exit::Exit;
-pub use facts::{AgentFacts, Counter, Happening, Memory, Snapshot};
+pub use facts::{
+    AgentFacts, Counter, Happening, Memory, MountFacts, MountState, MountWait, Snapshot, SpaceFacts, SpaceState,
+    SpaceWait,
+};
 pub use render::{Form, Noun};
 
 /// The process: parses the command line and runs the command; `agent` runs the agent, `payload` its payload writer.
@@ -46,6 +50,10 @@ pub fn main(
     match command {
         Command::Agent(command) => agent(command),
         Command::Payload(command) => payload(command),
+        Command::Program(command) => command.run().into(),
+        Command::Mount(command) => command.run().into(),
+        Command::Umount(command) => command.run().into(),
+        Command::Helper(command) => command.run().into(),
         Command::Status(command) => command.run().into(),
         Command::Nodes(command) => command.run().into(),
         Command::View(command) => command.run().into(),
@@ -53,6 +61,7 @@ pub fn main(
         Command::Keys(command) => command.run().into(),
         Command::Reservation(command) => command.run().into(),
         Command::Heuristics(command) => command.run().into(),
+        Command::Lockspaces(command) => command.run().into(),
         Command::Events(command) => command.run().into(),
         Command::Qdisk(command) => command.run().into(),
         Command::Version(_) => {

@@ -21,13 +21,15 @@ use super::exit::Exit;
 use super::facts::Snapshot;
 use super::render::{Noun, help, render};
 use super::request::{Request, parse};
+use super::words::{Say, gate_line};
+use crate::cluster::status::Stage;
 
 /// First word of every socket's name; alone it is the name of the only agent of a machine.
 pub const NAME: &str = "quorate";
 /// Bytes of an abstract name (sun_path less its leading zero).
 pub const NAME_BYTES: usize = 107;
-/// Bytes of a request, newline included.
-pub const REQUEST_BYTES_MAX: usize = 64;
+/// Bytes of a request, newline included: a word and a directory.
+pub const REQUEST_BYTES_MAX: usize = 256;
 /// Bytes of the longest answer: 64 nodes with long names, four disks with 256 keys each, a full ring of events. Below what
 /// the kernel takes for a unix socket at once (net.core.wmem_default, 208 KiB), so that one write is enough.
 pub const ANSWER_BYTES_MAX: usize = 112 * 1024;
@@ -39,8 +41,19 @@ fn head(exit: Exit, out: &mut dyn Write) -> fmt::Result {
     writeln!(out, "{NAME} 1 {}", exit.code())
 }
 
+/// What only commands ask, not people: may something be mounted now?
+pub const GATE: &str = "gate";
+/// What only commands ask: how does the configuration mount this directory?
+pub const MOUNT: &str = "mount ";
+
 /// Answers one request line.
 pub fn answer(request: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt::Result {
+    if request == GATE {
+        return answer_gate(snapshot, out);
+    }
+    if let Some(directory) = request.strip_prefix(MOUNT) {
+        return answer_mount(directory, snapshot, out);
+    }
     match parse(request) {
         Request::Show(noun, form) => {
             let no = noun == Noun::Status && !snapshot.status.quorate;
@@ -56,6 +69,40 @@ pub fn answer(request: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fm
             out.write_str("the agent does not know this request; are agent and command of one version?\n")
         }
     }
+}
+
+/// `Ok` if it may, else a sentence that says what is waited for.
+fn answer_gate(snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt::Result {
+    let status = snapshot.status;
+    match gate_line(snapshot) {
+        None if status.stage == Stage::Released => head(Exit::Ok, out),
+        None => {
+            head(Exit::No, out)?;
+            writeln!(
+                out,
+                "The gate is open, and the view is not released; waits for {}.",
+                Say(snapshot, status.waiting_for)
+            )
+        }
+        Some(line) => {
+            head(Exit::No, out)?;
+            writeln!(out, "{line}")
+        }
+    }
+}
+
+/// Device, type and options, each on a line.
+fn answer_mount(directory: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt::Result {
+    let Some(mount) = snapshot.facts.cluster.mounts.iter().find(|mount| mount.directory == directory) else {
+        head(Exit::No, out)?;
+        return writeln!(out, "the configuration mounts nothing on {directory}; say what: DEVICE:{directory}");
+    };
+    if snapshot.facts.emulated {
+        head(Exit::No, out)?;
+        return writeln!(out, "the configuration's devices are emulated; say what: DEVICE:{directory}");
+    }
+    head(Exit::Ok, out)?;
+    writeln!(out, "{}\n{}\n{}", mount.device, mount.kind, mount.options)
 }
 
 /// Answers a client that may not ask, instead of [`answer`].
@@ -115,9 +162,32 @@ pub fn ask(socket: Option<&str>, request: &str, quiet: bool) -> Exit {
     }
 }
 
-type Failure = (Exit, std::string::String);
+/// What the process should end with, and why.
+pub type Failure = (Exit, std::string::String);
 
 fn ask_for(socket: Option<&str>, request: &str, quiet: bool) -> Result<Exit, Failure> {
+    exchange(socket, request, &mut |exit, text| {
+        // A closed pipe on our side is no trouble of the agent's.
+        match exit {
+            _ if quiet => true,
+            Exit::Ok | Exit::No => std::io::stdout().write_all(text).is_ok(),
+            _ => std::io::stderr().write_all(text).is_ok(),
+        }
+    })
+}
+
+/// Sends the request to the agent; its answer.
+pub fn fetch(socket: Option<&str>, request: &str) -> Result<(Exit, std::string::String), Failure> {
+    let mut bytes = std::vec::Vec::new();
+    let exit = exchange(socket, request, &mut |_, text| {
+        bytes.extend_from_slice(text);
+        true
+    })?;
+    Ok((exit, std::string::String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// Sends the request to the agent, and gives away its answer piece by piece until nobody wants it any more.
+fn exchange(socket: Option<&str>, request: &str, take: &mut dyn FnMut(Exit, &[u8]) -> bool) -> Result<Exit, Failure> {
     let name = match socket {
         Some(given) => full_name(given)
             .ok_or_else(|| (Exit::Usage, format!("--socket {given}: a name has at most {NAME_BYTES} bytes")))?,
@@ -167,13 +237,7 @@ fn ask_for(socket: Option<&str>, request: &str, quiet: bool) -> Result<Exit, Fai
                 head.push(byte).map_err(|_| not_ours(&name))?;
             }
         }
-        // A closed pipe on our side is no trouble of the agent's.
-        let written = match exit {
-            _ if quiet => Ok(()),
-            Some(Exit::Ok | Exit::No) => std::io::stdout().write_all(text),
-            _ => std::io::stderr().write_all(text),
-        };
-        if written.is_err() {
+        if exit.is_some_and(|exit| !take(exit, text)) {
             break;
         }
     }

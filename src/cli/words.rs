@@ -1,6 +1,9 @@
 //! What the core says in enums, in an admin's words. Every sentence that names trouble also names a way out.
 
 mod events;
+mod mounts;
+
+pub use mounts::{Trouble, UsedBy};
 
 use core::fmt::{self, Display, Formatter};
 

@@ -4,7 +4,7 @@ use crc::{CRC_32_ISCSI, Crc};
 use heapless::Vec;
 
 use crate::base::limits::{ACTIONS_MAX, DATA_DISKS_MAX};
-use crate::base::{ConfigStamp, Incarnation, NodeId, NodeSet, Nonce, ViewId};
+use crate::base::{ConfigStamp, Incarnation, NodeId, NodeSet, Nonce, SpaceCommand, SpaceError, SpaceName, ViewId};
 use crate::config;
 use crate::disk::{DiskError, Eviction, Image, Slot};
 use crate::scsi::{PrCommand, PrOutcome};
@@ -60,6 +60,19 @@ pub enum Event<'a> {
     },
     /// The heuristics' score changed.
     Score(u16),
+    /// The kernel waits to enter a lockspace. May be told again; is not told while a command about this lockspace is out.
+    SpaceOnline(SpaceName),
+    /// The kernel waits to leave a lockspace. May be told again.
+    SpaceOffline(SpaceName),
+    /// The kernel has no such lockspace any more, and nobody told it to leave.
+    SpaceGone(SpaceName),
+    /// `Space` came back.
+    SpaceDone {
+        /// Which.
+        op: Op,
+        /// How it went.
+        result: Result<(), SpaceError>,
+    },
 }
 
 /// Numbers an operation; never reused within a life.
@@ -111,6 +124,15 @@ pub enum Action {
         not_after_ms: u64,
         /// The command.
         command: PrCommand,
+    },
+    /// Tell the kernel something about one of its lockspaces, answer with `SpaceDone`. At most one is out.
+    Space {
+        /// For the answer.
+        op: Op,
+        /// The lockspace.
+        name: SpaceName,
+        /// What.
+        command: SpaceCommand,
     },
     /// Let the OS mount the shared storage. Given once in a life.
     OpenGate {

@@ -26,6 +26,7 @@ impl Node {
             score: self.score,
             standing: self.standing(),
             config: self.config,
+            spaces: self.spaces.version(),
         };
         for node in self.settings.nodes.iter().filter(|node| *node != self.boot.node) {
             let peer = self.peers.of(node);
@@ -38,6 +39,7 @@ impl Node {
             push(actions, Action::Send { to: NodeSet::of(node), message });
         }
         self.repeat_requests(actions);
+        self.repeat_spaces(actions);
     }
 
     /// Peers alive, and this node.
@@ -69,6 +71,9 @@ impl Node {
             self.heartbeat_announced_nothing(from, sent_ms);
         }
         self.counter_seen = self.counter_seen.max(heartbeat.promised.counter);
+        if addressed {
+            self.spaces_announced(from, heartbeat.committed, heartbeat.spaces);
+        }
         self.note_standing(heartbeat.standing);
         if self.incarnation == Incarnation::NONE {
             // While this life is being chosen, what peers know of earlier ones is what a heartbeat is for.

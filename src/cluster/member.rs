@@ -110,7 +110,13 @@ impl Node {
         // Everything older is stopped here before the coordinator hears of it.
         self.stopped = view.id;
         if let Some(coordinator) = view.coordinator().filter(|coordinator| *coordinator != self.me()) {
-            push(actions, Action::Send { to: NodeSet::of(coordinator), message: Message::Ack { id: view.id } });
+            push(
+                actions,
+                Action::Send {
+                    to: NodeSet::of(coordinator),
+                    message: Message::Ack { id: view.id, spaces: self.spaces.version() },
+                },
+            );
         }
     }
 
@@ -237,6 +243,7 @@ impl Node {
     pub(super) fn open_gate(&mut self, id: ViewId, actions: &mut Actions) {
         debug_assert!(self.committed_phase == Phase::Released && self.registered());
         self.gate = Some(id);
+        self.spaces.gate_opened();
         self.touch_slot();
         self.trace(Trace::GateOpened(id));
         push(actions, Action::OpenGate { view: id });

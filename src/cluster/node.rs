@@ -3,8 +3,8 @@
 //! What a step does is split by story: `incarnation` which life this is, `heartbeat` what it says of itself, `liveness` who
 //! is heard, `quorum` whose votes count, `acceptor` what is promised and accepted, `turn`, `prepare` and `leader` how a view
 //! comes about, `fencing`, `check` and `reregister` what has to be proven before it is released, `joiners` who is told so,
-//! `member` what this node may do under it, `qdisk_traffic` and `data_traffic` what goes to the disks. A step takes its
-//! event in, then looks at everything that may have to be done, until nothing changes any more.
+//! `member` what this node may do under it, `qdisk_traffic` and `data_traffic` what goes to the disks, `space_traffic` and
+//! `lockspaces` who shares the kernel's locks. A step takes its event in, then looks at everything that may have to be done, until nothing changes any more.
 
 use heapless::Vec;
 
@@ -13,6 +13,7 @@ use super::data::DataDisk;
 use super::event::{Action, Actions, Boot, Event, Op, SelfFence, Settings};
 use super::leader::Lead;
 use super::liveness::{Peers, Session, suspect_ms};
+use super::lockspaces::{Spaces, Steward};
 use super::member::ShutOut;
 use super::qdisk::Qdisk;
 use super::trace::Trace;
@@ -81,6 +82,11 @@ pub struct Node {
     /// When somebody was last heard or read to be quorate.
     pub(super) quorate_shown_ms: u64,
     pub(super) counter_seen: u64,
+
+    pub(super) spaces: Spaces,
+    /// The view and the version of the last report.
+    pub(super) spaces_reported: (ViewId, u32),
+    pub(super) steward: Steward,
 }
 
 impl Node {
@@ -130,6 +136,9 @@ impl Node {
             gives_way: false,
             quorate_shown_ms: 0,
             counter_seen: 0,
+            spaces: Spaces::new(),
+            spaces_reported: (ViewId::ZERO, 0),
+            steward: Steward::new(),
         }
     }
 
@@ -154,6 +163,10 @@ impl Node {
             Event::QdiskWritten { op, result } => self.qdisk_written(op, result, actions),
             Event::QdiskRead { op, result } => self.qdisk_read(op, result, actions),
             Event::PrDone { disk, op, outcome } => self.pr_done(disk, op, outcome, actions),
+            Event::SpaceOnline(name) => self.space_online(name),
+            Event::SpaceOffline(name) => self.space_offline(name),
+            Event::SpaceGone(name) => self.space_gone(name),
+            Event::SpaceDone { op, result } => self.space_done(op, result),
         }
         for look in 0.. {
             assert!(look < LOOKS_MAX, "a step must settle");
@@ -189,6 +202,7 @@ impl Node {
         self.look_at_membership(actions);
         self.look_at_leadership(actions);
         self.look_at_fencing(actions);
+        self.look_at_spaces(actions);
         self.drive_data_disks(actions);
         self.drive_qdisk(actions);
     }
@@ -210,6 +224,8 @@ impl Node {
         if self.settings.qdisk.is_some() && self.qdisk.in_flight.is_none() {
             deadline = deadline.min(self.qdisk.next_ms);
         }
+        let retries = [self.spaces.retry_ms(self.now_ms), self.steward.retry_ms(self.now_ms)];
+        deadline = retries.into_iter().flatten().fold(deadline, u64::min);
         // While the incarnation is being chosen a disk has nothing more to do once its keys are read.
         let starting = self.is_starting();
         for disk in self.disks.iter().filter(|disk| disk.in_flight.is_none() && !(starting && disk.keys_op > 0)) {
@@ -366,10 +382,15 @@ impl Node {
             Message::Accept { round, proposal } => self.accept(from, round, &proposal, actions),
             Message::Accepted { round, id, standing } => self.accepted_by(from, round, id, standing),
             Message::Commit { view, phase } => self.learn(&view, phase, actions),
-            Message::Ack { id } => self.acknowledged(from, id),
+            Message::Ack { id, spaces } => {
+                self.acknowledged(from, id);
+                self.spaces_announced(from, id, spaces);
+            }
             Message::Registered { id, nonce } => self.report(from, id, nonce),
             Message::JoinAnswer { id, nonce } => self.join_answer(id, nonce, actions),
             Message::Withdrawn { id } => self.withdrawn_by(from, id),
+            Message::Spaces { view, version, spaces } => self.spaces_reported(from, view, version, &spaces),
+            Message::SpaceOrder { change, name, order } => self.space_order(from, change, name, &order),
         }
     }
 

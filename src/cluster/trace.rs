@@ -2,7 +2,7 @@
 
 use super::event::SelfFence;
 use super::status::TargetRefusal;
-use crate::base::{ConfigStamp, Incarnation, NodeId, NodeSet, PrKey, Term, ViewId};
+use crate::base::{Change, ConfigStamp, Incarnation, NodeId, NodeSet, PrKey, SpaceError, SpaceName, Term, ViewId};
 use crate::disk::{DiskError, HeaderFault};
 use crate::scsi::PrError;
 
@@ -112,6 +112,32 @@ pub enum Trace {
     Stalled {
         /// How long.
         ms: u64,
+    },
+    /// The kernel waits to enter a lockspace.
+    SpaceEntering(SpaceName),
+    /// The kernel waits to leave a lockspace.
+    SpaceLeaving(SpaceName),
+    /// There is no room for another lockspace: the kernel is refused.
+    SpaceRefused(SpaceName),
+    /// The kernel is told to grant no locks.
+    SpaceStopping(SpaceName),
+    /// The kernel is told who is in a lockspace, and to go on.
+    SpaceStarting {
+        /// Which.
+        name: SpaceName,
+        /// The change.
+        change: Change,
+        /// Who.
+        members: NodeSet,
+    },
+    /// The kernel has left a lockspace.
+    SpaceLeft(SpaceName),
+    /// The kernel did not do what it was told.
+    SpaceFailed {
+        /// Which.
+        name: SpaceName,
+        /// How.
+        error: SpaceError,
     },
     /// Shut out by a view that may be committed.
     ShutOut(ViewId),

@@ -258,6 +258,7 @@ mod tests {
             score: 0,
             standing,
             config: ConfigStamp { version: 1, digest: 0 },
+            spaces: 0,
         }
     }
 

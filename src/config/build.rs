@@ -5,7 +5,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use heapless::{String, Vec};
 
 use super::check::{self, CheckError, refuse};
-use super::{Address, Cluster, DataDisk, Node, Qdisk, defaults};
+use super::{Address, Cluster, DataDisk, Node, Payload, Qdisk, defaults};
 use crate::base::limits::NODES_MAX;
 use crate::base::{ClusterId, NodeId};
 
@@ -72,6 +72,8 @@ impl Loopback<'_> {
             timing: defaults::TIMING,
             fencing: defaults::FENCING,
             wait_for_all: false,
+            mounts: Vec::new(),
+            payload: Payload::Writer,
         };
         check::cluster(&cluster)?;
         Ok(cluster)

@@ -8,7 +8,7 @@ use core::net::IpAddr;
 use heapless::String;
 
 use super::device::{lun_of, same_lun};
-use super::{Address, Cluster, Demand, Fencing, Node, Timing, heuristic, watchdog};
+use super::{Address, Cluster, Demand, Fencing, Node, Timing, heuristic, mount, watchdog};
 use crate::base::limits::{DATA_DISKS_MAX, NODES_MAX};
 
 /// Why a configuration is refused.
@@ -70,7 +70,8 @@ pub fn cluster(cluster: &Cluster) -> Result<(), CheckError> {
     }
     timing(&cluster.timing)?;
     fencing(&cluster.timing, &cluster.fencing)?;
-    watchdog::check(cluster)
+    watchdog::check(cluster)?;
+    mount::check(cluster)
 }
 
 /// Name, id, version, key, port.
@@ -396,7 +397,7 @@ const _: () = assert!(
 const _: () = assert!(DATA_DISKS_MAX <= u8::MAX as usize && NODES_MAX == 64);
 
 /// Why this is not a word of ASCII letters, digits and `more`.
-fn bad_word(word: &str, more: &str) -> Option<&'static str> {
+pub(super) fn bad_word(word: &str, more: &str) -> Option<&'static str> {
     if word.is_empty() {
         return Some("it is empty");
     }

@@ -18,6 +18,8 @@ pub const HEURISTIC_INTERVAL_MS: u32 = 2000;
 pub const HEURISTIC_TKO: u16 = 3;
 /// What a heuristic adds.
 pub const HEURISTIC_SCORE: u16 = 1;
+/// File system of a mount.
+pub const FILE_SYSTEM: &str = "gfs2";
 
 /// Timing.
 pub const TIMING: Timing = Timing {

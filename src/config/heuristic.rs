@@ -63,12 +63,21 @@ impl Display for Probe {
             Probe::Tcp(address) => address.fmt(f),
             Probe::Link(name) => name.fmt(f),
             Probe::Disk(name) => name.fmt(f),
-            Probe::Program(words) => words.split('\0').enumerate().try_for_each(|(index, word)| {
-                f.write_str(if index > 0 { " " } else { "" })?;
-                f.write_str(word)
-            }),
+            Probe::Program(words) => Words(words).fmt(f),
             Probe::Shell(line) => line.fmt(f),
         }
+    }
+}
+
+/// A program and its arguments with blanks between them, in place of the NULs that are between them in the configuration.
+pub struct Words<'a>(pub &'a str);
+
+impl Display for Words<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.split('\0').enumerate().try_for_each(|(index, word)| {
+            f.write_str(if index > 0 { " " } else { "" })?;
+            f.write_str(word)
+        })
     }
 }
 
@@ -140,7 +149,8 @@ fn target(at: usize, probe: &Probe) -> Result<(), CheckError> {
     }
 }
 
-fn printable(word: &str) -> bool {
+/// Can the word be part of a command, and of a line that shows it?
+pub(super) fn printable(word: &str) -> bool {
     word.bytes().all(|b| matches!(b, b' '..=b'~'))
 }
 

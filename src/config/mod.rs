@@ -9,19 +9,22 @@ pub mod check;
 pub mod defaults;
 pub mod device;
 pub mod heuristic;
+pub mod mount;
 #[cfg(feature = "agent")]
 pub mod schema;
 pub mod watchdog;
 
 pub use check::CheckError;
 pub use heuristic::{Heuristic, Probe};
+pub use mount::{Mount, Payload};
 pub use watchdog::Watchdog;
 
 use heapless::{String, Vec};
 use serde::{Deserialize, Serialize};
 
 use crate::base::limits::{
-    DATA_DISKS_MAX, HEURISTICS_MAX, LABEL_BYTES_MAX, NAME_BYTES_MAX, NETWORKS_MAX, NODES_MAX, PATH_BYTES_MAX,
+    DATA_DISKS_MAX, HEURISTICS_MAX, LABEL_BYTES_MAX, MOUNTS_MAX, NAME_BYTES_MAX, NETWORKS_MAX, NODES_MAX,
+    PATH_BYTES_MAX,
 };
 use crate::base::{ClusterId, NodeId};
 
@@ -50,6 +53,10 @@ pub struct Cluster {
     pub fencing: Fencing,
     /// Without a qdisk: the first view of a life needs all nodes.
     pub wait_for_all: bool,
+    /// What is mounted behind the gate, one after the other. A node's own business, like the payload: no vote depends on it.
+    pub mounts: Vec<Mount, MOUNTS_MAX>,
+    /// What runs behind the gate.
+    pub payload: Payload,
 }
 
 /// One node.

@@ -2,9 +2,12 @@
 //! the parser, which names their line.
 
 mod heuristic;
+mod mount;
 
 pub use heuristic::{HeuristicTable, Kind};
+pub use mount::{MountTable, PayloadTable};
 
+use core::fmt::Write;
 use core::net::{IpAddr, SocketAddr};
 use std::string::String;
 use std::vec::Vec;
@@ -14,7 +17,7 @@ use serde::Deserialize;
 use super::build::text;
 use super::check::{self, CheckError, refuse};
 use super::{Address, Cluster, DataDisk, Demand, Fencing, Heuristic, Node, Qdisk, Timing, Watchdog, defaults};
-use crate::base::limits::{DATA_DISKS_MAX, HEURISTICS_MAX, NETWORKS_MAX, NODES_MAX};
+use crate::base::limits::{COMMAND_BYTES_MAX, DATA_DISKS_MAX, HEURISTICS_MAX, NETWORKS_MAX, NODES_MAX};
 use crate::base::{ClusterId, NodeId};
 
 /// A whole file. Numbers are wide here, so that one out of range is refused with a reason instead of by its type.
@@ -37,6 +40,11 @@ pub struct Document {
     /// `[[node]]`
     #[serde(default)]
     pub node: Vec<NodeTable>,
+    /// `[[mount]]`
+    #[serde(default)]
+    pub mount: Vec<MountTable>,
+    /// `[payload]`
+    pub payload: Option<PayloadTable>,
 }
 
 /// `[cluster]`
@@ -190,6 +198,8 @@ impl Document {
             timing: self.timing.timing()?,
             fencing: self.fencing.fencing()?,
             wait_for_all: head.wait_for_all,
+            mounts: mount::mounts(&self.mount)?,
+            payload: mount::payload(self.payload.as_ref(), &self.mount)?,
         };
         // Before the nodes are sorted: places count in the order of the file.
         check::cluster(&cluster)?;
@@ -305,6 +315,27 @@ impl NodeTable {
             mac,
         })
     }
+}
+
+/// Why words are not a command that a configuration can carry.
+enum BadCommand {
+    /// One of them has a NUL, which stands between words.
+    Word,
+    /// All of them are too long.
+    Long,
+}
+
+/// A program and its arguments with a NUL between them, as in /proc/PID/cmdline.
+fn command(program: &str, arguments: &[String]) -> Result<heapless::String<COMMAND_BYTES_MAX>, BadCommand> {
+    let mut line = heapless::String::new();
+    for (index, word) in core::iter::once(program).chain(arguments.iter().map(String::as_str)).enumerate() {
+        if word.contains('\0') {
+            return Err(BadCommand::Word);
+        }
+        let gap = if index > 0 { "\0" } else { "" };
+        write!(line, "{gap}{word}").map_err(|_| BadCommand::Long)?;
+    }
+    Ok(line)
 }
 
 /// A number of the wanted type, or the default.

@@ -3,8 +3,11 @@
 use std::fmt;
 use std::fs;
 
+use rustix::io::Errno;
 use rustix::mm::{MlockAllFlags, mlockall};
-use rustix::process::{Pid, Signal, WaitOptions, set_parent_process_death_signal, waitpid};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, set_parent_process_death_signal, waitid, waitpid,
+};
 
 use super::{program, sys};
 
@@ -69,19 +72,31 @@ pub fn die_with_parent() {
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
 }
 
+/// Ties this process to its parent, if that is (still) the one it was started by.
+pub fn is_child_of(parent: u32) -> bool {
+    die_with_parent();
+    // It may have ended before the kernel was told whose end to watch for.
+    std::os::unix::process::parent_id() == parent
+}
+
 /// Is this the first process of the machine?
 pub fn is_init() -> bool {
     rustix::process::getpid().is_init()
 }
 
-/// Takes one ended child off the kernel's list, whoever its first parent was. `None` if none has ended, or if the first
-/// on the list belongs to a thread that waits for it: to be asked again later.
-pub fn reap_one() -> Option<(Pid, Option<i32>)> {
-    let pid = Pid::from_raw(sys::ended_child()? as i32)?;
-    if program::is_awaited(pid) {
-        return None;
-    }
-    reap(pid).map(|code| (pid, code))
+/// Takes one ended child off the kernel's list, whoever its first parent was; true = ask again, there may be more. False
+/// also if the first on the list belongs to a thread that waits for it, or is one that the caller keeps: to be asked again
+/// later.
+pub fn reap_one(kept: impl FnOnce(Pid) -> bool) -> bool {
+    let pid = sys::ended_child().and_then(|pid| Pid::from_raw(pid as i32));
+    pid.is_some_and(|pid| !program::is_awaited(pid) && !kept(pid) && reap(pid).is_some())
+}
+
+/// Has this child ended? It stays on the kernel's list, so that its number is nobody else's.
+pub fn has_ended(pid: Pid) -> bool {
+    let how = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    // Whose end was seen by somebody else has ended as well.
+    waitid(WaitId::Pid(pid), how).map_or_else(|errno| errno == Errno::CHILD, |status| status.is_some())
 }
 
 /// The exit code of this child (`None` of a signal), if it has ended; then it is off the kernel's list.

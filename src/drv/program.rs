@@ -76,6 +76,14 @@ pub fn run<'a>(place: usize, mut words: impl Iterator<Item = &'a str>, timeout: 
     (outcome, lines(&said))
 }
 
+/// This process becomes the program; returns only why it could not.
+pub fn become_program(words: &[String]) -> io::Error {
+    match words.split_first() {
+        Some((program, arguments)) => Command::new(program).args(arguments).exec(),
+        None => io::ErrorKind::InvalidInput.into(),
+    }
+}
+
 fn start(mut command: Command, place: &Place) -> io::Result<(Child, PipeReader, OwnedFd)> {
     let (pipe, theirs) = io::pipe()?;
     ioctl_fionbio(&pipe, true)?;
@@ -152,7 +160,12 @@ fn pid(child: &Child) -> Option<Pid> {
 
 fn kill_group(child: &Child) {
     if let Some(group) = pid(child) {
-        // Nobody left in it is no trouble.
-        let _ = kill_process_group(group, Signal::KILL);
+        kill_group_of(group);
     }
+}
+
+/// Kills a process group by its leader, which must not have been waited for yet.
+pub fn kill_group_of(leader: Pid) {
+    // Nobody left in it is no trouble.
+    let _ = kill_process_group(leader, Signal::KILL);
 }

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{ConfigStamp, Incarnation, NodeSet, Nonce, Phase, Proposal, Term, View, ViewId};
+use crate::base::limits::SPACES_MAX;
+use crate::base::{
+    Change, ConfigStamp, Incarnation, NodeSet, Nonce, Phase, Proposal, SpaceName, Stay, Stays, Term, View, ViewId,
+};
 use crate::disk::Standing;
 
 /// Everything one node can say to another. Sender, its life, its nonce and the receiver's nonce are in the envelope.
@@ -61,6 +64,8 @@ pub enum Message {
     Ack {
         /// The view.
         id: ViewId,
+        /// As in the sender's heartbeats.
+        spaces: u32,
     },
     /// The sender's last REGISTER returned; its key is on every data disk.
     Registered {
@@ -80,6 +85,57 @@ pub enum Message {
     Withdrawn {
         /// The proposal.
         id: ViewId,
+    },
+    /// To the coordinator: what the sender's kernel does with its lockspaces. Repeated with every heartbeat.
+    Spaces {
+        /// The committed view that the sender follows: nothing that an older one ordered is begun any more.
+        view: ViewId,
+        /// As in the sender's heartbeats.
+        version: u32,
+        /// Every lockspace that it is in, wants to enter or wants to leave.
+        spaces: [Option<SpaceReport>; SPACES_MAX],
+    },
+    /// From the coordinator: one step of a change of one lockspace. Repeated until the reports show it done.
+    SpaceOrder {
+        /// The change.
+        change: Change,
+        /// The lockspace.
+        name: SpaceName,
+        /// The step.
+        order: SpaceOrder,
+    },
+}
+
+/// One lockspace of one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SpaceReport {
+    /// Which.
+    pub name: SpaceName,
+    /// The sender's stay in it.
+    pub stay: Stay,
+    /// The kernel waits to leave.
+    pub leaving: bool,
+    /// The kernel may be granting locks: under this change, which gave it these members.
+    pub running: Option<(Change, NodeSet)>,
+    /// The kernel grants nothing, and will not begin anything older than this change of the report's view; 0 none.
+    pub stopped: u32,
+    /// The change of the report's view that the kernel could not be started for; 0 none.
+    pub failed: u32,
+}
+
+/// A step of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[allow(clippy::large_enum_variant)] // boxing needs a heap
+pub enum SpaceOrder {
+    /// Let the kernel grant nothing any more.
+    Stop,
+    /// Everybody has stopped, and everybody else is proven off the disks: start with these. Who is stopped for this change and is not among
+    /// them has left.
+    Start {
+        /// The members; their lives are those of the view.
+        members: NodeSet,
+        /// Their stays.
+        stays: Stays,
     },
 }
 
@@ -108,4 +164,6 @@ pub struct Heartbeat {
     pub standing: Standing,
     /// The configuration that the sender runs.
     pub config: ConfigStamp,
+    /// Rises with every change of what the sender has to say of its lockspaces; 0 = it never had one.
+    pub spaces: u32,
 }

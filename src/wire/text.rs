@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::Message;
+use super::{Message, SpaceOrder, SpaceReport};
 use crate::base::{Phase, Proposal, View};
 
 struct ViewText<'a>(&'a View);
@@ -30,6 +30,24 @@ impl fmt::Display for ProposalText<'_> {
     }
 }
 
+struct SpaceText<'a>(&'a SpaceReport);
+
+impl fmt::Display for SpaceText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let SpaceReport { name, stay, leaving, running, stopped, failed } = self.0;
+        write!(f, " {name} stay {}", stay.0)?;
+        if let Some((change, members)) = running {
+            write!(f, " runs {change} [{members}]")?;
+        }
+        for (what, number) in [("stopped", stopped), ("failed", failed)] {
+            if *number > 0 {
+                write!(f, " {what} {number}")?;
+            }
+        }
+        f.write_str(if *leaving { " leaving" } else { "" })
+    }
+}
+
 fn phase(phase: Phase) -> &'static str {
     match phase {
         Phase::Withdrawn => "withdrawn",
@@ -44,7 +62,7 @@ impl fmt::Display for Message {
         match self {
             Message::Heartbeat(beat) => write!(
                 f,
-                "heartbeat {} echo {} known {} promised {} {} {} stopped {} hears [{}] score {} config {} {}",
+                "heartbeat {} echo {} known {} promised {} {} {} stopped {} hears [{}] score {} config {} spaces {} {}",
                 beat.number,
                 beat.echo,
                 beat.known_incarnation,
@@ -55,6 +73,7 @@ impl fmt::Display for Message {
                 beat.hears,
                 beat.score,
                 beat.config,
+                beat.spaces,
                 beat.standing
             ),
             Message::Prepare { term } => write!(f, "prepare {term}"),
@@ -66,10 +85,18 @@ impl fmt::Display for Message {
             Message::Accept { round, proposal } => write!(f, "accept round {round} {}", ProposalText(proposal)),
             Message::Accepted { round, id, standing } => write!(f, "accepted round {round} {id} {standing}"),
             Message::Commit { view, phase: far } => write!(f, "{} {}", phase(*far), ViewText(view)),
-            Message::Ack { id } => write!(f, "ack {id}"),
+            Message::Ack { id, spaces } => write!(f, "ack {id} spaces {spaces}"),
             Message::Registered { id, nonce } => write!(f, "registered {id} nonce {:016x}", nonce.0),
             Message::JoinAnswer { id, nonce } => write!(f, "join-answer {id} nonce {:016x}", nonce.0),
             Message::Withdrawn { id } => write!(f, "withdrawn {id}"),
+            Message::Spaces { view, version, spaces } => {
+                write!(f, "spaces {version} under {view}")?;
+                spaces.iter().flatten().try_for_each(|space| SpaceText(space).fmt(f))
+            }
+            Message::SpaceOrder { change, name, order: SpaceOrder::Stop } => write!(f, "stop {name} for {change}"),
+            Message::SpaceOrder { change, name, order: SpaceOrder::Start { members, .. } } => {
+                write!(f, "start {name} for {change} with [{members}]")
+            }
         }
     }
 }

@@ -3,8 +3,10 @@
 
 use quorate::base::trace::Ring;
 use quorate::base::view::Incarnations;
-use quorate::base::{ConfigStamp, Incarnation, NodeId, NodeSet, Phase, PrKey, Term, View, ViewId};
-use quorate::cli::{AgentFacts, Counter, Happening, Memory, Snapshot};
+use quorate::base::{
+    Change, ConfigStamp, Incarnation, NodeId, NodeSet, Phase, PrKey, SpaceError, SpaceName, Term, View, ViewId,
+};
+use quorate::cli::{AgentFacts, Counter, Happening, Memory, MountFacts, Snapshot, SpaceFacts};
 use quorate::cluster::event::SelfFence;
 use quorate::cluster::status::{DataStatus, NodeStatus, QdiskStatus, Stage, Status, TargetRefusal, Waiting};
 use quorate::cluster::trace::Trace;
@@ -164,6 +166,7 @@ pub fn blocked() -> Status {
 pub fn every_trace() -> Ring<Happening> {
     let key = PrKey::new(cluster().id, node(5), Incarnation(7));
     let foreign = PrKey(0xdead_beef);
+    let storage = SpaceName::new("storage").unwrap();
     let term = view_id().term;
     let mut traces = Ring::new();
     let all = [
@@ -199,6 +202,18 @@ pub fn every_trace() -> Ring<Happening> {
         Trace::OtherConfig(node(5), ConfigStamp { version: 2, digest: 0x0b5e_55ed }),
         Trace::TwinNode(node(1)),
         Trace::Stalled { ms: 4200 },
+        Trace::SpaceEntering(storage),
+        Trace::SpaceStopping(storage),
+        Trace::SpaceStarting {
+            name: storage,
+            change: Change { view: view_id(), number: 2 },
+            members: NodeSet(0b1_0111),
+        },
+        Trace::SpaceLeaving(storage),
+        Trace::SpaceLeft(storage),
+        Trace::SpaceRefused(storage),
+        Trace::SpaceFailed { name: storage, error: SpaceError::Errno(-71) },
+        Trace::SpaceFailed { name: storage, error: SpaceError::Ignored },
         Trace::ShutOut(view_id()),
         Trace::SelfFence(SelfFence::Evicted(view_id())),
         Trace::SelfFence(SelfFence::KeyGone { disk: 0 }),
@@ -249,6 +264,16 @@ pub fn with_heuristics<T>(
     traces: &Ring<Happening>,
     run: impl FnOnce(&Snapshot<'_>) -> T,
 ) -> T {
+    with_gate(status, cluster, (tracker, traces), (&[], &[]), run)
+}
+
+pub fn with_gate<T>(
+    status: &Status,
+    cluster: &Cluster,
+    (tracker, traces): (&Tracker, &Ring<Happening>),
+    (mounts, spaces): (&[MountFacts], &[SpaceFacts]),
+    run: impl FnOnce(&Snapshot<'_>) -> T,
+) -> T {
     let memory = Memory { arena: 1 << 20, used: 290_000, high_water: 300_000, resident: Some(2_200_000) };
     let facts = AgentFacts {
         cluster,
@@ -259,6 +284,8 @@ pub fn with_heuristics<T>(
         memory,
         drops: &DROPS,
         heuristics: tracker,
+        mounts,
+        spaces,
         emulated: false,
     };
     run(&Snapshot { status, facts: &facts, traces })

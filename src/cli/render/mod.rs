@@ -4,7 +4,9 @@
 mod disks;
 mod events;
 mod heuristics;
+mod mounts;
 mod nodes;
+mod spaces;
 mod status;
 mod view;
 
@@ -38,13 +40,15 @@ pub enum Noun {
     Qdisk,
     /// What the node's score is made of.
     Heuristics,
+    /// The lockspaces of the kernel's DLM.
+    Lockspaces,
     /// What happened lately.
     Events,
 }
 
 impl Noun {
     /// All of them, in the order of `help`.
-    pub const ALL: [Noun; 9] = [
+    pub const ALL: [Noun; 10] = [
         Noun::Status,
         Noun::Nodes,
         Noun::View,
@@ -53,6 +57,7 @@ impl Noun {
         Noun::Reservation,
         Noun::Qdisk,
         Noun::Heuristics,
+        Noun::Lockspaces,
         Noun::Events,
     ];
 
@@ -67,6 +72,7 @@ impl Noun {
             Noun::Reservation => "reservation",
             Noun::Qdisk => "qdisk",
             Noun::Heuristics => "heuristics",
+            Noun::Lockspaces => "lockspaces",
             Noun::Events => "events",
         }
     }
@@ -82,6 +88,7 @@ impl Noun {
             Noun::Reservation => "reservations on the data disks, as sg_persist -r",
             Noun::Qdisk => "the quorum disk as this node sees it",
             Noun::Heuristics => "what this node's score is made of",
+            Noun::Lockspaces => "the kernel's lockspaces, as dlm_tool ls",
             Noun::Events => "what happened lately, oldest first",
         }
     }
@@ -115,6 +122,7 @@ pub fn render(noun: Noun, form: Form, snapshot: &Snapshot<'_>, out: &mut dyn Wri
                 Noun::Reservation => disks::reservation_text(snapshot, &mut text),
                 Noun::Qdisk => disks::qdisk_text(snapshot, &mut text),
                 Noun::Heuristics => heuristics::text(snapshot, &mut text),
+                Noun::Lockspaces => spaces::text(snapshot, &mut text),
                 Noun::Events => events::text(snapshot, &mut text),
             }
         }
@@ -132,6 +140,7 @@ pub fn render(noun: Noun, form: Form, snapshot: &Snapshot<'_>, out: &mut dyn Wri
                 Noun::Reservation => disks::reservation_json(snapshot, json),
                 Noun::Qdisk => disks::qdisk_json(snapshot, json),
                 Noun::Heuristics => heuristics::json(snapshot, json),
+                Noun::Lockspaces => spaces::json(snapshot, json),
                 Noun::Events => events::json(snapshot, json),
             }
         }),

@@ -45,6 +45,7 @@ pub(super) fn text(snapshot: &Snapshot<'_>, out: &mut Wrap<'_>) -> fmt::Result {
         Some(view) => writeln!(out, "Gate: open since view {view}")?,
         None => writeln!(out, "Gate: shut, shared storage must not be mounted")?,
     }
+    super::mounts::text(snapshot, out)?;
     if facts.cluster.fencing.watchdog.is_some() {
         match status.renewed_ms_ago {
             Some(ms) => writeln!(out, "Watchdog: may be fed, nobody had evicted this node {ms} ms ago")?,
@@ -95,6 +96,7 @@ pub(super) fn json(snapshot: &Snapshot<'_>, json: &mut Json<'_>) -> fmt::Result 
     json.maybe_text("view", status.view.as_ref().map(|(view, _)| view.id))?;
     json.maybe_text("phase", status.view.as_ref().map(|(_, how_far)| phase(*how_far)))?;
     json.maybe_text("gate_open", status.gate_open)?;
+    super::mounts::json(snapshot, json)?;
     json.maybe_number("renewed_ms_ago", status.renewed_ms_ago)?;
     json.object("waiting_for", |json| {
         json.text("kind", waiting_kind(&status.waiting_for))?;

@@ -3,6 +3,7 @@
 use core::fmt::{self, Display, Formatter};
 
 use super::{Age, Disk, Plain, Say, SlotRefused};
+use crate::base::limits::SPACES_MAX;
 use crate::base::{NodeId, NodeSet};
 use crate::cluster::trace::Trace;
 use crate::disk::DiskError;
@@ -69,6 +70,17 @@ impl Display for Say<'_, Trace> {
                 write!(f, "ALARM: two machines say that they are {}. Give every image an id of its own.", node(peer))
             }
             Trace::Stalled { ms } => write!(f, "Was stopped for {}; reads everything again.", Age(ms)),
+            Trace::SpaceEntering(name) => write!(f, "The kernel wants to enter lockspace {name}."),
+            Trace::SpaceLeaving(name) => write!(f, "The kernel wants to leave lockspace {name}."),
+            Trace::SpaceRefused(name) => {
+                write!(f, "Refuses lockspace {name}: this node is in {SPACES_MAX} already, unmount one first.")
+            }
+            Trace::SpaceStopping(name) => write!(f, "Stops the locks of lockspace {name}."),
+            Trace::SpaceStarting { name, change, members } => {
+                write!(f, "Starts lockspace {name}, change {change}: {}.", nodes(members))
+            }
+            Trace::SpaceLeft(name) => write!(f, "Is out of lockspace {name}."),
+            Trace::SpaceFailed { name, error } => write!(f, "Lockspace {name}: {error}."),
             Trace::ShutOut(view) => write!(f, "View {view} leaves this node out; finds out whether it stands."),
             Trace::SelfFence(why) => write!(f, "RESETS THIS MACHINE: {}.", Say(snapshot, why)),
         }

@@ -1,13 +1,12 @@
 //! `[[qdisk.heuristic]]` as people write it.
 
-use core::fmt::Write;
 use core::net::{IpAddr, SocketAddr};
 use std::string::String;
 use std::vec::Vec;
 
 use serde::Deserialize;
 
-use super::or;
+use super::{BadCommand, command, or};
 use crate::base::limits::COMMAND_BYTES_MAX;
 use crate::config::build::text;
 use crate::config::check::{CheckError, refuse};
@@ -101,16 +100,12 @@ impl HeuristicTable {
     }
 
     fn program(&self, at: usize) -> Result<Probe, CheckError> {
-        let mut line = heapless::String::<COMMAND_BYTES_MAX>::new();
-        for (index, word) in core::iter::once(&self.target).chain(&self.arguments).enumerate() {
-            if word.contains('\0') {
-                return not_printable(at);
-            }
-            let gap = if index > 0 { "\0" } else { "" };
-            if write!(line, "{gap}{word}").is_err() {
-                return refuse!("qdisk.heuristic[{at}].arguments"; "program and arguments together have more than {COMMAND_BYTES_MAX} bytes"; "put what is longer into a script");
+        match command(&self.target, &self.arguments) {
+            Ok(words) => Ok(Probe::Program(words)),
+            Err(BadCommand::Word) => not_printable(at),
+            Err(BadCommand::Long) => {
+                refuse!("qdisk.heuristic[{at}].arguments"; "program and arguments together have more than {COMMAND_BYTES_MAX} bytes"; "put what is longer into a script")
             }
         }
-        Ok(Probe::Program(line))
     }
 }

@@ -14,9 +14,16 @@ const HEAD: usize = 12;
 /// The bytes as a blob, then as the payload of one.
 pub fn blob(bytes: &[u8]) {
     read(bytes);
-    let mut whole = [&b"QRTC\x02\0\0\0"[..], &(bytes.len() as u32).to_le_bytes(), bytes].concat();
+    let mut whole = [&start()[..], &[0, 0], &(bytes.len() as u32).to_le_bytes(), bytes].concat();
     whole.extend(crc(&whole));
     read(&whole);
+}
+
+/// Magic and version.
+fn start() -> [u8; 6] {
+    let [version, more] = blob::VERSION.to_le_bytes();
+    let [m, a, g, i] = blob::MAGIC;
+    [m, a, g, i, version, more]
 }
 
 fn read(bytes: &[u8]) {
@@ -28,7 +35,7 @@ fn read(bytes: &[u8]) {
     };
     let length = u32::from_le_bytes(*bytes[8..].first_chunk().expect("a head")) as usize;
     let end = HEAD + length;
-    assert_eq!(bytes[..6], *b"QRTC\x02\0");
+    assert_eq!(bytes[..6], start());
     assert_eq!(bytes[end..end + 4], crc(&bytes[..end]), "believed without its checksum");
     usable(&cluster);
     let padded = [&bytes[..end + 4], &[0xa5; 32]].concat();

@@ -27,8 +27,9 @@ pub fn with_snapshot<T>(node: &Node, cluster: &Cluster, now_ms: u64, look: impl 
     let memory = Memory { arena: 1 << 20, used: 1 << 19, high_water: 1 << 19, resident: None };
     let (version, uptime_ms, cpu_ms) = ("0.1.0", now_ms, now_ms);
     let heuristics = &Tracker::new(cluster.qdisk.as_ref(), 0);
+    let (drops, mounts, spaces, emulated) = (&[], &[], &[], false);
     let facts =
-        AgentFacts { cluster, version, now_ms, uptime_ms, cpu_ms, memory, drops: &[], heuristics, emulated: false };
+        AgentFacts { cluster, version, now_ms, uptime_ms, cpu_ms, memory, drops, heuristics, mounts, spaces, emulated };
     let mut traces = Ring::new();
     node.traces().iter().for_each(|entry| traces.record(entry.at_ms, Happening::Core(entry.what)));
     let status = node.status(now_ms);

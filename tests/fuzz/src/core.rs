@@ -4,7 +4,7 @@
 //! a way that nobody planned.
 
 use quorate::base::view::Incarnations;
-use quorate::base::{Incarnation, NodeId, NodeSet, Nonce, Phase, Proposal, Term, View, ViewId};
+use quorate::base::{Change, Incarnation, NodeId, NodeSet, Nonce, Phase, Proposal, Term, View, ViewId};
 use quorate::cli::render::render;
 use quorate::cli::{Form, Noun, socket};
 use quorate::cluster::{Boot, Event, Node, Settings};
@@ -121,7 +121,44 @@ fn event(input: &mut Input<'_>, driver: &mut Driver) {
         }
         21 => disk_changes(input, driver, peer),
         22 => stale(input, driver, disk),
-        _ => driver.step(Event::Score(input.u16())),
+        _ => match input.u16() {
+            0xa000..=0xdfff => lockspaces(input, driver, peer),
+            score => driver.step(Event::Score(score)),
+        },
+    }
+}
+
+/// The own kernel, its coordinator's orders, and what members report.
+fn lockspaces(input: &mut Input<'_>, driver: &mut Driver, peer: NodeId) {
+    let name = values::space_name(input);
+    // Mostly under the view that the node follows: anything else is refused at once.
+    let view = driver.node.status(driver.now_ms).view.map_or(ViewId::ZERO, |(view, _)| view.id);
+    let change = |input: &mut Input<'_>| match input.u8() {
+        0xe0.. => values::change(input),
+        byte => Change { view, number: u32::from(byte & 7) },
+    };
+    match input.below(8) {
+        0 => driver.step(Event::SpaceOnline(name)),
+        1 => driver.step(Event::SpaceOffline(name)),
+        2 => driver.step(Event::SpaceGone(name)),
+        3 | 4 => {
+            let result = if input.u8() < 0xc0 { Ok(()) } else { Err(values::space_error(input)) };
+            driver.finish_space(result);
+        }
+        5 => {
+            let message = Message::SpaceOrder { change: change(input), name, order: values::space_order(input) };
+            driver.hear(peer, true, &message);
+        }
+        6 => {
+            let coordinator = view.term.node.filter(|node| *node != driver.node.id()).unwrap_or(peer);
+            let message = Message::SpaceOrder { change: change(input), name, order: values::space_order(input) };
+            driver.hear(coordinator, true, &message);
+        }
+        _ => {
+            let view = change(input).view;
+            let (version, spaces) = (u32::from(input.u8()), values::space_reports(input));
+            driver.hear(peer, true, &Message::Spaces { view, version, spaces });
+        }
     }
 }
 
@@ -153,6 +190,7 @@ fn beat(input: &mut Input<'_>, driver: &Driver) -> Heartbeat {
         score: u16::MAX,
         standing: Standing::from_bits_retain(input.u16()),
         config: driver.node.settings().stamp(),
+        spaces: (input.peek() & 3).into(),
     }
 }
 
@@ -200,7 +238,9 @@ fn answer(input: &mut Input<'_>, driver: &Driver, from: NodeId, asked: &Message)
             let view = successor(input, driver, from, id.term, None);
             Message::Commit { view: View { id, ..view }, phase: values::phase(input) }
         }
-        Message::Commit { view, .. } if input.u8() < 0xc0 => Message::Ack { id: view.id },
+        Message::Commit { view, .. } if input.u8() < 0xc0 => {
+            Message::Ack { id: view.id, spaces: (input.peek() & 3).into() }
+        }
         Message::Commit { view, .. } => Message::Registered { id: view.id, nonce: Nonce(1) },
         Message::Registered { id, nonce } => Message::JoinAnswer { id, nonce },
         _ => return None,

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use quorate::base::limits::{DATA_DISKS_MAX, FRAME_BYTES_MAX};
-use quorate::base::{Incarnation, NodeId, NodeSet, Nonce};
+use quorate::base::{Incarnation, NodeId, NodeSet, Nonce, SpaceError};
 use quorate::cluster::event::Op;
 use quorate::cluster::{Action, Actions, Event, Node};
 use quorate::disk::layout::RECORD_BYTES;
@@ -43,6 +43,8 @@ pub struct Driver {
     pub steps: u32,
     qdisk_job: Option<QdiskJob>,
     commands: [Option<PrCommand>; DATA_DISKS_MAX],
+    /// What the kernel's lockspaces are told, one command at a time.
+    space_op: Option<Op>,
     op_max: Op,
     gates: u32,
     fenced: bool,
@@ -65,6 +67,7 @@ impl Driver {
             steps: 0,
             qdisk_job: None,
             commands: [None; DATA_DISKS_MAX],
+            space_op: None,
             op_max: 0,
             gates: 0,
             fenced: false,
@@ -111,6 +114,10 @@ impl Driver {
                 self.qdisk_begins(*op, QdiskJob::Evict(Box::new(*eviction)));
             }
             Action::QdiskRead { op, .. } => self.qdisk_begins(*op, QdiskJob::Read),
+            Action::Space { op, .. } => {
+                assert!(self.space_op.replace(*op).is_none(), "two commands to the kernel's lockspaces at a time");
+                self.begins(*op);
+            }
             Action::Pr { disk, op, command, .. } => {
                 let waiting = &mut self.commands[usize::from(*disk)];
                 assert!(waiting.is_none(), "two commands in flight on one disk");
@@ -181,6 +188,13 @@ impl Driver {
                 self.step(Event::QdiskWritten { op, result: Ok(()) });
             }
         }
+        true
+    }
+
+    /// The kernel's lockspaces did what they were told, or did not. False if they were told nothing.
+    pub fn finish_space(&mut self, result: Result<(), SpaceError>) -> bool {
+        let Some(op) = self.space_op.take() else { return false };
+        self.step(Event::SpaceDone { op, result });
         true
     }
 

@@ -35,6 +35,11 @@ impl<'a> Input<'a> {
         self.array::<1>()[0]
     }
 
+    /// The next byte, which stays.
+    pub fn peek(&self) -> u8 {
+        self.0.first().copied().unwrap_or_default()
+    }
+
     pub fn u16(&mut self) -> u16 {
         u16::from_le_bytes(self.array())
     }

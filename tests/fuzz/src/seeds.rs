@@ -44,6 +44,8 @@ pub fn seeds(target: &str) -> Vec<Seed> {
             named("agent", b"agent\n--node\n3\n--emulate\n/tmp\n--self-fence\nexit\n--console\ntty1\n--no-payload"),
             named("payload", b"payload-writer\n--device\nlun:0\n--node\n1\n--incarnation\n7\n--agent\n1"),
             named("format", b"qdisk\nformat\n--cluster-id\n0x63d2\n--votes\n4\n--label\nq\n--adopt\n--yes"),
+            named("program", b"payload-program\n--agent\n1\n--\n/bin/guest\n--verbose\n"),
+            named("mount", b"mount\nlun:0:/storage:noatime\n--timeout\n5\n--type\ngfs2"),
             named("status", b"status\n--json\n-q\n--socket\nn1"),
             named("list", b"qdisk\nlist\n/dev/sda\n--json"),
             named("kernel", b"console=ttyS0 quorate.node=3 quiet\nhelp\nstatus json\n?"),
@@ -125,6 +127,11 @@ fn configs() -> Vec<(String, String)> {
     let tables: String = kinds.iter().map(|table| format!("[[qdisk.heuristic]]\n{table}\n")).collect();
     let five = seeds[0].1.replacen("[[node]]", &format!("{tables}[[node]]"), 1);
     seeds.push(("heuristics".into(), five));
+    let mounts = "[[mount]]\ndevice = \"lun:0\"\ndirectory = \"/storage\"\noptions = \"noatime\"\n\
+        [[mount]]\ndevice = \"/dev/vg/lv\"\ndirectory = \"/logs\"\ntype = \"ext4\"\n\
+        [payload]\nprogram = \"/bin/guest\"\narguments = [\"-v\"]\n";
+    let five = seeds[0].1.replacen("[[node]]", &format!("{mounts}[[node]]"), 1);
+    seeds.push(("mounts".into(), five));
     seeds
 }
 

@@ -1,14 +1,15 @@
 //! Values of the product's types from a script. Small numbers are likely, so that ids, lives and terms meet each other;
 //! the largest ones are never far.
 
-use quorate::base::limits::NODES_MAX;
+use quorate::base::limits::{NODES_MAX, SPACES_MAX};
 use quorate::base::view::Incarnations;
 use quorate::base::{
-    ClusterId, ConfigStamp, Incarnation, NodeId, NodeSet, Nonce, Phase, PrKey, Proposal, Term, View, ViewId,
+    Change, ClusterId, ConfigStamp, Incarnation, NodeId, NodeSet, Nonce, Phase, PrKey, Proposal, SpaceError, SpaceName,
+    Stay, Stays, Term, View, ViewId,
 };
 use quorate::disk::{Eviction, Slot, Standing};
 use quorate::scsi::{Capabilities, Held, PrCommand, PrError, PrReply};
-use quorate::wire::{Heartbeat, Message};
+use quorate::wire::{Heartbeat, Message, SpaceOrder, SpaceReport};
 
 use crate::input::Input;
 
@@ -108,6 +109,7 @@ pub fn heartbeat(input: &mut Input<'_>) -> Heartbeat {
         score: input.u16(),
         standing: standing(input),
         config: ConfigStamp { version: input.u8().into(), digest: input.u8().into() },
+        spaces: (input.peek() & 7).into(),
     }
 }
 
@@ -125,11 +127,60 @@ pub fn message(input: &mut Input<'_>) -> Message {
         4 => Message::Accept { round: input.u8().into(), proposal: proposal(input) },
         5 => Message::Accepted { round: input.u8().into(), id: view_id(input), standing: standing(input) },
         6 => Message::Commit { view: view(input), phase: phase(input) },
-        7 => Message::Ack { id: view_id(input) },
+        7 => Message::Ack { id: view_id(input), spaces: (input.peek() & 7).into() },
         8 => Message::Registered { id: view_id(input), nonce: Nonce(number(input)) },
         9 => Message::JoinAnswer { id: view_id(input), nonce: Nonce(number(input)) },
         _ => Message::Withdrawn { id: view_id(input) },
     }
+}
+
+/// One of three, so that they meet.
+pub fn space_name(input: &mut Input<'_>) -> SpaceName {
+    SpaceName::new(["storage", "home", "clvmd"][usize::from(input.below(3))]).expect("a name")
+}
+
+fn stay(input: &mut Input<'_>) -> Stay {
+    Stay(match input.u8() {
+        0xff => input.u16(),
+        byte => u16::from(byte & 3),
+    })
+}
+
+pub fn change(input: &mut Input<'_>) -> Change {
+    Change { view: view_id(input), number: u32::from(input.u8() & 7) }
+}
+
+pub fn space_report(input: &mut Input<'_>) -> SpaceReport {
+    SpaceReport {
+        name: space_name(input),
+        stay: stay(input),
+        leaving: input.flag(),
+        running: input.flag().then(|| (change(input), nodes(input))),
+        stopped: u32::from(input.u8() & 7),
+        failed: u32::from(input.u8() & 7),
+    }
+}
+
+/// The same name twice only where the script wants it.
+pub fn space_reports(input: &mut Input<'_>) -> [Option<SpaceReport>; SPACES_MAX] {
+    let count = usize::from(input.below(1 + SPACES_MAX as u8));
+    std::array::from_fn(|index| (index < count).then(|| space_report(input)))
+}
+
+pub fn space_order(input: &mut Input<'_>) -> SpaceOrder {
+    match input.flag() {
+        false => SpaceOrder::Stop,
+        true => {
+            let mut stays = Stays::NONE;
+            let members = nodes(input);
+            members.iter().for_each(|node| stays.0[node.index()] = stay(input));
+            SpaceOrder::Start { members, stays }
+        }
+    }
+}
+
+pub fn space_error(input: &mut Input<'_>) -> SpaceError {
+    [SpaceError::Errno(5), SpaceError::Ignored, SpaceError::Gone][usize::from(input.below(3))]
 }
 
 /// One that may stand on a disk: the decoder refuses a number without a successor, and what is above its promise.

@@ -7,6 +7,7 @@ mod check;
 mod disks;
 mod fencing;
 mod learn;
+pub mod lockspaces;
 pub mod lore;
 pub mod model;
 mod prepare;

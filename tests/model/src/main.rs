@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use quorate_model::lore::Lore;
-use quorate_model::{regressions, scenarios, search, tell};
+use quorate_model::{lockspaces, regressions, scenarios, search, tell};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     let only = arguments.iter().find(|argument| !argument.starts_with("--"));
     let wanted = |name: &str| only.is_none_or(|only| name.contains(only.as_str()));
     let begun = Instant::now();
-    let models = has("--regressions") || explore(&wanted);
+    let models = has("--regressions") || (explore(&wanted) & explore_lockspaces(&wanted));
     let regressions = has("--models") || recall(&wanted, has("--traces"));
     let well = models && regressions;
     println!("{:.0} s", begun.elapsed().as_secs_f64());
@@ -32,6 +32,17 @@ fn explore(wanted: &dyn Fn(&str) -> bool) -> bool {
             print!("{}", tell::trace(&mut lore, violation));
             well = false;
         }
+    }
+    well
+}
+
+fn explore_lockspaces(wanted: &dyn Fn(&str) -> bool) -> bool {
+    println!("{}", lockspaces::head());
+    let mut well = true;
+    for scenario in lockspaces::scenarios().into_iter().filter(|scenario| wanted(scenario.name)) {
+        let outcome = lockspaces::search(&scenario);
+        println!("{}", lockspaces::row(&scenario, &outcome));
+        well &= outcome.broken.is_none() && outcome.traps.is_none_or(|traps| traps == 0);
     }
     well
 }

@@ -64,6 +64,9 @@ struct Arguments {
     /// so many nodes, 2 to 64, whatever the seed draws
     #[argh(option)]
     nodes: Option<u8>,
+    /// so many lockspaces, mounted and unmounted on every node, 0 to 8
+    #[argh(option)]
+    lockspaces: Option<u8>,
     /// so many data disks, 1 to 4
     #[argh(option)]
     disks: Option<u8>,
@@ -76,7 +79,7 @@ struct Arguments {
     /// inject faults for so many seconds
     #[argh(option, long = "for")]
     seconds: Option<u64>,
-    /// none of these: same-lun, votes, stale-keys, second-network, loss, damage, duplicates, replays, delays, slow-disks,
+    /// none of these: lockspaces, same-lun, votes, stale-keys, second-network, loss, damage, duplicates, replays, delays, slow-disks,
     /// spikes, pauses, last-split, drift, manners
     #[argh(option, from_str_fn(parse_without))]
     without: Option<Vec<Nuisance>>,
@@ -102,8 +105,9 @@ pub fn command(name: &str, words: &[&str]) -> ExitCode {
     };
     if arguments.nodes.is_some_and(|nodes| !(2..=64).contains(&nodes))
         || arguments.disks.is_some_and(|disks| !(1..=4).contains(&disks))
+        || arguments.lockspaces.is_some_and(|lockspaces| lockspaces > 8)
     {
-        note(format_args!("sim: 2 to 64 nodes, 1 to 4 data disks"));
+        note(format_args!("sim: 2 to 64 nodes, 1 to 4 data disks, 0 to 8 lockspaces"));
         return ExitCode::from(2);
     }
     let work = || if let Some(seed) = arguments.seed { one(seed, &arguments) } else { many(name, &arguments) };
@@ -123,6 +127,7 @@ impl Arguments {
             watchdog: self.watchdog,
             nodes: self.nodes,
             disks: self.disks,
+            lockspaces: self.lockspaces,
             same_lun: self.same_lun,
             faults: self.faults.clone(),
             seconds: self.seconds,

@@ -9,6 +9,8 @@ use crate::unit::Manners;
 
 /// Which seeds draw a world of watchdogs, and what of it, comes from here. None of the kept seeds does, by the choice of this number.
 const WATCHDOG_STREAM: u64 = 0x5157_4f52_4d00_0056;
+/// How many lockspaces a seed's world has.
+const LOCKS_STREAM: u64 = 0x5157_4f52_4d00_0005;
 /// Two clocks of which one is so much too fast and the other too slow differ by hardly less than the 2 % that margins allow for.
 const DRIFT_PPM_MAX: u64 = 9_900;
 
@@ -85,6 +87,8 @@ pub struct Options {
     pub no_wall_clock: bool,
     /// Commands of a dead life may land even after the node has booted again. Real fabrics abort them at the new login.
     pub late_after_reboot: bool,
+    /// Lockspaces that are mounted and unmounted on every node, 0..=8.
+    pub lockspaces: u8,
     /// Mean time between two writes of an application.
     pub app_every: Micros,
     /// Keep a readable trace.
@@ -128,6 +132,7 @@ impl Options {
             disk_spike: 0,
             pause_between_actions: 0,
             drift_ppm: 0,
+            lockspaces: 0,
             no_wall_clock: false,
             late_after_reboot: false,
             app_every: 300 * MS,
@@ -161,7 +166,10 @@ impl Options {
     pub fn draw(seed: u64) -> Options {
         // A stream of its own, so that seeds without watchdogs are the worlds that they were before there were any.
         let fenced_by_watchdog = Rng::new(seed ^ WATCHDOG_STREAM).below(6) == 0;
-        if fenced_by_watchdog { Options::draw_with_watchdogs(seed) } else { Options::draw_with_reservations(seed) }
+        let draw = if fenced_by_watchdog { Options::draw_with_watchdogs } else { Options::draw_with_reservations };
+        let mut options = draw(seed);
+        options.lockspaces = Rng::new(seed ^ LOCKS_STREAM).pick(&[0, 1, 1, 2]);
+        options
     }
 
     /// The world of this seed, made over: watchdogs fence in it.

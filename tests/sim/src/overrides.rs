@@ -27,7 +27,8 @@ impl fmt::Debug for Nuisance {
 }
 
 /// What `--without` takes.
-pub const NUISANCES: [Nuisance; 15] = [
+pub const NUISANCES: [Nuisance; 16] = [
+    Nuisance { name: "lockspaces", remove: |options| options.lockspaces = 0 },
     Nuisance { name: "same-lun", remove: |options| options.shares_lun = false },
     Nuisance { name: "votes", remove: |options| options.votes.clear() },
     Nuisance { name: "stale-keys", remove: |options| options.stale_keys = false },
@@ -63,6 +64,8 @@ pub struct Overrides {
     pub faults: Option<Vec<Fault>>,
     /// The qdisk is on the first data disk's LUN, whatever the seed draws.
     pub same_lun: bool,
+    /// So many lockspaces.
+    pub lockspaces: Option<u8>,
     /// Faults are injected for so many seconds.
     pub seconds: Option<u64>,
     /// None of these.
@@ -76,6 +79,7 @@ impl Overrides {
         options.seed = self.chance.unwrap_or(seed);
         options.nodes = self.nodes.unwrap_or(options.nodes);
         options.data_disks = self.disks.unwrap_or(options.data_disks);
+        options.lockspaces = self.lockspaces.unwrap_or(options.lockspaces);
         options.faults_for = self.seconds.map_or(options.faults_for, |seconds| seconds * S);
         if self.same_lun && options.qdisk {
             (options.shares_lun, options.no_wall_clock) = (true, false);
@@ -106,6 +110,9 @@ impl fmt::Display for Overrides {
         }
         if let Some(disks) = self.disks {
             write!(f, " --disks {disks}")?;
+        }
+        if let Some(lockspaces) = self.lockspaces {
+            write!(f, " --lockspaces {lockspaces}")?;
         }
         if self.same_lun {
             f.write_str(" --same-lun")?;

@@ -111,6 +111,8 @@ pub struct Counters {
     pub writes_taken: u64,
     /// and refused.
     pub writes_refused: u64,
+    /// Kernels that were told to go on with a lockspace.
+    pub lockspace_starts: u64,
     /// Faults injected.
     pub faults: BTreeMap<Fault, u64>,
     /// Splits, by shape, by who reached the qdisk, by scores, and what became of the last ones.
@@ -152,6 +154,7 @@ impl Counters {
             (&mut self.views_released, other.views_released),
             (&mut self.writes_taken, other.writes_taken),
             (&mut self.writes_refused, other.writes_refused),
+            (&mut self.lockspace_starts, other.lockspace_starts),
         ] {
             *sum += part;
         }
@@ -214,6 +217,7 @@ impl Counters {
             ("gates", pairs(&[("registers", self.registers), ("opened", self.gates)])),
             ("same LUN", pairs(&[("slots refused", self.slots_refused), ("early registers", self.early_registers)])),
             ("writes", pairs(&[("taken", self.writes_taken), ("refused", self.writes_refused)])),
+            ("lockspaces", pairs(&[("started", self.lockspace_starts)])),
             ("resets", resets),
             ("faults", faults),
             ("splits", self.splits.iter().map(|(what, times)| (what.clone(), *times)).collect()),

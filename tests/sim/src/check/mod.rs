@@ -10,6 +10,7 @@
 //! | `keys` | I3, I5, I6: what is registered, preempted, proven |
 //! | `writes` | I4: what the data disks accept |
 //! | `watchdogs` | I3, I4, I8 where watchdogs fence: who may write, who was reset |
+//! | `locks` | LOCKS: what kernels are told of lockspaces |
 //! | `deaths` | I8: why machines reset themselves |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,7 @@ mod deaths;
 mod frames;
 mod keys;
 mod lineage;
+mod locks;
 mod views;
 mod watchdogs;
 mod words;
@@ -32,6 +34,7 @@ mod writes;
 
 pub use frames::Emitted;
 pub use keys::RegisterState;
+pub use locks::Started;
 pub use views::Known;
 pub use writes::Write;
 
@@ -118,6 +121,7 @@ pub struct Checker {
     pub(crate) shown: BTreeMap<(LifeId, ViewId), Micros>,
     /// Qdisks that the operator, or a view without the qdisk's votes, adopted.
     pub(crate) adopted: BTreeSet<u128>,
+    locks: locks::Locks,
 }
 
 impl Checker {
@@ -143,6 +147,7 @@ impl Checker {
             looked: BTreeMap::new(),
             shown: BTreeMap::new(),
             adopted: BTreeSet::new(),
+            locks: locks::Locks::default(),
         }
     }
 

@@ -16,6 +16,8 @@ pub enum Output {
     EvictionWrite,
     /// A command to a data disk, but for the audit's reads.
     Pr,
+    /// The kernel is told something about a lockspace.
+    Space,
     /// The gate opens.
     Gate,
     /// The node resets itself.
@@ -95,7 +97,7 @@ impl Kind {
     }
 
     fn applies(self, output: Output, qdisk: bool) -> bool {
-        use Output::{EvictionWrite, Frame, Gate, Pr, QdiskRead, Reset, SlotWrite};
+        use Output::{EvictionWrite, Frame, Gate, Pr, QdiskRead, Reset, SlotWrite, Space};
         match self {
             Kind::Lost | Kind::Late | Kind::Twice => output == Frame,
             Kind::Failed | Kind::Hung => matches!(output, SlotWrite | QdiskRead | EvictionWrite | Pr),
@@ -107,8 +109,8 @@ impl Kind {
             Kind::PauseAfter | Kind::PauseAfterRunning | Kind::CrashAfter | Kind::CrashAfterLong => output != Reset,
             // A crash before the reset is the reset.
             Kind::Crash | Kind::CrashLong => output != Reset,
-            Kind::TargetReset => !matches!(output, Gate),
-            Kind::Wipe => qdisk && !matches!(output, Gate),
+            Kind::TargetReset => !matches!(output, Gate | Space),
+            Kind::Wipe => qdisk && !matches!(output, Gate | Space),
         }
     }
 

@@ -64,6 +64,14 @@ fn forgetful_target() -> Options {
     Options { target_persists: false, ..calm(2, true) }
 }
 
+fn lockspace() -> Options {
+    Options { lockspaces: 1, ..calm(2, true) }
+}
+
+fn three_lockspace() -> Options {
+    Options { lockspaces: 1, ..calm(3, true) }
+}
+
 const fn world(
     name: &'static str,
     beginning: Beginning,
@@ -89,4 +97,7 @@ pub const WORLDS: &[Explored] = &[
     world("2k-evict", Beginning::Evict, Some(32), stale_keys),
     world("2f-cold", Beginning::Cold, Some(32), forgetful_target),
     world("2f-evict", Beginning::Evict, Some(32), forgetful_target),
+    world("2l-cold", Beginning::Cold, Some(32), lockspace),
+    world("2l-evict", Beginning::Evict, Some(32), lockspace),
+    world("3l-evict", Beginning::Evict, None, three_lockspace),
 ];

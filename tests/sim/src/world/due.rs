@@ -1,5 +1,8 @@
 //! What comes, and who takes it.
 
+use quorate::base::{SpaceCommand, SpaceName};
+use quorate::cluster::event::Op;
+
 use super::machine::Machine;
 use super::net::Datagram;
 use super::{Device, World, deviate};
@@ -28,6 +31,12 @@ pub(super) enum Due {
     WriteDone(u64),
     /// An application writes.
     App { node: usize, boot: u32 },
+    /// Somebody mounts or unmounts.
+    Mounts { node: usize, boot: u32 },
+    /// An agent looks through its kernel's lockspaces.
+    Rescan { node: usize, boot: u32 },
+    /// A kernel carries out what it was told.
+    SpaceLand(Box<(usize, u32, Op, SpaceName, SpaceCommand)>),
     /// A paused machine goes on.
     Resume { node: usize, pause: u64 },
     /// A watchdog may be hungry.
@@ -85,6 +94,12 @@ impl World {
             Due::WriteLand(ticket) => self.write_land(ticket),
             Due::WriteDone(ticket) => self.write_done(ticket),
             Due::App { node, boot } => self.app_turn(node, boot),
+            Due::Mounts { node, boot } => self.mounts_turn(node, boot),
+            Due::Rescan { node, boot } => self.rescan(node, boot),
+            Due::SpaceLand(told) => {
+                let (node, boot, op, name, command) = *told;
+                self.space_land(node, boot, op, name, command);
+            }
             Due::Resume { node, pause } => self.resume_if(node, pause),
             Due::Watchdog { node, boot } => self.watchdog_looks(node, boot),
             Due::Boot { node, boot } => self.boot(node, boot),

@@ -48,6 +48,7 @@ impl World {
         self.counters.boots += 1;
         self.tell(|| format!("n{}: boots (boot {})", node + 1, boot + 1));
         self.start_applications(node);
+        self.start_mounts(node);
         self.start_agent(node);
     }
 
@@ -124,6 +125,7 @@ impl World {
         self.tell(|| format!("n{}: its agent ends", node + 1));
         self.queue.push(back, Due::AgentStart { node, boot });
         self.start_applications(node);
+        self.start_mounts(node);
     }
 
     /// Whoever looks after the agent starts it again. A process is gone only when its commands have returned.
@@ -200,6 +202,7 @@ impl World {
         }
         self.machines[node] = then;
         self.start_applications(node);
+        self.start_mounts(node);
         self.app_write(node);
         self.pump(node);
     }

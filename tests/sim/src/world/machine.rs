@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use quorate::base::{Incarnation, Phase, View};
+use quorate::base::{Incarnation, Phase, SpaceError, SpaceName, View};
 use quorate::cluster::event::{Op, SelfFence};
 use quorate::cluster::status::Status;
 use quorate::cluster::trace::Trace;
@@ -11,6 +11,7 @@ use quorate::disk::{DiskError, Image};
 use quorate::scsi::{PrOutcome, PrReply};
 use quorate::wire::{Message, Opened};
 
+use super::kernel::Kernel;
 use super::lives::Word;
 use super::net::{Datagram, Wire};
 use super::watchdog::Dog;
@@ -27,6 +28,9 @@ pub(super) enum Input {
     QdiskRead(Op, Result<Box<Image>, DiskError>),
     PrDone(u8, Op, Box<PrOutcome>),
     Score(u16),
+    SpaceOnline(SpaceName),
+    SpaceOffline(SpaceName),
+    SpaceDone(Op, Result<(), SpaceError>),
 }
 
 /// An action that waits to be done.
@@ -65,6 +69,7 @@ pub(super) struct Machine {
     pub stepped_ms: u64,
     pub traces_seen: u64,
     pub gate_open: bool,
+    pub kernel: Kernel,
     pub score: u16,
     pub wire: Option<Wire>,
     pub pauses: u64,
@@ -114,6 +119,7 @@ impl Machine {
             power: Power::Off,
             clock: Clock::new(0, 0, 0),
             incarnation: Incarnation::NONE,
+            kernel: Kernel::default(),
             todo: VecDeque::new(),
             inbox: VecDeque::new(),
             wake_at: Micros::MAX,
@@ -160,9 +166,14 @@ impl World {
         machine.todo.clear();
         machine.inbox.clear();
         machine.gate_open = false;
+        let kernel = std::mem::take(&mut machine.kernel);
         machine.died = self.now;
         let (boot, life) = (machine.boot, machine.life());
         self.checker.life_ended(life);
+        // What waits to leave was unmounted before.
+        for (name, space) in kernel.spaces.iter().filter(|(_, space)| space.leaving && !space.running) {
+            self.checker.left(*name, space.instance);
+        }
         self.tell(|| format!("n{}: off ({why})", node + 1));
         let quick = self.options.watchdog.is_some() && self.rng.below(3) == 0;
         let back = self.now + if quick { self.rng.between(300 * MS, 2 * S) } else { self.rng.between(2 * S, 20 * S) };
@@ -310,6 +321,9 @@ impl World {
             }
             Input::PrDone(disk, op, outcome) => Event::PrDone { disk: *disk, op: *op, outcome: (**outcome).clone() },
             Input::Score(score) => Event::Score(*score),
+            Input::SpaceOnline(name) => Event::SpaceOnline(*name),
+            Input::SpaceOffline(name) => Event::SpaceOffline(*name),
+            Input::SpaceDone(op, result) => Event::SpaceDone { op: *op, result: *result },
         };
         let life = (node_id(node), machine.incarnation);
         if let Input::PrDone(disk, _, outcome) = &input
@@ -419,6 +433,7 @@ impl World {
             Action::EvictionWrite { op, eviction, .. } => self.eviction_write(node, op, in_time, eviction),
             Action::QdiskRead { op, .. } => self.qdisk_read(node, op, in_time),
             Action::Pr { disk, op, command, .. } => self.pr_issue(node, disk, op, in_time, command),
+            Action::Space { op, name, command } => self.space_command(node, op, name, command),
             Action::OpenGate { view } => {
                 self.tell(|| format!("n{}: opens its gate under {view}", node + 1));
                 let life = self.machines[node].life();

@@ -12,6 +12,7 @@
 //! | `strangers` | other people's initiators, and what targets do by themselves |
 //! | `app` | applications that write while their gate is open |
 //! | `watchdog` | watchdogs, where they are what fences |
+//! | `kernel` | the kernels' lockspaces |
 //! | `nemesis` | injects faults and heals them |
 //! | `arbitration` | splits together with who reaches the qdisk and whose score is low; the last split of a run |
 //! | `control`, `qdisk_hands` | the handles of directed tests |
@@ -41,6 +42,7 @@ mod arbitration;
 mod control;
 mod deviate;
 mod due;
+mod kernel;
 mod lives;
 mod machine;
 mod nemesis;
@@ -54,6 +56,7 @@ mod strangers;
 mod watchdog;
 
 use due::{Due, Mend};
+pub use kernel::Space;
 use machine::Machine;
 use net::Net;
 use pr_io::PrFlight;
@@ -107,6 +110,7 @@ struct DataDisk {
 pub struct World {
     now: Micros,
     rng: Rng,
+    locks_rng: Rng,
     queue: Queue<Due>,
     options: Options,
     settings: Settings,
@@ -199,6 +203,7 @@ impl World {
             log: Vec::new(),
             told: VecDeque::new(),
             settings,
+            locks_rng: Rng::new(options.seed ^ 0x5157_4f52_4d00_0004),
             rng,
             options,
         };
@@ -247,7 +252,7 @@ impl World {
         // A machine without a clock whose slot cannot be read says so and waits for its operator.
         let back = self.converged() || self.waits_for_operator();
         if !back && self.checker.violation.is_none() {
-            let text = self.why_not_converged();
+            let text = self.why_not_converged() + &self.tell_kernels();
             self.checker.fail("L1", self.now, text);
         }
         self.no_rewound_member();

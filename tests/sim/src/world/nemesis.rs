@@ -323,6 +323,7 @@ impl World {
         (self.options.watchdog.is_some() || self.targets_guard_all())
             && self.machines.iter().all(|machine| machine.power == Power::On)
             && self.all_in(all)
+            && self.all_locked()
     }
 
     /// Does a node say that only its operator can help?

@@ -275,7 +275,7 @@ impl World {
                     checker.released_by(now, life, view);
                 }
             }
-            Message::Ack { id } => checker.acknowledged(now, life, *id),
+            Message::Ack { id, .. } => checker.acknowledged(now, life, *id),
             Message::Withdrawn { id } => checker.withdrawn(now, *id),
             _ => {}
         }

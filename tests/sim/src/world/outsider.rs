@@ -58,11 +58,12 @@ impl World {
                 score: u16::MAX,
                 standing: Standing::all(),
                 config: self.settings.stamp(),
+                spaces: u32::MAX,
             }),
             1 => Message::Prepare { term },
             2 => Message::Withdrawn { id: self.status(to).and_then(|status| status.view).map_or(id, |view| view.0.id) },
             _ => match self.status(to).and_then(|status| status.view) {
-                None => Message::Ack { id },
+                None => Message::Ack { id, spaces: u32::MAX },
                 Some((view, _)) => {
                     let members = view.members.without(NodeSet::of(node_id(to)));
                     Message::Commit { view: View { id, members, ..view }, phase: Phase::Released }

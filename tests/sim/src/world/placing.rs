@@ -284,6 +284,7 @@ impl World {
                 (!audit).then_some(Output::Pr)
             }
             Action::Pr { .. } => Some(Output::Pr),
+            Action::Space { .. } => Some(Output::Space),
             Action::OpenGate { .. } => Some(Output::Gate),
             Action::SelfFence(_) => Some(Output::Reset),
         };
@@ -325,6 +326,7 @@ fn brief(action: &Action) -> String {
         Action::QdiskRead { .. } => "reads the qdisk".to_string(),
         Action::EvictionWrite { eviction, .. } => format!("eviction of {}", eviction.victim),
         Action::Pr { disk, command, .. } => format!("disk {disk} <- {command:?}"),
+        Action::Space { name, command, .. } => format!("lockspace {name}: {}", super::kernel::brief(command)),
         Action::OpenGate { view } => format!("opens its gate under {view}"),
         Action::SelfFence(why) => format!("resets itself: {why:?}"),
     }
