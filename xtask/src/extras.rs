@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use fs_err as fs;
+use quorate::config::{Cluster, Payload};
 
 use crate::cpio::Archive;
 use crate::{build, debian, process};
@@ -26,7 +27,7 @@ const LVM_PACKAGES: [&str; 8] =
 /// Additions to an image.
 #[derive(Clone, Debug, Default)]
 pub struct Extras {
-    modules: Vec<&'static str>,
+    modules: Vec<String>,
     files: Vec<Addition>,
     guest: bool,
 }
@@ -45,20 +46,34 @@ enum Contents {
     Text(&'static str),
 }
 
+/// Where the guest's tool is in an image.
+const GUEST: &str = "/bin/guest";
+
 impl Extras {
-    /// The file system and its lock manager.
-    pub fn with_gfs2(mut self) -> Self {
-        self.modules.push("gfs2");
+    /// What a configuration asks for: the modules of the file systems that it mounts, and the guest's tool if that is its payload.
+    pub fn with_needs_of(mut self, cluster: &Cluster) -> Result<Self> {
+        for mount in &cluster.mounts {
+            self = self.with_file_system(&mount.kind);
+        }
+        match &cluster.payload {
+            Payload::Program(line) if line.split('\0').next() == Some(GUEST) => self.with_guest(),
+            Payload::Program(_) | Payload::Writer | Payload::Nothing => Ok(self),
+        }
+    }
+
+    /// A file system; the DLM is among what GFS2's module needs.
+    pub fn with_file_system(mut self, kind: &str) -> Self {
+        self.modules.push(kind.into());
         self
     }
 
-    /// The guest's tool as /bin/guest; the VM gets a second serial line for it.
+    /// The guest's tool; the VM gets a second serial line for it.
     pub fn with_guest(mut self) -> Result<Self> {
         self.guest = true;
-        Ok(self.with_program("bin/guest", &build::guest()?))
+        Ok(self.with_program(GUEST.trim_start_matches('/'), &build::guest()?))
     }
 
-    /// A static program.
+    /// A program that finds in the image all it needs.
     pub fn with_program(mut self, path: &str, program: &Path) -> Self {
         self.add(path, 0o755, Contents::File(program.into()));
         self
@@ -66,7 +81,7 @@ impl Extras {
 
     /// LVM, the device mapper, and the tools that make and check a GFS2.
     pub fn with_storage_tools(mut self) -> Result<Self> {
-        self.modules.push("dm_mod");
+        self.modules.push("dm_mod".into());
         self.add("etc/lvm/lvm.conf", 0o644, Contents::Text(LVM_CONF));
         for (tree, programs) in [
             (gfs2_tools()?, &["usr/sbin/mkfs.gfs2", "usr/sbin/fsck.gfs2", "usr/sbin/tunegfs2"][..]),
@@ -98,8 +113,8 @@ impl Extras {
     }
 
     /// Modules, without their dependencies.
-    pub fn modules(&self) -> &[&'static str] {
-        &self.modules
+    pub fn modules(&self) -> impl Iterator<Item = &str> {
+        self.modules.iter().map(String::as_str)
     }
 
     /// Puts the files into an archive.
@@ -151,9 +166,10 @@ mod tests {
 
     #[test]
     fn a_file_that_two_want_is_there_once() {
-        let mut extras = Extras::default().with_gfs2().with_program("bin/a", Path::new("/proc/self/exe"));
+        let mut extras = Extras::default().with_file_system("gfs2").with_program("bin/a", Path::new("/proc/self/exe"));
         extras.add("bin/a", 0o644, Contents::Text("another"));
         assert_eq!((extras.files.len(), extras.files[0].mode), (1, 0o755));
-        assert_eq!((extras.modules(), extras.has_guest()), (&["gfs2"][..], false));
+        assert_eq!(extras.modules().collect::<Vec<_>>(), ["gfs2"]);
+        assert!(!extras.has_guest());
     }
 }

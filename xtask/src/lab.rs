@@ -35,7 +35,7 @@ pub struct LabOptions {
     pub config: Option<Config>,
     /// Use KVM even where it does not look usable.
     pub kvm: bool,
-    /// What is in the nodes' image beside the agent, or the toolbox.
+    /// What is in the nodes' image beside the agent, or the toolbox, and what the configuration needs.
     pub extras: Extras,
     /// Size of the data disk.
     pub data_bytes: u64,
@@ -131,14 +131,15 @@ impl Lab {
         eprintln!("run directory: {} ({accelerator:?})", run.files().display());
         let tools = run.file("toolbox.cpio");
         toolbox::initramfs(&board, &kernel, &[], toolbox::NODE_SETUP, &tools)?;
-        let (initrd, extras) = (run.file("node.cpio"), &options.extras);
+        let (initrd, mut extras) = (run.file("node.cpio"), options.extras.clone());
         let guest = match &options.config {
             Some(config) => {
-                image::initramfs(&board, &kernel, config, extras, &initrd)?;
+                extras = extras.with_needs_of(&config.cluster()?)?;
+                image::initramfs(&board, &kernel, config, &extras, &initrd)?;
                 Guest::Agent
             }
             None => {
-                toolbox::initramfs_with(extras, &board, &kernel, &[], toolbox::NODE_SETUP, &initrd)?;
+                toolbox::initramfs_with(&extras, &board, &kernel, &[], toolbox::NODE_SETUP, &initrd)?;
                 Guest::Toolbox
             }
         };

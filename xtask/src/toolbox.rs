@@ -74,7 +74,7 @@ pub fn initramfs_with(
     }
     let mut modules = board.modules();
     modules.extend_from_slice(more);
-    modules.extend_from_slice(extras.modules());
+    modules.extend(extras.modules());
     archive.modules(kernel, &modules)?;
     archive.write(out, board.image.compression)
 }

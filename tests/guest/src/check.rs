@@ -189,7 +189,8 @@ mod tests {
 
     #[test]
     fn each_anomaly_has_its_words() {
-        let cases: [(&str, &[(u8, u64, u64)], &str); 6] = [
+        type Case = (&'static str, &'static [(u8, u64, u64)], &'static str);
+        let cases: [Case; 6] = [
             ("node-3", &[(3, 7, 1), (3, 7, 3)], "after 1"),
             ("node-3", &[(3, 7, 2)], "after 0"),
             ("node-3", &[(3, 7, 1), (3, 7, 1)], "there before"),
