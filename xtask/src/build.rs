@@ -49,16 +49,25 @@ const FLAGS: &str = "-C target-feature=+crt-static -C link-arg=-Wl,--pack-dyn-re
 
 /// Builds the static binary and says where it is.
 pub fn binary() -> Result<PathBuf> {
+    static_program("quorate", "quorate")
+}
+
+/// Builds the guest's tool for the lab's images and says where it is.
+pub fn guest() -> Result<PathBuf> {
+    static_program("quorate-guest", "guest")
+}
+
+fn static_program(package: &str, name: &str) -> Result<PathBuf> {
     // An explicit --target keeps the flags away from build scripts and from plain `cargo test`, whose
     // artifacts lie elsewhere; the same flags in .cargo/config.toml would reach those, too.
     process::run(
         Command::new(env!("CARGO"))
             .current_dir(paths::workspace())
-            .args(["build", "--quiet", "--release", "--package", "quorate"])
-            .args(["--bin", "quorate", "--target", TRIPLE])
+            .args(["build", "--quiet", "--release", "--package", package])
+            .args(["--bin", name, "--target", TRIPLE])
             .env("RUSTFLAGS", FLAGS),
     )?;
-    Ok(paths::target().join(TRIPLE).join("release/quorate"))
+    Ok(paths::target().join(TRIPLE).join("release").join(name))
 }
 
 /// Builds one of the package's integration tests as a static program for the lab's guests, and says where it is.

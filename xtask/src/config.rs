@@ -68,6 +68,12 @@ impl Config {
         self
     }
 
+    /// Leaves it to the payload to mount something.
+    pub fn without_mounts(mut self) -> Self {
+        self.document.mount.clear();
+        self
+    }
+
     /// The same for another cluster.
     pub fn with_cluster_id(mut self, id: u16) -> Self {
         self.document.cluster.id = Some(id.into());
@@ -127,7 +133,7 @@ mod tests {
     #[test]
     fn the_clusters_of_the_tree_make_blobs_that_the_agent_reads() {
         let few = ["five-node", "embedded", "two-node", "three-node-no-qdisk", "weighted"];
-        for name in few.into_iter().chain(["sixteen-node", "two-data-disks"]) {
+        for name in few.into_iter().chain(["sixteen-node", "two-data-disks", "gfs2"]) {
             let config = Config::load(name).unwrap();
             assert_eq!(blob::decode(&config.blob().unwrap()).unwrap(), config.cluster().unwrap());
         }

@@ -47,18 +47,12 @@ impl Console {
 
     /// How much the console has said, in bytes.
     pub fn length(&self) -> u64 {
-        fs::metadata(&self.log).map_or(0, |metadata| metadata.len())
+        length(&self.log)
     }
 
     /// What the console said from byte `start` on.
     pub fn since(&self, start: u64) -> Result<Vec<u8>> {
-        let mut said = Vec::new();
-        if self.length() > start {
-            let mut log = fs::File::open(&self.log)?;
-            log.seek(SeekFrom::Start(start))?;
-            log.read_to_end(&mut said)?;
-        }
-        Ok(said)
+        since(&self.log, start)
     }
 
     /// The last lines, for a person who wonders what went wrong.
@@ -73,6 +67,22 @@ impl Console {
         input.write_all(format!("{line}\n").as_bytes())?;
         Ok(())
     }
+}
+
+/// How long a log is, in bytes; one that is not there yet is empty.
+pub fn length(log: &Path) -> u64 {
+    fs::metadata(log).map_or(0, |metadata| metadata.len())
+}
+
+/// What a log says from byte `start` on.
+pub fn since(log: &Path, start: u64) -> Result<Vec<u8>> {
+    let mut said = Vec::new();
+    if length(log) > start {
+        let mut log = fs::File::open(log)?;
+        log.seek(SeekFrom::Start(start))?;
+        log.read_to_end(&mut said)?;
+    }
+    Ok(said)
 }
 
 /// Console output as lines for people.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use fs_err as fs;
+use quorate_guest::line::Command;
 
 use crate::lab::{ANSWER_WITHIN, Lab, Which};
 use crate::paths;
@@ -16,6 +17,8 @@ use crate::relay::Path;
 
 /// What can be said to a running lab.
 pub const HELP: &str = "  ask N COMMAND...      type a command on a node's console and show the answer
+  guest N COMMAND...    tell the guest's tool of an image that has it: hello, mount, umount,
+                        write, append, read, run, work, stop, check (tests/guest/src/line.rs)
   console N             show the end of a node's console
   pause N | resume N    stop and continue a node's processors
   freeze N | thaw N     stop and continue its whole QEMU, I/O under way included
@@ -123,6 +126,10 @@ fn obey(lab: &mut Lab, words: &[&str]) -> Result<String> {
     let node = || lab.node(ids(0)?);
     match (verb, &rest[rest.len().min(1)..]) {
         ("ask", command) => return node()?.command(&command.join(" "), ANSWER_WITHIN),
+        ("guest", command) => {
+            let command = Command::parse(&command.join(" ")).map_err(anyhow::Error::msg)?;
+            return node()?.line()?.ask(&command, ANSWER_WITHIN);
+        }
         ("console", []) => return Ok(node()?.console().tail(25)),
         ("pause", []) => node()?.pause()?,
         ("resume", []) => node()?.resume()?,
@@ -192,6 +199,9 @@ fn places(lab: &Lab) -> String {
     for (id, node) in lab.nodes() {
         let (log, input) = (node.console().log().display(), node.console().input().display());
         text += &format!("  node {id}: tail -n 20 -f {log} & cat > {input}; kill $!\n");
+        if let Ok(line) = node.line() {
+            text += &format!("          what its guest's tool says: {}\n", line.log().display());
+        }
     }
     text
 }

@@ -107,8 +107,7 @@ fn candidate(package: &str) -> Option<String> {
 ///
 /// The tree stays in the cache, where the next call finds it.
 pub fn unpack_dependency(meta: &str, prepare: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
-    let tree = paths::cache()?.join(meta);
-    if tree.exists() {
+    if let Some(tree) = unpacked(meta)? {
         return Ok(tree);
     }
     update_if_no_lists()?;
@@ -119,18 +118,44 @@ pub fn unpack_dependency(meta: &str, prepare: impl FnOnce(&Path) -> Result<()>) 
             "apt knows no package that {meta} depends on; run `apt-get update` and look at `apt-cache depends {meta}`"
         )
     })?;
-    eprintln!("fetching {package}, to be unpacked and not installed");
+    fetch(meta, &[package], prepare)
+}
+
+/// Fetches packages, without installing them, and unpacks them into one tree, which stays in the cache under this name.
+pub fn unpack(name: &str, packages: &[&str]) -> Result<PathBuf> {
+    match unpacked(name)? {
+        Some(tree) => Ok(tree),
+        None => {
+            update_if_no_lists()?;
+            fetch(name, packages, |_| Ok(()))
+        }
+    }
+}
+
+fn unpacked(name: &str) -> Result<Option<PathBuf>> {
+    let tree = paths::cache()?.join(name);
+    Ok(tree.exists().then_some(tree))
+}
+
+fn fetch(name: &str, packages: &[&str], prepare: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    let tree = paths::cache()?.join(name);
+    eprintln!("fetching {}, to be unpacked and not installed", packages.join(" "));
     let fetched = tempfile::tempdir_in(paths::cache()?)?;
     process::run(
         Command::new("apt-get")
             // The files are ours; as root apt would otherwise hand the download to a user who cannot write here.
-            .args(["-o", "APT::Sandbox::User=root", "download", package])
+            .args(["-o", "APT::Sandbox::User=root", "download"])
+            .args(packages)
             .current_dir(fetched.path()),
     )?;
-    let archive =
-        fs::read_dir(fetched.path())?.next().with_context(|| format!("apt-get fetched nothing for {package}"))??.path();
+    let archives = fs::read_dir(fetched.path())?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    if archives.len() != packages.len() {
+        bail!("apt-get fetched {archives:?} for {}", packages.join(" "));
+    }
     let unpacked = fetched.path().join("tree");
-    process::run(Command::new("dpkg-deb").arg("--extract").arg(&archive).arg(&unpacked))?;
+    for archive in &archives {
+        process::run(Command::new("dpkg-deb").arg("--extract").arg(archive).arg(&unpacked))?;
+    }
     prepare(&unpacked)?;
     // Renamed only when whole, so that an interrupted run leaves no half of a tree behind. Another run may have been
     // faster; its tree is as good.

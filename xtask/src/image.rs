@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use argh::FromArgs;
 use fs_err as fs;
 
 use crate::board::{Board, Format};
 use crate::config::Config;
 use crate::cpio::Archive;
+use crate::extras::Extras;
 use crate::kernel::Kernel;
 use crate::{build, paths};
 
@@ -24,6 +25,10 @@ pub struct Image {
     /// a cluster of configs/, or the path of one
     #[argh(option)]
     config: String,
+    /// PATH=FILE: put FILE into the image as PATH, the payload's program for one; the libraries of a program that is not
+    /// static are yours to add. May be given several times
+    #[argh(option)]
+    add: Vec<String>,
     /// where to write the image (default: in the lab's corner of the target directory)
     #[argh(option)]
     out: Option<PathBuf>,
@@ -39,9 +44,14 @@ impl Image {
             Some(out) => out,
             None => default_out(&self.board, &self.config),
         };
+        let mut extras = Extras::default().with_needs_of(&config.cluster()?)?;
+        for add in &self.add {
+            let (path, file) = add.split_once('=').with_context(|| format!("`--add {add}` is not PATH=FILE"))?;
+            extras = extras.with_program(path.trim_start_matches('/'), Path::new(file));
+        }
         for format in &board.image.formats {
             match format {
-                Format::Initramfs => initramfs(&board, &kernel, &config, &out)?,
+                Format::Initramfs => initramfs(&board, &kernel, &config, &extras, &out)?,
             }
         }
         let line = board.command_line(&["quorate.node=N".into()]);
@@ -60,8 +70,8 @@ fn default_out(board: &str, config: &str) -> PathBuf {
     paths::lab().join(format!("{}-{}.cpio", stem(board), stem(config)))
 }
 
-/// Writes the initramfs of `board` and `config` to `out`, building the binary first.
-pub fn initramfs(board: &Board, kernel: &Kernel, config: &Config, out: &Path) -> Result<()> {
+/// Writes the initramfs of `board` and `config`, with additions, to `out`, building the binary first.
+pub fn initramfs(board: &Board, kernel: &Kernel, config: &Config, extras: &Extras, out: &Path) -> Result<()> {
     if !board.image.formats.contains(&Format::Initramfs) {
         bail!("the board's image formats do not list `initramfs`");
     }
@@ -70,6 +80,9 @@ pub fn initramfs(board: &Board, kernel: &Kernel, config: &Config, out: &Path) ->
     let mut archive = Archive::new()?;
     archive.file("init", 0o755, &fs::read(binary)?)?;
     archive.file("etc/quorate/config", 0o600, &config)?;
-    archive.modules(kernel, &board.modules())?;
+    extras.put(&mut archive)?;
+    let mut modules = board.modules();
+    modules.extend(extras.modules());
+    archive.modules(kernel, &modules)?;
     archive.write(out, board.image.compression)
 }

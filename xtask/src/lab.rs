@@ -9,13 +9,15 @@ use anyhow::{Context, Result, bail};
 
 use crate::board::Board;
 use crate::config::Config;
+use crate::extras::Extras;
 use crate::kernel::Kernel;
+use crate::line::Line;
 use crate::node::{Disk, Guest, Node, attach_disks};
 use crate::paths::RunDir;
 use crate::qemu::{Accelerator, Vm};
 use crate::relay::{self, Relay};
 use crate::switch::Switch;
-use crate::target::{Kind, Place, Target};
+use crate::target::{DATA_BYTES, Kind, Place, Target};
 use crate::{debian, image, toolbox};
 
 /// Five VMs at once on two busy cores, and some more.
@@ -33,12 +35,24 @@ pub struct LabOptions {
     pub config: Option<Config>,
     /// Use KVM even where it does not look usable.
     pub kvm: bool,
+    /// What is in the nodes' image beside the agent, or the toolbox, and what the configuration needs.
+    pub extras: Extras,
+    /// Size of the data disk.
+    pub data_bytes: u64,
 }
 
 impl Default for LabOptions {
     /// Five toolboxes on the lightest target that can abort.
     fn default() -> Self {
-        Self { target: Kind::Istgt, nodes: 5, board: "qemu-q35".into(), config: None, kvm: false }
+        Self {
+            target: Kind::Istgt,
+            nodes: 5,
+            board: "qemu-q35".into(),
+            config: None,
+            kvm: false,
+            extras: Extras::default(),
+            data_bytes: DATA_BYTES,
+        }
     }
 }
 
@@ -117,17 +131,21 @@ impl Lab {
         eprintln!("run directory: {} ({accelerator:?})", run.files().display());
         let tools = run.file("toolbox.cpio");
         toolbox::initramfs(&board, &kernel, &[], toolbox::NODE_SETUP, &tools)?;
-        let (guest, initrd) = match &options.config {
+        let (initrd, mut extras) = (run.file("node.cpio"), options.extras.clone());
+        let guest = match &options.config {
             Some(config) => {
-                let initrd = run.file("node.cpio");
-                image::initramfs(&board, &kernel, config, &initrd)?;
-                (Guest::Agent, initrd)
+                extras = extras.with_needs_of(&config.cluster()?)?;
+                image::initramfs(&board, &kernel, config, &extras, &initrd)?;
+                Guest::Agent
             }
-            None => (Guest::Toolbox, tools.clone()),
+            None => {
+                toolbox::initramfs_with(&extras, &board, &kernel, &[], toolbox::NODE_SETUP, &initrd)?;
+                Guest::Toolbox
+            }
         };
 
         let started = Instant::now();
-        let place = Place { board: &board, kernel: &kernel, accelerator, run: &run };
+        let place = Place { board: &board, kernel: &kernel, accelerator, run: &run, data_bytes: options.data_bytes };
         let target = Target::start(options.target, &place)?;
         eprintln!("target {} serves at {} after {:.1?}", options.target, target.portal, started.elapsed());
         let ids: Vec<u8> = (1..=options.nodes).collect();
@@ -148,12 +166,17 @@ impl Lab {
             let disks = wires.each_ref().map(|wire| wire.disk.clone());
             let mut vm = describe(&format!("node{id}"), &initrd, &[format!("quorate.node={id}")], &disks);
             vm.add_switched_nic(&board, id, &run);
-            Node::new(vm, guest)
+            let node = Node::new(vm, guest);
+            if !extras.has_guest() {
+                return Ok(node);
+            }
+            let line = Line::new(run.socket(&format!("node{id}.line")), run.file(&format!("node{id}.line")))?;
+            Ok(node.with_line(line))
         });
         let seen = [Which::Data, Which::Qdisk];
         let seen = seen.map(|which| Disk::of(&target, which.number(), &target.portal, "observer"));
         let lab = Self {
-            nodes: nodes.collect(),
+            nodes: nodes.collect::<Result<_>>()?,
             observer: Node::new(describe("observer", &tools, &[], &seen), Guest::Toolbox),
             observer_ready: OnceLock::new(),
             paths,

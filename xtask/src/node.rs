@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::agent;
+use crate::line::Line;
 use crate::qemu::Vm;
 use crate::target;
 use crate::toolbox;
@@ -28,6 +29,8 @@ pub enum Guest {
 pub struct Node {
     vm: Vm,
     guest: Guest,
+    /// To the guest's tool, in an image that has it.
+    line: Option<Line>,
     marks: AtomicU32,
 }
 
@@ -43,7 +46,19 @@ impl Deref for Node {
 impl Node {
     /// A node whose VM has been described but not booted.
     pub fn new(vm: Vm, guest: Guest) -> Self {
-        Self { vm, guest, marks: AtomicU32::new(0) }
+        Self { vm, guest, line: None, marks: AtomicU32::new(0) }
+    }
+
+    /// Gives it a line to the guest's tool.
+    pub fn with_line(mut self, line: Line) -> Self {
+        self.vm.add_line(line.socket());
+        self.line = Some(line);
+        self
+    }
+
+    /// The line to the guest's tool.
+    pub fn line(&self) -> Result<&Line> {
+        self.line.as_ref().context("this image has no guest's tool")
     }
 
     /// Waits until the node takes commands.

@@ -125,6 +125,12 @@ impl Vm {
         self.add(&["-device", &card]);
     }
 
+    /// Adds a second serial port, ttyS1 in the guest, which ends in a socket.
+    pub fn add_line(&mut self, socket: &Path) {
+        self.add(&["-chardev", &format!("socket,id=line,path={},server=on,wait=off", socket.display())]);
+        self.add(&["-serial", "chardev:line"]);
+    }
+
     /// Starts QEMU. Call it from a thread that lives as long as the VM shall: see [`Process`].
     pub fn boot(&self) -> Result<()> {
         let mut process = lock(&self.process);

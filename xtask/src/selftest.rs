@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
+use quorate_guest::check::Report;
+use quorate_guest::line::Command;
 
+use crate::extras::Extras;
 use crate::lab::{ANSWER_WITHIN, BOOT_WITHIN, Lab, LabOptions};
 use crate::node::Node;
 use crate::target::Kind;
@@ -20,7 +23,8 @@ const TYPE: &str = "--prout-type=5";
 /// Runs the whole test against one target.
 pub fn run(target: Kind, board: String, kvm: bool) -> Result<()> {
     let started = Instant::now();
-    let mut lab = Lab::start(&LabOptions { target, nodes: 2, board, kvm, ..LabOptions::default() })?;
+    let extras = Extras::default().with_guest()?;
+    let mut lab = Lab::start(&LabOptions { target, nodes: 2, board, kvm, extras, ..LabOptions::default() })?;
     lab.run(|lab| {
         step("both nodes boot and see both disks", || disks(lab))?;
         step("both register, node 2 reserves, both may write", || reserve(lab))?;
@@ -29,6 +33,7 @@ pub fn run(target: Kind, board: String, kvm: bool) -> Result<()> {
         step("cuts and partitions of the network hold and heal", || network(lab))?;
         step("a paused node is silent, a resumed one goes on", || pause(lab))?;
         step("an unplugged cable is noticed", || link(lab))?;
+        step("the guest's tool does what it is told, and its records are counted", || guest(lab))?;
         step("reset, power loss and watchdog bring a fresh boot", || restarts(lab))
     })?;
     println!("{target}: all steps held, {:.1?} in all; files in {}", started.elapsed(), lab.files().display());
@@ -160,6 +165,50 @@ fn link(lab: &Lab) -> Result<()> {
     reaches(lab, 1, 2, true)
 }
 
+/// The tool of tests/guest on a file system in memory.
+fn guest(lab: &Lab) -> Result<()> {
+    let (node, line) = (lab.node(2)?, lab.node(2)?.line()?);
+    let tell = |text: &str| line.tell(&Command::parse(text).map_err(anyhow::Error::msg)?);
+    let guest = |text: &str| line.answer(&tell(text)?, ANSWER_WITHIN);
+    start_guest(node)?;
+    guest("mount none /work tmpfs size=8m")?;
+    guest("write /work/text one")?;
+    guest("append /work/text two")?;
+    let text = guest("read /work/text")?;
+    ensure!(text == "one\ntwo\n", "the file says {text:?}");
+    ensure!(guest("read /work/nothing").is_err(), "a file that is not there was read");
+    // Waits in the kernel until somebody writes.
+    ask(node, "mkfifo /work/pipe")?;
+    let waiting = tell("read /work/pipe")?;
+    guest("hello")?;
+    ensure!(line.answered(&waiting)?.is_none(), "a pipe without a writer was read");
+    ask(node, "echo three >/work/pipe; rm /work/pipe")?;
+    ensure!(line.answer(&waiting, ANSWER_WITHIN)? == "three\n");
+    let mut report = Report::default();
+    for lock in ["flock", "posix"] {
+        let start = line.length();
+        let life = guest(&format!("work /work 2 {lock} 0"))?;
+        line.heard(&format!("acknowledged {life} 100"), start, ANSWER_WITHIN)?;
+        guest("stop")?;
+        let before = report.records;
+        report = guest("check /work")?.parse().map_err(|_| anyhow::anyhow!("the check made no report"))?;
+        ensure!(report.anomalies == 0 && report.records >= before + 200, "{report}");
+    }
+    ensure!(report.writers.len() == 2, "{report}");
+    println!("    {report}");
+    ask(node, "head -c 100 /work/shared >/work/torn && mv /work/torn /work/shared")?;
+    let report = guest("check /work")?;
+    ensure!(report.contains("ends with 36 bytes of a record"), "a torn record was overlooked: {report}");
+    Ok(())
+}
+
+fn start_guest(node: &Node) -> Result<String> {
+    let line = node.line()?;
+    let start = line.length();
+    ask(node, "/bin/guest /dev/ttyS1 & true")?;
+    line.heard("* ready ", start, ANSWER_WITHIN)
+}
+
 fn restarts(lab: &Lab) -> Result<()> {
     let node = lab.node(2)?;
     let up_again = |how: &str| -> Result<()> {
@@ -168,15 +217,19 @@ fn restarts(lab: &Lab) -> Result<()> {
         println!("    up {:.1?} after {how}", started.elapsed());
         Ok(())
     };
+    let id = node.line()?.ask(&Command::Hello, ANSWER_WITHIN)?;
     node.reset()?;
     up_again("reset")?;
+    let ready = start_guest(node)?;
+    ensure!(!ready.contains(&id), "the guest's tool says {ready} in another boot");
     // Feeds it once, with two seconds to live, and not again for a minute.
     ask(node, "watchdog -T 2 -t 60 /dev/watchdog")?;
     up_again("the watchdog's last meal")?;
     node.kill();
     ensure!(node.command("true", ANSWER_WITHIN).is_err(), "a killed node answers");
     node.boot()?;
-    up_again("power on")
+    up_again("power on")?;
+    start_guest(node).map(drop)
 }
 
 /// Stamps the node's own 4096 bytes of the data disk.

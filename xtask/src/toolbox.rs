@@ -1,15 +1,14 @@
 //! A guest with busybox and sg_persist in place of the agent: the LIO target, the second opinion, the lab's own test.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use fs_err as fs;
 
 use crate::board::Board;
 use crate::cpio::Archive;
+use crate::extras::{self, Extras};
 use crate::kernel::Kernel;
-use crate::process;
 
 /// What the console says when the shell takes commands.
 pub const READY: &str = "toolbox ready";
@@ -50,12 +49,12 @@ fi
 
 /// Writes the initramfs of a toolbox with the board's modules and `more`, which sources `setup` before it takes commands.
 pub fn initramfs(board: &Board, kernel: &Kernel, more: &[&str], setup: &str, out: &Path) -> Result<()> {
-    initramfs_with(None, board, kernel, more, setup, out)
+    initramfs_with(&Extras::default(), board, kernel, more, setup, out)
 }
 
-/// The same with a static program as /bin/program.
+/// The same with additions.
 pub fn initramfs_with(
-    program: Option<&Path>,
+    extras: &Extras,
     board: &Board,
     kernel: &Kernel,
     more: &[&str],
@@ -63,32 +62,19 @@ pub fn initramfs_with(
     out: &Path,
 ) -> Result<()> {
     let mut archive = Archive::new()?;
-    if let Some(program) = program {
-        archive.file("bin/program", 0o755, &fs::read(program)?)?;
-    }
+    extras.put(&mut archive)?;
     archive.file("init", 0o755, INIT.as_bytes())?;
     archive.file("setup", 0o644, setup.as_bytes())?;
     archive.file("bin/busybox", 0o755, &fs::read("/bin/busybox")?)?;
     let persist = Path::new("/usr/bin/sg_persist");
     archive.file("usr/bin/sg_persist", 0o755, &fs::read(persist)?)?;
-    for library in libraries(persist)? {
+    for library in extras::libraries(persist, Path::new("/"))? {
         let path = library.to_string_lossy();
         archive.file(path.trim_start_matches('/'), 0o755, &fs::read(&library)?)?;
     }
     let mut modules = board.modules();
     modules.extend_from_slice(more);
+    modules.extend(extras.modules());
     archive.modules(kernel, &modules)?;
     archive.write(out, board.image.compression)
-}
-
-/// The shared libraries of a program and its loader, where the loader will look for them.
-fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
-    let listing = process::output(Command::new("ldd").arg(program))?;
-    let listing = String::from_utf8_lossy(&listing);
-    if listing.contains("not found") {
-        bail!("{} lacks a library:\n{listing}", program.display());
-    }
-    // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x...)` and `/lib64/ld-linux-x86-64.so.2 (0x...)`.
-    let paths = listing.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from);
-    Ok(paths.collect())
 }

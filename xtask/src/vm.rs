@@ -56,11 +56,12 @@ struct Up {
 ///
 /// five: steps 1, 2 and 4 to 8 of the acceptance run. smoke: form, keys, pause, resume, rejoin with three nodes. input: bad
 /// disks and configurations. qdisk: who wins which split, and what failing disks and heuristics do. split: one split, many
-/// times. pr: random reservation commands to the target and to the model of one, without any agent.
+/// times. gfs2: the file system on five nodes that fail, and every acknowledged record is there; gfs2-short: a part of it
+/// with three. pr: random reservation commands to the target and to the model of one, without any agent.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "run")]
 struct Scenario {
-    /// five, smoke, qdisk, split, watchdog, input or pr
+    /// five, smoke, qdisk, split, watchdog, input, gfs2, gfs2-short or pr
     #[argh(positional)]
     which: Which,
     /// lio (default), istgt or tgt
@@ -75,18 +76,21 @@ struct Scenario {
     /// leave the VMs running afterwards and take commands
     #[argh(switch)]
     keep: bool,
-    /// qdisk only: this trial and no other; may be given several times
+    /// qdisk and gfs2 only: this trial and no other; may be given several times
     #[argh(option)]
     only: Vec<String>,
     /// split only: how many rounds (default: 10)
     #[argh(option, default = "10")]
     rounds: u32,
-    /// pr only: draws the commands (default: 1)
+    /// pr and gfs2 only: draws the commands, or the faults (default: 1)
     #[argh(option, default = "1")]
     seed: u64,
     /// pr only: how many commands (default: 4000)
     #[argh(option, default = "4000")]
     commands: u32,
+    /// gfs2 only: how long random faults happen (default: 15)
+    #[argh(option, default = "15")]
+    minutes: u32,
 }
 
 /// Tell the running cluster what to do: `ctl pause 5`; `ctl help` lists what there is.
@@ -118,8 +122,8 @@ impl Vm {
     pub fn run(self) -> Result<()> {
         match self.command {
             Command::Up(up) => up.run(),
-            Command::Run(Scenario { which, target, board, kvm, keep, only, rounds, seed, commands }) => {
-                Run { which, target, board, kvm, keep, only, rounds, seed, commands }.run()
+            Command::Run(Scenario { which, target, board, kvm, keep, only, rounds, seed, commands, minutes }) => {
+                Run { which, target, board, kvm, keep, only, rounds, seed, commands, minutes }.run()
             }
             Command::Ctl(ctl) => ctl.run(),
             Command::Selftest(test) => selftest::run(test.target, test.board, test.kvm),
@@ -143,6 +147,7 @@ impl Up {
             board: self.board,
             config,
             kvm: self.kvm,
+            ..LabOptions::default()
         })?;
         let started = Instant::now();
         for (id, node) in lab.nodes() {

@@ -1,6 +1,7 @@
 //! The acceptance run on real VMs, a lighter one for every day, and what the agent does with a target or a disk that is not
 //! as it should be.
 
+mod gfs2;
 mod input;
 mod last_man;
 mod leash;
@@ -36,6 +37,10 @@ pub enum Which {
     Watchdog,
     /// Targets and disks that are not as they should be.
     Input,
+    /// GFS2, with five nodes.
+    Gfs2,
+    /// Its first two trials, with three nodes.
+    Gfs2Short,
     /// Random reservation commands, compared with the model of a target.
     Pr,
 }
@@ -51,8 +56,12 @@ impl std::str::FromStr for Which {
             "split" => Ok(Self::Split),
             "watchdog" => Ok(Self::Watchdog),
             "input" => Ok(Self::Input),
+            "gfs2" => Ok(Self::Gfs2),
+            "gfs2-short" => Ok(Self::Gfs2Short),
             "pr" => Ok(Self::Pr),
-            _ => Err(format!("no scenario `{name}`; there are five, smoke, qdisk, split, watchdog, input and pr")),
+            _ => Err(format!(
+                "no scenario `{name}`; there are five, smoke, qdisk, split, watchdog, input, gfs2, gfs2-short and pr"
+            )),
         }
     }
 }
@@ -65,20 +74,25 @@ pub struct Run {
     pub kvm: bool,
     /// Leave the VMs running afterwards and take commands.
     pub keep: bool,
-    /// Only these trials of `Qdisk`; all if there are none.
+    /// Only these trials of `Qdisk` or `Gfs2`; all if there are none.
     pub only: Vec<String>,
     /// Of `Split`.
     pub rounds: u32,
-    /// Draws the commands of `Pr`.
+    /// Draws the commands of `Pr` and the faults of `Gfs2`.
     pub seed: u64,
     /// How many of them.
     pub commands: u32,
+    /// How long `Gfs2` lets random faults happen.
+    pub minutes: u32,
 }
 
 impl Run {
     /// Runs the scenario; an error if anything did not hold.
     pub fn run(self) -> Result<()> {
-        qdisk::check_names(&self.only)?;
+        match self.which {
+            Which::Gfs2 => gfs2::check_names(&self.only)?,
+            _ => qdisk::check_names(&self.only)?,
+        }
         ensure!(self.rounds > 0, "--rounds is at least 1");
         let mut story = Story::begin();
         let done = match self.which {
@@ -87,6 +101,8 @@ impl Run {
             Which::Qdisk => self.cluster(&mut story, 5, |story, watch| qdisk::run(story, watch, &self.only)),
             Which::Split => self.cluster(&mut story, 5, |story, watch| rounds::run(story, watch, self.rounds)),
             Which::Watchdog => self.leashed(&mut story),
+            Which::Gfs2 => gfs2::run(&self, &mut story),
+            Which::Gfs2Short => gfs2::short(&self, &mut story),
             Which::Input => input::run(&self, &mut story),
             Which::Pr => pr::run(&self, &mut story),
         };
@@ -137,6 +153,7 @@ impl Run {
     }
 
     fn options(&self, nodes: u8, config: Option<Config>) -> LabOptions {
-        LabOptions { target: self.target, nodes, board: self.board.clone(), config, kvm: self.kvm }
+        let (target, board, kvm) = (self.target, self.board.clone(), self.kvm);
+        LabOptions { target, nodes, board, config, kvm, ..LabOptions::default() }
     }
 }

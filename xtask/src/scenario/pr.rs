@@ -7,11 +7,12 @@ use anyhow::{Result, bail};
 use super::Run;
 use super::story::Story;
 use crate::board::Board;
+use crate::extras::Extras;
 use crate::kernel::Kernel;
 use crate::node::{Guest, Node, attach_nexuses};
 use crate::paths::RunDir;
 use crate::qemu::{Accelerator, Vm};
-use crate::target::{Place, Target};
+use crate::target::{DATA_BYTES, Place, Target};
 use crate::{build, debian, lab, toolbox};
 
 /// Three that act and one that looks.
@@ -36,10 +37,11 @@ pub fn run(run: &Run, story: &mut Story) -> Result<()> {
     let test = build::static_test("scsi_differential")?;
     let files = RunDir::create()?;
     let accelerator = Accelerator::choose(run.kvm);
-    let place = Place { board: &board, kernel: &kernel, accelerator, run: &files };
+    let place = Place { board: &board, kernel: &kernel, accelerator, run: &files, data_bytes: DATA_BYTES };
     let target = story.step("the target serves", |_| Target::start(run.target, &place))?;
     let initrd = files.file("initiators.cpio");
-    toolbox::initramfs_with(Some(&test), &board, &kernel, &[], SETUP, &initrd)?;
+    let program = Extras::default().with_program("bin/program", &test);
+    toolbox::initramfs_with(&program, &board, &kernel, &[], SETUP, &initrd)?;
     let mut vm = Vm::describe("initiators", &board, &kernel, &initrd, &[], accelerator, &files);
     attach_nexuses(&mut vm, &board.storage.controller, &target, NEXUSES);
     let guest = Node::new(vm, Guest::Toolbox);

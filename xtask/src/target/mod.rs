@@ -20,7 +20,8 @@ use crate::qemu::{Accelerator, Vm};
 
 const IQN_BASE: &str = "iqn.2016-01.test.quorate";
 const IQN_NAME: &str = "shared";
-const DATA_BYTES: u64 = 64 << 20;
+/// The data disk of most labs.
+pub const DATA_BYTES: u64 = 64 << 20;
 const QDISK_BYTES: u64 = 16 << 20;
 
 /// Which implementation.
@@ -111,13 +112,15 @@ pub struct Place<'a> {
     pub kernel: &'a Kernel,
     pub accelerator: Accelerator,
     pub run: &'a RunDir,
+    /// Size of the data disk. The file behind it has holes where nobody has written.
+    pub data_bytes: u64,
 }
 
 impl Target {
     /// Starts a target of this kind with fresh disks and waits until it serves.
     pub fn start(kind: Kind, place: &Place<'_>) -> Result<Self> {
         let luns = vec![
-            Lun::create(place.run, kind.first_lun(), "data", DATA_BYTES)?,
+            Lun::create(place.run, kind.first_lun(), "data", place.data_bytes)?,
             Lun::create(place.run, kind.first_lun() + 1, "qdisk", QDISK_BYTES)?,
         ];
         let port = free_port()?;
