@@ -380,7 +380,7 @@ impl Space {
             return None;
         }
         let roster = Roster { members, lives: lives_in(moment.view, members), stays };
-        let View { members: cluster, incarnations: lives, .. } = *moment.view;
+        let (cluster, lives) = (moment.view.members, moment.view.incarnations);
         Some(SpaceCommand::Start { roster, cluster, lives, entering: !self.entered })
     }
 }
