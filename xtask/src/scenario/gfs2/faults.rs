@@ -93,39 +93,73 @@ impl Fallen {
 
 /// All nodes are at work; these are struck. The others evict them, replay their journals and work on.
 pub fn fall(story: &mut Story, stage: &Stage<'_>, struck: &[(u8, Fault)]) -> Result<Fallen> {
-    let watch = stage.watch;
-    let before = watch.together(&watch.ids())?;
-    stage.works_on(&watch.ids())?;
-    let gone: Vec<u8> = struck.iter().map(|(id, _)| *id).collect();
-    let journals = gone.iter().map(|&id| stage.journal(id)).collect::<Result<Vec<_>>>()?;
-    let (console, lines, since) = (watch.marks(), stage.marks()?, Instant::now());
-    for &(id, fault) in struck {
+    stage.works_on(&stage.ids())?;
+    let struck = Struck::soon(stage, struck)?;
+    for &(id, fault) in &struck.nodes {
         fault.strike(stage, id)?;
         story.did(fault.told(id));
     }
-    recovers(story, stage, struck, before, &journals, (console, lines, since))
+    let took = struck.replayed(story, stage)?;
+    gone_on(story, stage, struck, took)
 }
 
-/// What the survivors do about nodes that were struck at `since`.
-pub fn recovers(
-    story: &mut Story,
-    stage: &Stage<'_>,
-    struck: &[(u8, Fault)],
-    before: Members,
-    journals: &[u32],
-    (console, lines, since): (Marks, Marks, Instant),
-) -> Result<Fallen> {
-    let watch = stage.watch;
-    let gone: Vec<u8> = struck.iter().map(|(id, _)| *id).collect();
-    let left = watch.but(&gone);
-    let (released, line) = watch.released(&left, &console, since, RECOVERED_WITHIN)?;
-    story.saw(format_args!("released {} ms after the fault; {line}", released.as_millis()));
-    let mut replayed = released;
-    for (id, &journal) in gone.iter().zip(journals) {
-        let (took, said) = stage.replayed(&left, journal, &lines, since)?;
-        story.saw(format_args!("journal {journal}, of node {id}, is replayed after {} ms; {said}", took.as_millis()));
-        replayed = replayed.max(took);
+/// Nodes that were struck, as everything was right before that.
+pub struct Struck {
+    pub nodes: Vec<(u8, Fault)>,
+    pub before: Members,
+    /// The journal of each.
+    pub journals: Vec<u32>,
+    console: Marks,
+    pub lines: Marks,
+    pub since: Instant,
+}
+
+impl Struck {
+    /// What is as it is now, before anybody is struck.
+    pub fn soon(stage: &Stage<'_>, nodes: &[(u8, Fault)]) -> Result<Self> {
+        Ok(Self {
+            nodes: nodes.to_vec(),
+            before: stage.watch.together(&stage.ids())?,
+            journals: nodes.iter().map(|(id, _)| stage.journal(*id)).collect::<Result<_>>()?,
+            console: stage.watch.marks(),
+            lines: stage.marks()?,
+            since: Instant::now(),
+        })
     }
+
+    fn gone(&self) -> Vec<u8> {
+        self.nodes.iter().map(|(id, _)| *id).collect()
+    }
+
+    /// Waits until the others have evicted them, and have replayed their journals; after what times.
+    pub fn replayed(&self, story: &Story, stage: &Stage<'_>) -> Result<(Duration, Duration)> {
+        let gone = self.gone();
+        let left = stage.watch.but(&gone);
+        let (released, line) = stage.watch.released(&left, &self.console, self.since, RECOVERED_WITHIN)?;
+        story.saw(format_args!("released {} ms after the fault; {line}", released.as_millis()));
+        let mut replayed = released;
+        for (id, &journal) in gone.iter().zip(&self.journals) {
+            let (took, said) = stage.replayed(&left, journal, &self.lines, self.since)?;
+            story.saw(format_args!(
+                "journal {journal}, of node {id}, is replayed after {} ms; {said}",
+                took.as_millis()
+            ));
+            replayed = replayed.max(took);
+        }
+        Ok((released, replayed))
+    }
+}
+
+/// The others have recovered: they alone have keys, and all of them work on.
+pub fn gone_on(
+    story: &Story,
+    stage: &Stage<'_>,
+    struck: Struck,
+    (released, replayed): (Duration, Duration),
+) -> Result<Fallen> {
+    let (watch, gone) = (stage.watch, struck.gone());
+    let left = watch.but(&gone);
+    let Struck { nodes: struck, before, console, lines, .. } = struck;
     let members: Members = before.iter().filter(|(id, _)| left.contains(id)).map(|(id, life)| (*id, *life)).collect();
     // A node that was only reset may be on its way back already, with a key of its next life.
     let stays_out = struck.iter().all(|(_, fault)| *fault != Fault::Reset);
@@ -141,7 +175,7 @@ pub fn recovers(
         watch.keys()?.len()
     ));
     watch.none_reset_but(&gone, &console)?;
-    Ok(Fallen { struck: struck.to_vec(), before, last, console, lines, released, replayed })
+    Ok(Fallen { struck, before, last, console, lines, released, replayed })
 }
 
 /// Mends what was struck; every one of them resets itself if it must, boots, joins, mounts and works, and nobody else was reset.

@@ -1,4 +1,4 @@
-//! The end of a run: no node has the file system mounted any more, and fsck.gfs2 reads all of it.
+//! No node has the file system mounted any more, and fsck.gfs2 reads all of it.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -16,8 +16,7 @@ use crate::process;
 const ADDS_WITHOUT_LOCK: &str = "Updated master statfs";
 
 /// What fsck.gfs2 found; an error if it would mend anything but sums which a kernel is known to have spoiled.
-pub fn run(stage: &Stage<'_>) -> Result<String> {
-    let disk = stage.watch.lab.data_file();
+pub fn run(stage: &Stage<'_>, disk: &Path) -> Result<String> {
     let looked = look(disk)?;
     if looked.status.success() {
         return Ok("fsck.gfs2 -n finds nothing to mend".into());

@@ -1,4 +1,4 @@
-//! Step 7 of the acceptance run: last man standing, with his mount.
+//! Step 7 of the acceptance run: last man standing, with his mount. And nobody standing.
 
 use anyhow::{Context, Result, ensure};
 
@@ -46,5 +46,31 @@ pub fn run(story: &mut Story, stage: &Stage<'_>) -> Result<()> {
     let report = stage.verify(story, &watch.ids()).context("after the last has come back")?;
     last.iter().try_for_each(|last| last.check(&report))?;
     story.figure(format_args!("replayed after {took:?} ms"));
+    stage.work(&watch.ids())
+}
+
+/// The first that mounts again replays every journal.
+pub fn blackout(story: &mut Story, stage: &Stage<'_>) -> Result<()> {
+    let watch = stage.watch;
+    let before = watch.together(&watch.ids())?;
+    stage.works_on(&watch.ids())?;
+    let lines = stage.marks()?;
+    watch.ids().iter().try_for_each(|&id| Fault::Kill.strike(stage, id))?;
+    stage.buried(&watch.ids());
+    story.did("took everybody's power");
+    watch.lab.boot_nodes()?;
+    story.did("gave it back to all");
+    let now = watch.together(&watch.ids())?;
+    ensure!(now.iter().all(|(id, life)| before[id] < *life), "{before:?} before, {now:?} now");
+    watch.keys_of(&now)?;
+    stage.mounted(&watch.ids(), &lines)?;
+    let mut replayed = 0;
+    for id in watch.ids() {
+        let said = stage.kernel(id, &lines)?;
+        replayed += said.iter().filter(|line| line.contains(": Journal replayed")).count();
+    }
+    story.saw(format_args!("all have mounted again, {replayed} journals were replayed"));
+    stage.work(&watch.ids())?;
+    stage.verify(story, &watch.ids())?;
     stage.work(&watch.ids())
 }

@@ -43,7 +43,7 @@ const FORM: Trial = Trial { name: "form", what: "what one node writes, all other
 const PAUSE: Trial =
     Trial { name: "pause", what: "the holder of the reservation is paused in its writes", run: faults::pause };
 
-const TRIALS: [Trial; 12] = [
+const TRIALS: [Trial; 13] = [
     FORM,
     PAUSE,
     Trial { name: "cut", what: "a node loses its network and still reaches the disks", run: faults::cut },
@@ -54,6 +54,7 @@ const TRIALS: [Trial; 12] = [
     Trial { name: "leaving", what: "a node fails while another one unmounts", run: moments::leaving },
     Trial { name: "remount", what: "all unmount one after the other and mount again", run: moments::remount },
     Trial { name: "last-man", what: "nodes fail until one is left; then they come back", run: last_man::run },
+    Trial { name: "blackout", what: "all lose their power at once, and get it back", run: last_man::blackout },
     Trial { name: "bench", what: "from a pause to the replayed journal, ten times", run: bench::run },
     Trial { name: "workload", what: "random faults for --minutes", run: workload::run },
 ];
@@ -140,7 +141,7 @@ fn play(story: &mut Story, stage: &Stage<'_>, made: &str, trials: &[&Trial]) -> 
         stage.verify(story, &stage.ids())?;
         stage.unmount(&stage.ids())?;
         story.saw("unmounted everywhere");
-        story.saw(fsck::run(stage)?);
+        story.saw(fsck::run(stage, stage.watch.lab.data_file())?);
         Ok(())
     })?;
     ensure!(failed.is_empty(), "did not hold: {}", failed.join(", "));

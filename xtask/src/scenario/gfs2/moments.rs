@@ -1,10 +1,8 @@
 //! A failure at the wrong moment: in the midst of a recovery, of a mount, of an unmount.
 
-use std::time::Instant;
-
 use anyhow::{Context, Result};
 
-use super::faults::{self, Fault};
+use super::faults::{self, Fallen, Fault, Struck};
 use super::stage::{RECOVERED_WITHIN, Stage};
 use crate::scenario::story::Story;
 use crate::wait;
@@ -15,18 +13,15 @@ const RECOVERY: &str = ": dlm_recover ";
 /// One node is paused. As soon as the first kernel begins to recover, which another one may not have done, the coordinator goes.
 pub fn coordinator(story: &mut Story, stage: &Stage<'_>) -> Result<()> {
     let watch = stage.watch;
-    let before = watch.together(&watch.ids())?;
     stage.works_on(&watch.ids())?;
     let first = watch.coordinator(watch.ids()[0])?;
     let victim = *faults::others(stage)?.last().context("there are others")?;
-    let journals = [stage.journal(victim)?, stage.journal(first)?];
-    let struck = [(victim, Fault::Pause), (first, Fault::Kill)];
-    let (console, lines, since) = (watch.marks(), stage.marks()?, Instant::now());
+    let struck = Struck::soon(stage, &[(victim, Fault::Pause), (first, Fault::Kill)])?;
     Fault::Pause.strike(stage, victim)?;
     story.did(Fault::Pause.told(victim));
     let by = wait::until("a kernel to begin its recovery", RECOVERED_WITHIN, || {
         for id in watch.but(&[victim]) {
-            if stage.kernel(id, &lines)?.iter().any(|line| line.contains(RECOVERY)) {
+            if stage.kernel(id, &struck.lines)?.iter().any(|line| line.contains(RECOVERY)) {
                 return Ok(Some(id));
             }
         }
@@ -34,33 +29,52 @@ pub fn coordinator(story: &mut Story, stage: &Stage<'_>) -> Result<()> {
     })?;
     Fault::Kill.strike(stage, first)?;
     story.did(format_args!("{}, the coordinator, when node {by} began to recover", Fault::Kill.told(first)));
-    let fallen = faults::recovers(story, stage, &struck, before, &journals, (console, lines, since))?;
-    faults::rise(story, stage, &fallen)?;
-    faults::verify(story, stage, &fallen)?;
-    story.figure(format_args!("both replayed after {} ms", fallen.replayed.as_millis()));
-    Ok(())
+    let took = struck.replayed(story, stage)?;
+    let fallen = faults::gone_on(story, stage, struck, took)?;
+    back(story, stage, &fallen)
 }
 
-/// The moment in which a node has asked to be let into the lockspace, and waits.
+/// The node fails in the moment in which another one has asked to be let into the lockspace, and waits.
 pub fn mounting(story: &mut Story, stage: &Stage<'_>) -> Result<()> {
     let (comes, falls) = comes_and_falls(stage)?;
     stage.unmount(&[comes])?;
     story.did(format_args!("let node {comes} unmount"));
-    let marks = stage.marks()?;
+    let struck = Struck::soon(stage, &[(falls, Fault::Kill)])?;
     let mount = stage.tell_mount(comes)?;
-    stage.kernel_says(comes, "joining the lockspace group", &marks)?;
-    meanwhile(story, stage, comes, falls, &mount, "mounts")
+    stage.kernel_says(comes, "joining the lockspace group", &struck.lines)?;
+    Fault::Kill.strike(stage, falls)?;
+    story.did(format_args!("{}, while node {comes} mounts", Fault::Kill.told(falls)));
+    let took = struck.replayed(story, stage)?;
+    stage.done(comes, &mount)?;
+    story.saw(format_args!(
+        "node {comes} has mounted {} ms after the fault, or before",
+        struck.since.elapsed().as_millis()
+    ));
+    stage.work(&[comes])?;
+    let fallen = faults::gone_on(story, stage, struck, took)?;
+    back(story, stage, &fallen)
 }
 
-/// The moment in which a node has asked to be let out of it, and waits.
+/// Another node unmounts before anybody knows of the failure: it can leave only when the others have recovered.
 pub fn leaving(story: &mut Story, stage: &Stage<'_>) -> Result<()> {
     let (leaves, falls) = comes_and_falls(stage)?;
     stage.rest(&[leaves])?;
-    let marks = stage.marks()?;
+    let struck = Struck::soon(stage, &[(falls, Fault::Kill)])?;
+    Fault::Kill.strike(stage, falls)?;
+    story.did(Fault::Kill.told(falls));
     let unmount = stage.tell_unmount(leaves)?;
-    stage.kernel_says(leaves, "leaving the lockspace group", &marks)?;
-    meanwhile(story, stage, leaves, falls, &unmount, "unmounts")?;
-    Ok(())
+    story.did(format_args!("told node {leaves} to unmount"));
+    let took = struck.replayed(story, stage)?;
+    stage.done(leaves, &unmount)?;
+    story.saw(format_args!(
+        "node {leaves} has unmounted {} ms after the fault, or before",
+        struck.since.elapsed().as_millis()
+    ));
+    stage.done(leaves, &stage.tell_mount(leaves)?)?;
+    story.did(format_args!("let node {leaves} mount again"));
+    stage.work(&[leaves])?;
+    let fallen = faults::gone_on(story, stage, struck, took)?;
+    back(story, stage, &fallen)
 }
 
 /// Neither of them is the coordinator.
@@ -69,33 +83,11 @@ fn comes_and_falls(stage: &Stage<'_>) -> Result<(u8, u8)> {
     Ok((others[0], others[1]))
 }
 
-/// `falls` loses its power while `busy` waits in the kernel.
-fn meanwhile(
-    story: &mut Story,
-    stage: &Stage<'_>,
-    busy: u8,
-    falls: u8,
-    asked: &crate::line::Asked,
-    does: &str,
-) -> Result<()> {
-    let watch = stage.watch;
-    let journal = stage.journal(falls)?;
-    let before = watch.together(&watch.ids())?;
-    let (console, lines, since) = (watch.marks(), stage.marks()?, Instant::now());
-    Fault::Kill.strike(stage, falls)?;
-    let already = if stage.line(busy)?.answered(asked)?.is_some() { ", which was faster" } else { "" };
-    story.did(format_args!("{}, while node {busy} {does}{already}", Fault::Kill.told(falls)));
-    stage.done(busy, asked)?;
-    story.saw(format_args!("node {busy} has done so {} ms after the fault", since.elapsed().as_millis()));
-    if does == "unmounts" {
-        stage.done(busy, &stage.tell_mount(busy)?)?;
-        story.did(format_args!("let node {busy} mount again"));
-    }
-    stage.work(&[busy])?;
-    let marks = (console, lines, since);
-    let fallen = faults::recovers(story, stage, &[(falls, Fault::Kill)], before, &[journal], marks)?;
-    faults::rise(story, stage, &fallen)?;
-    faults::verify(story, stage, &fallen)
+fn back(story: &mut Story, stage: &Stage<'_>, fallen: &Fallen) -> Result<()> {
+    faults::rise(story, stage, fallen)?;
+    faults::verify(story, stage, fallen)?;
+    story.figure(format_args!("replayed after {} ms", fallen.replayed.as_millis()));
+    Ok(())
 }
 
 /// Nobody fails: all leave, the last one too, and come again.
