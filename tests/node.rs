@@ -214,7 +214,7 @@ impl World {
                 self.coming.push_back((back_ms, id, Coming::Pr(*disk, *op, outcome)));
             }
             // Both stand among the traces.
-            Action::Space { .. } => unreachable!("no kernel here has lockspaces"),
+            Action::Space { .. } | Action::Disconnect { .. } => unreachable!("no kernel here has lockspaces"),
             Action::OpenGate { .. } => {}
             Action::SelfFence(_) => self.machines[id.index()] = None,
         }

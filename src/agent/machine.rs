@@ -95,7 +95,13 @@ impl Machine {
             }
             Action::Space { op, name, command } => {
                 let spaces = self.spaces.as_mut();
-                if !spaces.is_some_and(|spaces| spaces.submit(*op, *name, *command).is_ok()) {
+                if spaces.is_none_or(|spaces| spaces.submit(*op, *name, *command).is_err()) {
+                    self.refuse(Refused::Space(*op));
+                }
+            }
+            Action::Disconnect { op, cluster, lives } => {
+                let spaces = self.spaces.as_mut();
+                if spaces.is_none_or(|spaces| spaces.disconnect(*op, *cluster, *lives).is_err()) {
                     self.refuse(Refused::Space(*op));
                 }
             }

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use self::table::{ENTRIES_MAX, Entry, Stage, Table};
 use super::worker::{WORKER_STACK_BYTES, Worker};
 use crate::base::limits::NODES_MAX;
-use crate::base::{NodeId, SpaceCommand, SpaceError, SpaceName};
+use crate::base::{Incarnations, NodeId, NodeSet, SpaceCommand, SpaceError, SpaceName};
 use crate::config::Cluster;
 use crate::drv::dlm::files::{Files, System};
 use crate::drv::dlm::{self, Dlm, OpenError, SEEN_MAX, Seen, Setup, Withdrawals};
@@ -57,8 +57,13 @@ pub enum Happened {
 /// For the commands' thread.
 struct Job {
     op: u64,
-    name: SpaceName,
-    command: SpaceCommand,
+    asked: Asked,
+}
+
+#[allow(clippy::large_enum_variant)] // one of them is under way, in its place
+enum Asked {
+    Space(SpaceName, SpaceCommand),
+    Disconnect(NodeSet, Incarnations),
 }
 
 /// From it.
@@ -110,12 +115,16 @@ impl Spaces {
         let mut dlm = Dlm::open(&setup(cluster, node)).map_err(CannotStart::Open)?;
         let plocks = Plocks::open().inspect_err(|error| log::warn!("{error}; fcntl locks on GFS2 will hang")).ok();
         let shared = Arc::new(Shared { heard: Mutex::default(), closed: AtomicBool::new(false) });
-        let commands = Worker::start("spaces", move |Job { op, name, command }| {
-            let result = dlm.command(name, &command).map_err(|trouble| {
-                log::error!("lockspace {name}: {trouble}");
-                trouble.space_error()
-            });
-            Done { op, result }
+        let commands = Worker::start("spaces", move |Job { op, asked }| {
+            let result = match asked {
+                Asked::Space(name, command) => {
+                    dlm.command(name, &command).inspect_err(|trouble| log::error!("lockspace {name}: {trouble}"))
+                }
+                Asked::Disconnect(cluster, lives) => {
+                    dlm.disconnect(cluster, &lives).inspect_err(|trouble| log::error!("lockspaces: {trouble}"))
+                }
+            };
+            Done { op, result: result.map_err(|trouble| trouble.space_error()) }
         });
         let commands = commands.map_err(CannotStart::Listen)?;
         let mut listener = Listener {
@@ -147,8 +156,14 @@ impl Spaces {
         heard.under_way = Some(name);
         self.under_way = Some(UnderWay { name, before, starts: matches!(command, SpaceCommand::Start { .. }) });
         // Cannot be busy: nothing is under way.
-        let _ = self.commands.submit(Job { op, name, command });
+        let _ = self.commands.submit(Job { op, asked: Asked::Space(name, command) });
         Ok(())
+    }
+
+    /// Hands over that everybody but these nodes in these lives is gone; EBUSY while another command is under way.
+    pub fn disconnect(&mut self, op: u64, cluster: NodeSet, lives: Incarnations) -> Result<(), SpaceError> {
+        let submitted = self.commands.submit(Job { op, asked: Asked::Disconnect(cluster, lives) });
+        submitted.map_err(|_| SpaceError::Errno(Errno::BUSY.raw_os_error()))
     }
 
     /// What came back or was heard: to be called until there is no more.

@@ -4,7 +4,9 @@ use crc::{CRC_32_ISCSI, Crc};
 use heapless::Vec;
 
 use crate::base::limits::{ACTIONS_MAX, DATA_DISKS_MAX};
-use crate::base::{ConfigStamp, Incarnation, NodeId, NodeSet, Nonce, SpaceCommand, SpaceError, SpaceName, ViewId};
+use crate::base::{
+    ConfigStamp, Incarnation, Incarnations, NodeId, NodeSet, Nonce, SpaceCommand, SpaceError, SpaceName, ViewId,
+};
 use crate::config;
 use crate::disk::{DiskError, Eviction, Image, Slot};
 use crate::scsi::{PrCommand, PrOutcome};
@@ -66,7 +68,7 @@ pub enum Event<'a> {
     SpaceOffline(SpaceName),
     /// The kernel has no such lockspace any more, and nobody told it to leave.
     SpaceGone(SpaceName),
-    /// `Space` came back.
+    /// `Space` or `Disconnect` came back.
     SpaceDone {
         /// Which.
         op: Op,
@@ -125,7 +127,8 @@ pub enum Action {
         /// The command.
         command: PrCommand,
     },
-    /// Tell the kernel something about one of its lockspaces, answer with `SpaceDone`. At most one is out.
+    /// Tell the kernel something about one of its lockspaces, answer with `SpaceDone`. At most one of this and `Disconnect` is
+    /// out.
     Space {
         /// For the answer.
         op: Op,
@@ -133,6 +136,15 @@ pub enum Action {
         name: SpaceName,
         /// What.
         command: SpaceCommand,
+    },
+    /// End the connections of the kernel's DLM to everybody but these nodes in these lives, answer with `SpaceDone`.
+    Disconnect {
+        /// For the answer.
+        op: Op,
+        /// Who is in the cluster.
+        cluster: NodeSet,
+        /// In which lives.
+        lives: Incarnations,
     },
     /// Let the OS mount the shared storage. Given once in a life.
     OpenGate {

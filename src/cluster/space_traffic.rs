@@ -1,7 +1,7 @@
 //! What goes to and fro for lockspaces: the kernel's wishes and answers, reports to the coordinator, its orders.
 
 use super::event::{Action, Actions, Op};
-use super::lockspaces::{Moment, Orders, SpaceStatus, Waits};
+use super::lockspaces::{Moment, Orders, SpaceStatus, Tell, Waits};
 use super::node::{Node, push};
 use super::trace::Trace;
 use crate::base::limits::SPACES_MAX;
@@ -60,8 +60,12 @@ impl Node {
         let moment = self.moment(&view);
         self.serve_spaces(&moment, actions);
         let op = self.op + 1;
-        if let Some((name, command)) = self.spaces.next_command(&moment, op) {
+        if let Some(tell) = self.spaces.next_command(&moment, op) {
             self.op = op;
+            let (name, command) = match tell {
+                Tell::Space(name, command) => (name, command),
+                Tell::Disconnect(cluster, lives) => return push(actions, Action::Disconnect { op, cluster, lives }),
+            };
             match &command {
                 SpaceCommand::Stop => self.trace(Trace::SpaceStopping(name)),
                 SpaceCommand::Start { roster, .. } => {

@@ -16,7 +16,7 @@
 mod spaces;
 mod steward;
 
-pub use spaces::{SpaceStatus, Spaces, What};
+pub use spaces::{SpaceStatus, Spaces, Tell, What};
 pub use steward::{Orders, Steward, Waits};
 
 use crate::base::{NodeId, View};

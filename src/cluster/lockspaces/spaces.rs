@@ -4,7 +4,9 @@ use heapless::Vec;
 
 use super::Moment;
 use crate::base::limits::SPACES_MAX;
-use crate::base::{Change, Incarnations, NodeSet, Roster, SpaceCommand, SpaceError, SpaceName, Stay, View, ViewId};
+use crate::base::{
+    Change, Incarnations, NodeId, NodeSet, Roster, SpaceCommand, SpaceError, SpaceName, Stay, View, ViewId,
+};
 use crate::cluster::event::Op;
 use crate::wire::{SpaceOrder, SpaceReport};
 
@@ -20,6 +22,10 @@ pub struct Spaces {
     stays: u16,
     /// Wait to enter, and there is no room for them.
     refused: Vec<SpaceName, SPACES_MAX>,
+    /// Whom the kernel may have connections to, each in the life for which they were made.
+    connected: NodeSet,
+    connected_lives: Incarnations,
+    disconnect_not_before_ms: u64,
     in_flight: Option<InFlight>,
 }
 
@@ -61,9 +67,9 @@ enum Kernel {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct InFlight {
     op: Op,
-    name: SpaceName,
-    stay: Stay,
     what: Sent,
+    /// Of which stay; `None` for what concerns no lockspace.
+    whose: Option<(SpaceName, Stay)>,
     since_ms: u64,
 }
 
@@ -73,6 +79,17 @@ enum Sent {
     Start,
     Leave,
     Refuse,
+    Disconnect,
+}
+
+/// What the kernel must be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(clippy::large_enum_variant)] // boxing needs a heap
+pub enum Tell {
+    /// About one lockspace.
+    Space(SpaceName, SpaceCommand),
+    /// To end every connection but those to these nodes in these lives.
+    Disconnect(NodeSet, Incarnations),
 }
 
 /// What a lockspace is doing, for people.
@@ -112,7 +129,16 @@ pub struct SpaceStatus {
 impl Spaces {
     /// None.
     pub fn new() -> Spaces {
-        Spaces { table: [const { None }; SPACES_MAX], version: 0, stays: 0, refused: Vec::new(), in_flight: None }
+        Spaces {
+            table: [const { None }; SPACES_MAX],
+            version: 0,
+            stays: 0,
+            refused: Vec::new(),
+            connected: NodeSet::EMPTY,
+            connected_lives: Incarnations::NONE,
+            disconnect_not_before_ms: 0,
+            in_flight: None,
+        }
     }
 
     /// See `Heartbeat::spaces`.
@@ -171,16 +197,26 @@ impl Spaces {
     /// A command came back: of which lockspace, and whether the node is out of it now. `None` if it is not the one that is out.
     pub fn done(&mut self, op: Op, result: Result<(), SpaceError>, now_ms: u64) -> Option<(SpaceName, bool)> {
         let sent = self.in_flight.take_if(|sent| sent.op == op)?;
+        let Some((name, stay)) = sent.whose else {
+            if result.is_err() {
+                // Whoever is gone is still connected: the next look asks again.
+                self.connected = NodeSet(u64::MAX);
+                self.disconnect_not_before_ms = now_ms + RETRY_MS;
+            }
+            return None;
+        };
         self.changed();
         let out = matches!(sent.what, Sent::Leave | Sent::Refuse) && result.is_ok();
-        let answer = Some((sent.name, out));
-        let Some(space) = self.find(sent.name).filter(|space| space.stay == sent.stay) else { return answer };
+        let answer = Some((name, out));
+        let Some(space) = self.find(name).filter(|space| space.stay == stay) else { return answer };
         space.since_ms = now_ms;
         space.error = result.err();
         match (sent.what, result) {
             (Sent::Leave | Sent::Refuse, Ok(())) | (_, Err(SpaceError::Gone)) => {
-                self.drop_space(sent.name);
+                self.drop_space(name);
             }
+            // It concerns no lockspace, and was dealt with above.
+            (Sent::Disconnect, _) => {}
             (Sent::Stop, Ok(())) => space.kernel = Kernel::Stopped,
             (Sent::Start, Ok(())) => space.entered = true,
             (Sent::Start, Err(_)) => {
@@ -212,10 +248,19 @@ impl Spaces {
         }
     }
 
-    /// What the kernel must be told now, as operation `op`. Stops first: others wait for them.
-    pub fn next_command(&mut self, moment: &Moment<'_>, op: Op) -> Option<(SpaceName, SpaceCommand)> {
+    /// What the kernel must be told now, as operation `op`. Stops first: others wait for them. Then that who is in the cluster no more is
+    /// gone: a kernel that leaves its last lockspace says good-bye to everybody that it is connected to, and waits for the answer.
+    pub fn next_command(&mut self, moment: &Moment<'_>, op: Op) -> Option<Tell> {
         if self.in_flight.is_some() {
             return None;
+        }
+        let View { members, incarnations, .. } = moment.view;
+        let stops = self.table.iter().flatten().any(|space| space.must_stop(moment));
+        let gone = |node: NodeId| !moment.view.has_member(node, self.connected_lives.of(node));
+        if !stops && moment.now_ms >= self.disconnect_not_before_ms && self.connected.iter().any(gone) {
+            self.connect(*members, incarnations);
+            self.in_flight = Some(InFlight { op, what: Sent::Disconnect, whose: None, since_ms: moment.now_ms });
+            return Some(Tell::Disconnect(*members, *incarnations));
         }
         let stop = self.table.iter().flatten().find(|space| space.must_stop(moment));
         let (name, stay, command) = match stop {
@@ -234,7 +279,7 @@ impl Spaces {
             SpaceCommand::Leave => Sent::Leave,
             SpaceCommand::Refuse => Sent::Refuse,
         };
-        self.in_flight = Some(InFlight { op, name, stay, what, since_ms: moment.now_ms });
+        self.in_flight = Some(InFlight { op, what, whose: Some((name, stay)), since_ms: moment.now_ms });
         self.changed();
         if let SpaceCommand::Start { roster, .. } = &command
             && let Some(space) = self.find(name)
@@ -243,8 +288,14 @@ impl Spaces {
             space.given = Some((space.promised, *roster));
             space.order = None;
             space.kernel = Kernel::Running;
+            self.connect(*members, incarnations);
         }
-        Some((name, command))
+        Some(Tell::Space(name, command))
+    }
+
+    fn connect(&mut self, members: NodeSet, lives: &Incarnations) {
+        self.connected = members;
+        self.connected_lives = *lives;
     }
 
     /// Is the node in this lockspace, or about to be?
@@ -260,7 +311,8 @@ impl Spaces {
 
     /// When something that was refused may be tried again.
     pub fn retry_ms(&self, now_ms: u64) -> Option<u64> {
-        self.table.iter().flatten().map(|space| space.not_before_ms).filter(|at| *at > now_ms).min()
+        let spaces = self.table.iter().flatten().map(|space| space.not_before_ms);
+        spaces.chain([self.disconnect_not_before_ms]).filter(|at| *at > now_ms).min()
     }
 
     /// What the coordinator of this view has to know. While the gate is shut nothing can be started here, so what waits to enter is kept back:
@@ -295,7 +347,7 @@ impl Spaces {
     }
 
     fn is_busy(&self, space: &Space) -> bool {
-        self.in_flight.is_some_and(|sent| sent.name == space.name && sent.stay == space.stay)
+        self.in_flight.is_some_and(|sent| sent.whose == Some((space.name, space.stay)))
     }
 
     /// For people.
@@ -306,7 +358,7 @@ impl Spaces {
                 (Some(Sent::Stop), _) => What::Stopping,
                 (Some(Sent::Start), _) => What::Starting,
                 (Some(Sent::Leave), _) => What::Leaving,
-                (_, Kernel::Entering) | (Some(Sent::Refuse), _) => What::Entering,
+                (_, Kernel::Entering) | (Some(Sent::Refuse | Sent::Disconnect), _) => What::Entering,
                 (None, _) if space.leaving => What::Leaving,
                 (None, Kernel::Running) => What::Running,
                 (None, Kernel::Stopped) => What::Stopped,

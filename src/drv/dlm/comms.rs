@@ -44,9 +44,8 @@ impl Comms {
         }
     }
 
-    /// Makes the entries be exactly those of the nodes of the cluster in their present lives. Others go first: whoever has
-    /// failed must be gone before a recovery begins.
-    pub fn set(&mut self, files: &mut impl Files, cluster: NodeSet, lives: &Incarnations) -> Result<(), Trouble> {
+    /// Removes the entry of everybody who is not in the cluster in the life for which it was made; says whose are left.
+    pub fn keep(&mut self, files: &mut impl Files, cluster: NodeSet, lives: &Incarnations) -> Result<NodeSet, Trouble> {
         let mut kept = NodeSet::EMPTY;
         for node in nodes_in(files, FOLDER)?.iter() {
             let stays = cluster.contains(node) && self.made[node.index()] == Some(lives.of(node));
@@ -57,6 +56,13 @@ impl Comms {
                 self.made[node.index()] = None;
             }
         }
+        Ok(kept)
+    }
+
+    /// Makes the entries be exactly those of the nodes of the cluster in their present lives. Others go first: whoever has
+    /// failed must be gone before a recovery begins.
+    pub fn set(&mut self, files: &mut impl Files, cluster: NodeSet, lives: &Incarnations) -> Result<(), Trouble> {
+        let kept = self.keep(files, cluster, lives)?;
         for node in cluster.without(kept).iter() {
             self.make(files, node)?;
             self.made[node.index()] = Some(lives.of(node));

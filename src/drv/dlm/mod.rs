@@ -154,6 +154,12 @@ impl<F: Files> Dlm<F> {
         }
     }
 
+    /// Ends the connections to everybody but these nodes in these lives. A kernel that leaves its last lockspace waits for a word of
+    /// everybody whose entry is there (fs/dlm/midcomms.c dlm_midcomms_shutdown).
+    pub fn disconnect(&mut self, cluster: NodeSet, lives: &Incarnations) -> Result<(), Trouble> {
+        self.comms.keep(&mut self.files, cluster, lives).map(|_| ())
+    }
+
     /// No lock of the lockspace is granted any more when this returns.
     pub fn stop(&mut self, name: SpaceName) -> Result<(), Trouble> {
         space::control(&mut self.files, name, "0")

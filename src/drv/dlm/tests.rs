@@ -331,6 +331,17 @@ fn a_failed_member_loses_its_connection_before_its_membership() {
 }
 
 #[test]
+fn who_is_gone_is_disconnected_without_any_start() {
+    let mut dlm = started();
+    dlm.done();
+    // Node 2 leads another life by now, and gets its connection when a lockspace needs it.
+    dlm.disconnect(nodes(&[1, 2]), &lives(&[(1, 7), (2, 6)])).unwrap();
+    assert_eq!(dlm.done(), ["rmdir C/comms/2", "rmdir C/comms/3"]);
+    dlm.disconnect(nodes(&[1, 2]), &lives(&[(1, 7), (2, 6)])).unwrap();
+    assert_eq!(dlm.done(), [""; 0]);
+}
+
+#[test]
 fn a_member_that_left_keeps_its_connection() {
     let mut dlm = started();
     dlm.done();

@@ -114,7 +114,7 @@ impl Driver {
                 self.qdisk_begins(*op, QdiskJob::Evict(Box::new(*eviction)));
             }
             Action::QdiskRead { op, .. } => self.qdisk_begins(*op, QdiskJob::Read),
-            Action::Space { op, .. } => {
+            Action::Space { op, .. } | Action::Disconnect { op, .. } => {
                 assert!(self.space_op.replace(*op).is_none(), "two commands to the kernel's lockspaces at a time");
                 self.begins(*op);
             }

@@ -13,7 +13,7 @@ use quorate::base::view::Incarnations;
 use quorate::base::{
     Change, Incarnation, NodeId, NodeSet, Roster, SpaceCommand, SpaceError, SpaceName, Term, View, ViewId,
 };
-use quorate::cluster::lockspaces::{Moment, Orders, Spaces, Steward};
+use quorate::cluster::lockspaces::{Moment, Orders, Spaces, Steward, Tell};
 use quorate::wire::{SpaceOrder, SpaceReport};
 
 use super::Bounds;
@@ -527,11 +527,15 @@ impl World {
             self.send(node, &orders, &moment);
         }
         let of = &mut self.nodes[node];
-        if of.command.is_none()
-            && let Some((_, command)) = of.spaces.next_command(&moment, of.op + 1)
+        while of.command.is_none()
+            && let Some(tell) = of.spaces.next_command(&moment, of.op + 1)
         {
             of.op += 1;
-            of.command = Some(Command::Sent(of.op, command));
+            match tell {
+                Tell::Space(_, command) => of.command = Some(Command::Sent(of.op, command)),
+                // Of no consequence here: nobody waits for a word of the dead.
+                Tell::Disconnect(..) => _ = of.spaces.done(of.op, Ok(()), self.now_ms),
+            }
         }
         let report = (view.id, of.spaces.version(), of.spaces.report(&moment));
         let leader = view.coordinator().expect("a view has one").index();

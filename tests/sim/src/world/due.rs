@@ -1,9 +1,9 @@
 //! What comes, and who takes it.
 
-use quorate::base::{SpaceCommand, SpaceName};
+use quorate::base::{SpaceCommand, SpaceError, SpaceName};
 use quorate::cluster::event::Op;
 
-use super::machine::Machine;
+use super::machine::{Input, Machine};
 use super::net::Datagram;
 use super::{Device, World, deviate};
 use crate::queue::Micros;
@@ -37,6 +37,8 @@ pub(super) enum Due {
     Rescan { node: usize, boot: u32 },
     /// A kernel carries out what it was told.
     SpaceLand(Box<(usize, u32, Op, SpaceName, SpaceCommand)>),
+    /// The kernel's answer to its agent.
+    SpaceAnswer { node: usize, boot: u32, op: Op, result: Result<(), SpaceError> },
     /// A paused machine goes on.
     Resume { node: usize, pause: u64 },
     /// A watchdog may be hungry.
@@ -100,6 +102,7 @@ impl World {
                 let (node, boot, op, name, command) = *told;
                 self.space_land(node, boot, op, name, command);
             }
+            Due::SpaceAnswer { node, boot, op, result } => self.give(node, boot, Input::SpaceDone(op, result)),
             Due::Resume { node, pause } => self.resume_if(node, pause),
             Due::Watchdog { node, boot } => self.watchdog_looks(node, boot),
             Due::Boot { node, boot } => self.boot(node, boot),

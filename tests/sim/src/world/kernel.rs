@@ -3,12 +3,12 @@
 //!
 //! Everything that is drawn here comes from a stream of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use quorate::base::{Roster, SpaceCommand, SpaceError, SpaceName};
+use quorate::base::{Incarnations, NodeSet, Roster, SpaceCommand, SpaceError, SpaceName};
 use quorate::cluster::event::Op;
 
-use super::machine::{Input, Power};
+use super::machine::{Input, Machine, Power};
 use super::{Due, World, node_id};
 use crate::check::{LifeId, Started};
 use crate::queue::{MS, Micros, S};
@@ -22,6 +22,8 @@ const SLOW: Micros = 3 * S;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Kernel {
     pub spaces: BTreeMap<SpaceName, Space>,
+    /// To whom it has connections.
+    pub connected: BTreeSet<LifeId>,
 }
 
 /// One of them.
@@ -115,6 +117,16 @@ impl World {
         self.queue.push(self.now + takes, Due::SpaceLand(Box::new((node, boot, op, name, command))));
     }
 
+    /// The agent tells the kernel who is left to talk to. It waits for everybody else when it leaves its last lockspace.
+    pub(super) fn disconnect(&mut self, node: usize, op: Op, cluster: NodeSet, lives: &Incarnations) {
+        let (now, boot) = (self.now, self.machines[node].boot);
+        let kernel = &mut self.machines[node].kernel;
+        kernel.connected.retain(|peer| cluster.contains(peer.0) && lives.of(peer.0) == peer.1);
+        let fails = self.faults_on && self.locks_rng.below(60) == 0;
+        let result = if fails { Err(SpaceError::Errno(-5)) } else { Ok(()) };
+        self.queue.push(now + MS, Due::SpaceAnswer { node, boot, op, result });
+    }
+
     pub(super) fn space_land(&mut self, node: usize, boot: u32, op: Op, name: SpaceName, command: SpaceCommand) {
         if self.machines[node].boot != boot || self.machines[node].power == Power::Off {
             return;
@@ -176,8 +188,10 @@ impl World {
                 }
                 space.roster = Some(*roster);
                 space.running = true;
+                let peers = cluster.iter().map(|node| (node, lives.of(node))).filter(|peer| *peer != life).collect();
                 // Its mount returns only if the agent says so, which it does last.
                 space.entered |= !half;
+                self.machines[node].kernel.connected = peers;
                 self.counters.lockspace_starts += 1;
                 // Whoever is cut off the disks may believe what it likes.
                 if !self.machines[node].rewound && self.can_write(node) {
@@ -204,8 +218,12 @@ impl World {
             || self.disks.iter().any(|disk| disk.target.key_of(disk.nexuses[node]).is_some())
     }
 
-    /// Does everybody run every lockspace together with everybody else?
+    /// Does everybody run every lockspace together with everybody else, and wait for nobody who is gone?
     pub(super) fn all_locked(&self) -> bool {
+        let lives: BTreeSet<LifeId> = self.machines.iter().map(Machine::life).collect();
+        if self.machines.iter().any(|machine| !machine.kernel.connected.is_subset(&lives)) {
+            return false;
+        }
         let all = (0..self.machines.len()).map(node_id).collect();
         self.space_names().all(|name| {
             let mut first = None;

@@ -434,6 +434,7 @@ impl World {
             Action::QdiskRead { op, .. } => self.qdisk_read(node, op, in_time),
             Action::Pr { disk, op, command, .. } => self.pr_issue(node, disk, op, in_time, command),
             Action::Space { op, name, command } => self.space_command(node, op, name, command),
+            Action::Disconnect { op, cluster, lives } => self.disconnect(node, op, cluster, &lives),
             Action::OpenGate { view } => {
                 self.tell(|| format!("n{}: opens its gate under {view}", node + 1));
                 let life = self.machines[node].life();

@@ -284,7 +284,7 @@ impl World {
                 (!audit).then_some(Output::Pr)
             }
             Action::Pr { .. } => Some(Output::Pr),
-            Action::Space { .. } => Some(Output::Space),
+            Action::Space { .. } | Action::Disconnect { .. } => Some(Output::Space),
             Action::OpenGate { .. } => Some(Output::Gate),
             Action::SelfFence(_) => Some(Output::Reset),
         };
@@ -327,6 +327,7 @@ fn brief(action: &Action) -> String {
         Action::EvictionWrite { eviction, .. } => format!("eviction of {}", eviction.victim),
         Action::Pr { disk, command, .. } => format!("disk {disk} <- {command:?}"),
         Action::Space { name, command, .. } => format!("lockspace {name}: {}", super::kernel::brief(command)),
+        Action::Disconnect { cluster, .. } => format!("kernel: only {cluster} are left"),
         Action::OpenGate { view } => format!("opens its gate under {view}"),
         Action::SelfFence(why) => format!("resets itself: {why:?}"),
     }
