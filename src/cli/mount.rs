@@ -123,12 +123,13 @@ impl MountCommand {
     fn wait_for_gate(&self, until: Option<Instant>) -> Result<(), socket::Failure> {
         let mut told: Option<(String, Instant)> = None;
         loop {
-            let (exit, text) = socket::fetch(self.socket.as_deref(), socket::GATE)?;
-            match exit {
-                Exit::Ok => return Ok(()),
-                Exit::No => {}
-                other => return Err((other, text.trim_end().to_owned())),
-            }
+            let text = match socket::fetch(self.socket.as_deref(), socket::GATE) {
+                Ok((Exit::Ok, _)) => return Ok(()),
+                // An agent that has no CPU for an answer may have some soon.
+                Ok((Exit::No, text)) | Err((Exit::Timeout, text)) => text,
+                Ok((other, text)) => return Err((other, text.trim_end().to_owned())),
+                Err(failure) => return Err(failure),
+            };
             let now = Instant::now();
             if until.is_some_and(|until| now >= until) {
                 return Err((Exit::Timeout, format!("gives up. {}", text.trim_end())));
