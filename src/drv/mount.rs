@@ -135,7 +135,7 @@ pub fn mount(wanted: &Wanted<'_>, now_ms: fn() -> u64, tell: &mut dyn FnMut(Repo
     }
     tell(Report::Asks);
     let asked_ms = now_ms();
-    let (flags, data) = split(wanted.options);
+    let (flags, data) = split(wanted.kind, wanted.options);
     match rustix::mount::mount(&device, wanted.directory, wanted.kind, flags, data.as_deref()) {
         Ok(()) => {
             let took_ms = since(asked_ms, now_ms);
@@ -188,8 +188,12 @@ fn errno_of(error: &io::Error) -> i32 {
 
 /// Options as mount(8) takes them apart: what is the kernel's as flags, what only tools care for left out, and the rest
 /// for the file system.
-fn split(options: &str) -> (MountFlags, Option<CString>) {
+fn split(kind: &str, options: &str) -> (MountFlags, Option<CString>) {
     let (mut flags, mut data) = (MountFlags::empty(), String::new());
+    // One that was made for a single machine would else be mounted by each node on its own, and destroyed.
+    if kind == "gfs2" && !options.contains("lockproto=") {
+        data.push_str("lockproto=lock_dlm");
+    }
     for option in options.split(',').filter(|option| !option.is_empty()) {
         // As mount(8) has it: a later word takes back what an earlier one said.
         if let Some((_, _, flag)) = FLAGS.iter().find(|(set, _, _)| *set == option) {
@@ -389,11 +393,15 @@ mod tests {
 
     #[test]
     fn options_are_taken_apart_as_by_mount() {
+        let split = |options: &str| split("ext4", options);
         let data = |options: &str| split(options).1.map(|data| data.into_string().unwrap());
         assert_eq!(split(""), (MountFlags::empty(), None));
         assert_eq!(split("defaults,_netdev,x-initrd.mount"), (MountFlags::empty(), None));
         assert_eq!(split("noatime,nodev").0, MountFlags::NOATIME | MountFlags::NODEV);
         assert_eq!(split("ro,noexec,rw").0, MountFlags::NOEXEC);
+        let gfs2 = |options| super::split("gfs2", options).1.unwrap().into_string().unwrap();
+        assert_eq!(gfs2("noatime"), "lockproto=lock_dlm");
+        assert_eq!(gfs2("acl,lockproto=lock_nolock"), "acl,lockproto=lock_nolock");
         assert_eq!(data("acl,,noatime,errors=panic,locktable=c:n"), Some("acl,errors=panic,locktable=c:n".into()));
     }
 
