@@ -1,6 +1,6 @@
 //! Configurations: what is accepted, what it becomes, and what every refusal says (`tables/config.txt`).
 
-use quorate::base::limits::{BLOB_BYTES_MAX, COMMAND_BYTES_MAX, HEURISTICS_MAX, MOUNT_OPTIONS_BYTES_MAX, MOUNTS_MAX};
+use quorate::base::limits::{BLOB_BYTES_MAX, COMMAND_BYTES_MAX, HEURISTICS_MAX, MOUNTS_MAX, PATH_BYTES_MAX};
 use quorate::cluster::Settings;
 use quorate::config::build::Loopback;
 use quorate::config::schema::Document;
@@ -113,8 +113,8 @@ fn the_largest_configuration_fits() {
         text.push_str(&format!(
             "[[mount]]\ndevice = \"/{0}{n}\"\ndirectory = \"/{0}{n}\"\ntype = \"{1}\"\noptions = \"{2}\"\n",
             "m".repeat(94),
-            "t".repeat(16),
-            "o".repeat(MOUNT_OPTIONS_BYTES_MAX)
+            "t".repeat(32),
+            "o".repeat(PATH_BYTES_MAX)
         ));
     }
     text.push_str(&format!("[payload]\nprogram = \"/{}\"\n", "p".repeat(COMMAND_BYTES_MAX - 1)));

@@ -157,13 +157,13 @@ fn mounts_come_in_their_order_and_then_the_payload() {
     let (storage, logs) = (gate.path("storage"), gate.path("storage/logs"));
     let (code, _, why) = told(gate.quorate(&["umount", &storage]));
     assert_eq!(code, Some(1), "{why}");
-    assert!(why.contains(&format!("{logs} is mounted inside")), "{why}");
+    assert!(why.contains(&format!("{storage} is in use by the mount on {logs}")), "{why}");
     assert_eq!(told(gate.quorate(&["umount", &logs])).0, Some(0));
     let (code, _, why) = told(gate.quorate(&["umount", &storage]));
     assert_eq!(code, Some(1), "{why}");
     let pid =
         why.split("sleep (process ").nth(1).and_then(|rest| rest.split(')').next()).unwrap_or_else(|| panic!("{why}"));
-    assert!(why.contains(&format!("works in {storage}")), "{why}");
+    assert!(why.contains(&format!("(process {pid}) for {storage}")), "{why}");
 
     // What it printed last is shown before its end is told. It does not come back without its mounts.
     gate.wait_line("mount /storage/logs: somebody has unmounted it");
@@ -214,7 +214,7 @@ fn a_refusal_is_told_once_and_tried_again() {
     assert!(why.contains("the kernel does not know no-such-fs. Load its module"), "{why}");
     let (code, _, why) = by_hand(&format!("{data}:{data}/x"), "tmpfs");
     assert_eq!(code, Some(1), "{why}");
-    assert!(why.contains("a part of the directory's name is a file"), "{why}");
+    assert!(why.contains("a part of its name is a file"), "{why}");
     let (code, _, why) = by_hand(&format!("{}:{here}", gate.path("absent")), "tmpfs");
     assert_eq!(code, Some(7), "{why}");
     assert!(why.contains("gives up: waits for the device"), "{why}");

@@ -76,13 +76,13 @@ fn mark_in(markers: &Path, boot_id: u128, view: ViewId) -> io::Result<()> {
 
 /// Starts the built-in payload writer.
 pub fn start_payload(device: &str, node: NodeId, incarnation: Incarnation, emulate: Option<&str>) -> io::Result<Child> {
-    let mut command = Command::new("/proc/self/exe");
-    command.arg("payload-writer").args(["--device", device]).args(["--node", &node.to_string()]);
-    command.args(["--incarnation", &incarnation.to_string(), "--agent", &std::process::id().to_string()]);
+    let [node, incarnation] = [u32::from(node.get()), incarnation.0].map(|number| number.to_string());
+    let mut command = this_binary("payload-writer");
+    command.args(["--device", device, "--node", &node, "--incarnation", &incarnation]);
     if let Some(folder) = emulate {
         command.args(["--emulate", folder]);
     }
-    command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()
+    command.stdout(Stdio::null()).spawn()
 }
 
 /// Starts the payload's program in a process group of its own, by way of this binary, which sees to what only the process
@@ -90,10 +90,17 @@ pub fn start_payload(device: &str, node: NodeId, incarnation: Incarnation, emula
 pub fn start_program<'a>(words: impl Iterator<Item = &'a str>) -> io::Result<(Child, PipeReader)> {
     let (pipe, theirs) = io::pipe()?;
     ioctl_fionbio(&pipe, true)?;
-    let mut command = Command::new("/proc/self/exe");
-    command.args(["payload-program", "--agent", &std::process::id().to_string(), "--"]).args(words);
-    command.stdin(Stdio::null()).stdout(theirs.try_clone()?).stderr(theirs).process_group(0);
+    let mut command = this_binary("child");
+    command.args(["--", "run"]).args(words);
+    command.stdout(theirs.try_clone()?).stderr(theirs).process_group(0);
     Ok((command.spawn()?, pipe))
+}
+
+/// A child of this agent that ends with it.
+fn this_binary(what: &str) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.args([what, "--agent", &std::process::id().to_string()]).stdin(Stdio::null());
+    command
 }
 
 #[cfg(test)]

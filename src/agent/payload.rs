@@ -69,9 +69,7 @@ impl Disk {
 /// The child's life: ends only if the disk cannot be opened.
 pub fn run(options: &PayloadCommand) -> io::Result<()> {
     // With the agent goes its payload: in the embedded default the process stands for the machine.
-    process::die_with_parent();
-    if std::os::unix::process::parent_id() != options.agent {
-        // It ended before the kernel was told whose end to watch for.
+    if !process::is_child_of(options.agent) {
         return Err(io::Error::other("the agent that started this payload is gone"));
     }
     let _ = process::oom_score(0);

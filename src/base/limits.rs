@@ -24,10 +24,6 @@ pub const COMMAND_BYTES_MAX: usize = 240;
 pub const INTERFACE_BYTES_MAX: usize = 15;
 /// File systems that are mounted behind the gate.
 pub const MOUNTS_MAX: usize = 4;
-/// Bytes of a file system's type.
-pub const FILE_SYSTEM_BYTES_MAX: usize = 16;
-/// Bytes of the options of a mount.
-pub const MOUNT_OPTIONS_BYTES_MAX: usize = 128;
 /// Bytes of a line that a heuristic's program printed; what is longer is cut.
 pub const OUTPUT_LINE_BYTES_MAX: usize = 96;
 /// Lines remembered of one run of a program.

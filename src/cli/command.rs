@@ -2,13 +2,13 @@
 
 use argh::FromArgs;
 
+use super::child::ChildCommand;
 use super::exit::Exit;
-use super::mount::{HelperCommand, MountCommand, UmountCommand};
+use super::mount::{MountCommand, UmountCommand};
 use super::qdisk::QdiskCommand;
 use super::render::Noun;
 use super::socket;
 use crate::base::NodeId;
-use crate::drv::{process, program};
 
 /// Membership, quorum disk and SCSI-3 fencing for a few VMs on shared disks. Exit codes: 0 done (status: quorate), 1 not
 /// quorate or not done, 2 bad command line, 3 no agent, 4 not allowed, 5 bad configuration, 6 device, 7 no answer in time,
@@ -27,8 +27,7 @@ pub struct Arguments {
 pub enum Command {
     Agent(AgentCommand),
     Payload(PayloadCommand),
-    Program(ProgramCommand),
-    Helper(HelperCommand),
+    Child(ChildCommand),
     Mount(MountCommand),
     Umount(UmountCommand),
     Status(StatusCommand),
@@ -117,31 +116,6 @@ pub struct PayloadCommand {
     /// process id of the agent; the writer ends with it
     #[argh(option)]
     pub agent: u32,
-}
-
-/// Become the payload's program, after what only the process itself can see to (the agent starts this when its mounts are
-/// there).
-#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
-#[argh(subcommand, name = "payload-program")]
-pub struct ProgramCommand {
-    /// process id of the agent; the program ends with it
-    #[argh(option)]
-    pub agent: u32,
-    /// path of the program, and its arguments
-    #[argh(positional, greedy)]
-    pub words: Vec<String>,
-}
-
-impl ProgramCommand {
-    /// Returns only if there is no such program, or no such agent any more.
-    pub fn run(&self) -> Exit {
-        if !process::is_child_of(self.agent) {
-            return Exit::No;
-        }
-        let _ = process::oom_score(0);
-        eprintln!("cannot be started: {}", program::become_program(&self.words));
-        Exit::No
-    }
 }
 
 fn node(text: &str) -> Result<NodeId, String> {

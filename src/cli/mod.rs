@@ -1,5 +1,6 @@
 //! L4: commands, renderers, the console. A console and the socket ask for the same nouns and get the same text.
 
+pub mod child;
 pub mod command;
 pub mod console;
 pub mod exit;
@@ -50,10 +51,9 @@ pub fn main(
     match command {
         Command::Agent(command) => agent(command),
         Command::Payload(command) => payload(command),
-        Command::Program(command) => command.run().into(),
+        Command::Child(command) => command.run().into(),
         Command::Mount(command) => command.run().into(),
         Command::Umount(command) => command.run().into(),
-        Command::Helper(command) => command.run().into(),
         Command::Status(command) => command.run().into(),
         Command::Nodes(command) => command.run().into(),
         Command::View(command) => command.run().into(),

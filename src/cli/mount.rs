@@ -13,12 +13,12 @@ use argh::FromArgs;
 
 use super::exit::Exit;
 use super::socket;
-use super::words::{Age, Trouble, UsedBy};
+use super::words::{Age, Trouble};
 use super::wrap::Wrap;
 use crate::config::defaults;
 use crate::drv::mount::{self, Fault, Report, Wanted};
 
-pub use helper::{Heard, Helper, HelperCommand, Task};
+pub use helper::{Heard, Helper, Task};
 
 /// Between two questions for the gate.
 const GATE_POLL: Duration = Duration::from_millis(500);
@@ -32,16 +32,7 @@ const CLUSTER: &str = "CLUSTER";
 /// Mount a file system as soon as the gate is open. Waits for the gate, for the device, and as long as the cluster takes to
 /// let this node in.
 #[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
-#[argh(
-    subcommand,
-    name = "mount",
-    error_code(1, "not mounted, and the reason was printed"),
-    error_code(2, "wrong or missing options"),
-    error_code(3, "no agent is running"),
-    error_code(4, "not allowed: be root"),
-    error_code(6, "the device, or what is on it, is not what it should be"),
-    error_code(7, "not done within --timeout")
-)]
+#[argh(subcommand, name = "mount")]
 pub struct MountCommand {
     /// DEVICE:DIRECTORY or DEVICE:DIRECTORY:OPTIONS (the device by its path, lun:N or lun:N-partM), or the directory of a
     /// [[mount]] of the configuration
@@ -60,14 +51,7 @@ pub struct MountCommand {
 
 /// Unmount a file system. Waits as long as the cluster takes to let this node go, and says who uses it if somebody does.
 #[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
-#[argh(
-    subcommand,
-    name = "umount",
-    error_code(1, "not unmounted, and the reason was printed"),
-    error_code(2, "wrong or missing options"),
-    error_code(4, "not allowed: be root"),
-    error_code(7, "not done within --timeout")
-)]
+#[argh(subcommand, name = "umount")]
 pub struct UmountCommand {
     /// where it is mounted
     #[argh(positional)]
@@ -89,13 +73,7 @@ struct Spec {
 impl MountCommand {
     /// Waits, and mounts.
     pub fn run(&self) -> Exit {
-        match self.mount() {
-            Ok(()) => Exit::Ok,
-            Err((exit, why)) => {
-                complain("mount", &why);
-                exit
-            }
-        }
+        end("mount", self.mount())
     }
 
     fn mount(&self) -> Result<(), socket::Failure> {
@@ -108,21 +86,16 @@ impl MountCommand {
             say(format_args!("{directory} is mounted already"));
             return Ok(());
         }
-        let mut helper = start(Task::Mount(Wanted { device, directory, kind, options }))?;
-        let waits = |asked: bool| match asked {
-            false => format!("waits for the device {device}"),
-            true if kind == defaults::FILE_SYSTEM => {
-                format!("waits for the kernel to mount {directory}; `quorate lockspaces` says what the DLM waits for")
-            }
-            true => format!("waits for the kernel to mount {directory}"),
-        };
-        let took_ms = match follow("mount", &mut helper, until, &waits)? {
-            Ok(took_ms) => took_ms,
-            Err(fault) => {
-                let trouble = Trouble { fault, kind, cluster: CLUSTER };
-                return Err((exit_of(fault), format!("{device} on {directory}: {trouble}")));
-            }
-        };
+        let looks = format!("waits for the device {device}");
+        let asks = format!("waits for the kernel to mount {directory}; of a gfs2 `quorate lockspaces` tells more");
+        let took_ms =
+            match follow("mount", Task::Mount(Wanted { device, directory, kind, options }), until, [&looks, &asks])? {
+                Ok(took_ms) => took_ms,
+                Err(fault) => {
+                    let trouble = Trouble { fault, kind, cluster: CLUSTER };
+                    return Err((exit_of(fault), format!("{device} on {directory}: {trouble}")));
+                }
+            };
         say(format_args!("{directory} is mounted; the kernel took {}", Age(took_ms.into())));
         Ok(())
     }
@@ -150,12 +123,13 @@ impl MountCommand {
     fn wait_for_gate(&self, until: Option<Instant>) -> Result<(), socket::Failure> {
         let mut told: Option<(String, Instant)> = None;
         loop {
-            let (exit, text) = socket::fetch(self.socket.as_deref(), socket::GATE)?;
-            match exit {
-                Exit::Ok => return Ok(()),
-                Exit::No => {}
-                other => return Err((other, text.trim_end().to_owned())),
-            }
+            let text = match socket::fetch(self.socket.as_deref(), socket::GATE) {
+                Ok((Exit::Ok, _)) => return Ok(()),
+                // An agent that has no CPU for an answer may have some soon.
+                Ok((Exit::No, text)) | Err((Exit::Timeout, text)) => text,
+                Ok((other, text)) => return Err((other, text.trim_end().to_owned())),
+                Err(failure) => return Err(failure),
+            };
             let now = Instant::now();
             if until.is_some_and(|until| now >= until) {
                 return Err((Exit::Timeout, format!("gives up. {}", text.trim_end())));
@@ -172,13 +146,7 @@ impl MountCommand {
 impl UmountCommand {
     /// Unmounts.
     pub fn run(&self) -> Exit {
-        match self.unmount() {
-            Ok(()) => Exit::Ok,
-            Err((exit, why)) => {
-                complain("umount", &why);
-                exit
-            }
-        }
+        end("umount", self.unmount())
     }
 
     fn unmount(&self) -> Result<(), socket::Failure> {
@@ -186,20 +154,20 @@ impl UmountCommand {
             return Err((Exit::Usage, format!("`{}` is not the whole path of a directory", self.directory)));
         };
         let until = deadline(self.timeout);
+        let nothing = || (Exit::No, format!("nothing is mounted on {directory}"));
         match mount::mounted(directory) {
             Ok(Some(_)) => {}
-            Ok(None) => return Err((Exit::No, format!("nothing is mounted on {directory}"))),
+            Ok(None) => return Err(nothing()),
             Err(error) => return Err((Exit::No, format!("the list of mounts cannot be read: {error}"))),
         }
-        let mut helper = start(Task::Unmount(directory))?;
-        let waits =
-            |_| format!("waits for the kernel to unmount {directory}; a gfs2 has to leave the cluster's lockspace");
-        let took_ms = match follow("umount", &mut helper, until, &waits)? {
+        let asks = format!("waits for the kernel to unmount {directory}; a gfs2 has to leave the cluster's lockspace");
+        let took_ms = match follow("umount", Task::Unmount(directory), until, [&asks, &asks])? {
             Ok(took_ms) => took_ms,
             Err(Fault::Kernel(libc::EBUSY)) => return Err((Exit::No, busy(directory))),
-            Err(Fault::Kernel(libc::EPERM)) => return Err((Exit::Permission, "not allowed; be root".into())),
+            Err(Fault::Kernel(libc::EINVAL)) => return Err(nothing()),
             Err(fault) => {
-                return Err((Exit::No, format!("{directory}: {}", Trouble { fault, kind: "", cluster: "" })));
+                let (exit, why) = refused(fault, "", format_args!("{directory}"));
+                return Err((if exit == Exit::Permission { exit } else { Exit::No }, why));
             }
         };
         say(format_args!("{directory} is unmounted; the kernel took {}", Age(took_ms.into())));
@@ -210,19 +178,13 @@ impl UmountCommand {
 /// Why a file system is busy.
 fn busy(directory: &str) -> String {
     let users = mount::users(directory, USERS_MAX);
-    let mut text = format!("{directory} is in use");
     if users.is_empty() {
-        text += " by the kernel: by swap, an NFS export, or a process with mounts of its own";
-        return text;
+        return format!(
+            "{directory} is in use, but by no process: by a loop device, swap, an NFS export, or where other mounts are seen"
+        );
     }
-    for (index, user) in users.iter().enumerate() {
-        text += if index == 0 { ": " } else { "; " };
-        text += &UsedBy(user).to_string();
-    }
-    if users.len() == USERS_MAX {
-        text += "; and perhaps more";
-    }
-    text
+    let more = if users.len() == USERS_MAX { ", and perhaps by more" } else { "" };
+    format!("{directory} is in use by {}{more}", users.join(", "))
 }
 
 /// `DEVICE:DIRECTORY` or `DEVICE:DIRECTORY:OPTIONS`; a directory begins with a slash, a LUN's name has a colon of its own.
@@ -244,46 +206,48 @@ fn deadline(timeout: Option<u32>) -> Option<Instant> {
     timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds.into()))
 }
 
-fn start(task: Task<'_>) -> Result<Helper, socket::Failure> {
-    Helper::start(task, None).map_err(|fault| (Exit::No, Trouble { fault, kind: "", cluster: "" }.to_string()))
-}
-
-/// Waits for the helper, and tells every few seconds what it waits for: `Ok(Ok)` how long the kernel took, `Ok(Err)` why not.
+/// Starts a helper, waits for it, and tells every few seconds what is waited for: before the kernel was asked, and since.
+/// `Ok(Ok)` how long the kernel took, `Ok(Err)` why not.
 fn follow(
     command: &str,
-    helper: &mut Helper,
+    task: Task<'_>,
     until: Option<Instant>,
-    waits: &dyn Fn(bool) -> String,
+    waits: [&str; 2],
 ) -> Result<Result<u32, Fault>, socket::Failure> {
+    let mut helper = match Helper::start(task, None) {
+        Ok(helper) => helper,
+        Err(fault) => return Ok(Err(fault)),
+    };
     let (mut asked, mut tell) = (false, Instant::now() + TELL);
     loop {
-        let now = Instant::now();
         let wake = until.map_or(tell, |until| until.min(tell));
-        match helper.wait(wake.saturating_duration_since(now)) {
-            Heard::Report(Report::Looks) => asked = false,
+        match helper.wait(wake.saturating_duration_since(Instant::now())) {
+            Heard::Report(Report::Looks) | Heard::Nothing => {}
             Heard::Report(Report::Asks) => asked = true,
             Heard::Report(Report::Done { took_ms, .. }) => return Ok(Ok(took_ms)),
             Heard::Report(Report::Failed(fault)) => return Ok(Err(fault)),
             Heard::End => return Ok(Err(Fault::Lost)),
-            Heard::Nothing => {}
         }
         let now = Instant::now();
+        let what = waits[usize::from(asked)];
         if until.is_some_and(|until| now >= until) {
-            let pid = helper.pid();
             // One that is only looking for a device must not mount it later, when nobody waits any more.
             helper.end();
-            let why = match asked {
-                true => {
-                    format!("gives up: {}. What the kernel has begun it may still finish (process {pid})", waits(true))
-                }
-                false => format!("gives up: {}", waits(false)),
-            };
-            return Err((Exit::Timeout, why));
+            let more = if asked { ". What the kernel has begun it may still finish" } else { "" };
+            return Err((Exit::Timeout, format!("gives up: {what}{more}")));
         }
         if now >= tell {
             tell = now + TELL;
-            complain(command, &waits(asked));
+            complain(command, &what);
         }
+    }
+}
+
+/// Code and words for a reason.
+fn refused(fault: Fault, kind: &str, what: std::fmt::Arguments<'_>) -> socket::Failure {
+    match exit_of(fault) {
+        Exit::Permission => (Exit::Permission, format!("{what}: not allowed; be root")),
+        exit => (exit, format!("{what}: {}", Trouble { fault, kind, cluster: CLUSTER })),
     }
 }
 
@@ -294,6 +258,17 @@ fn exit_of(fault: Fault) -> Exit {
         Fault::Kernel(libc::ENODEV | libc::EBUSY | libc::EUNATCH | libc::ENOMEM) => Exit::No,
         Fault::Kernel(_) | Fault::Ambiguous => Exit::Device,
         Fault::Directory(_) | Fault::Occupied | Fault::Start(_) | Fault::Lost => Exit::No,
+    }
+}
+
+/// Tells what went wrong.
+fn end(command: &str, result: Result<(), socket::Failure>) -> Exit {
+    match result {
+        Ok(()) => Exit::Ok,
+        Err((exit, why)) => {
+            complain(command, &why);
+            exit
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 mod events;
 mod mounts;
 
-pub use mounts::{Trouble, UsedBy};
+pub use mounts::Trouble;
 
 use core::fmt::{self, Display, Formatter};
 
@@ -262,6 +262,33 @@ impl Display for Plain<DiskError> {
             DiskError::Stale => "not sent in time",
             DiskError::Absent => "the device is not there",
             DiskError::Conflict => "a reservation on its LUN refuses this node's writes",
+        })
+    }
+}
+
+/// The kernel's number for an error.
+#[derive(Clone, Copy)]
+pub struct Errno(pub i32);
+
+/// The words of those that a network, a disk or a program gives; std's own take memory to make.
+impl Display for Plain<Errno> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0.0 {
+            libc::EPERM | libc::EACCES => "not allowed; run the agent as root",
+            libc::ENOENT | libc::ENODEV | libc::ENXIO | libc::ENOMEDIUM => "it is not there",
+            libc::EIO | libc::EREMOTEIO => "input/output error",
+            libc::EBADE => "reservation conflict",
+            libc::ENOEXEC => "not a program for this machine",
+            libc::ENOMEM | libc::ENOBUFS | libc::EAGAIN => "no memory or process to be had",
+            libc::ENOTDIR | libc::EISDIR => "not a file",
+            libc::ECONNREFUSED => "connection refused",
+            libc::ECONNRESET => "connection reset",
+            libc::ENETUNREACH => "no route to this network",
+            libc::EHOSTUNREACH | libc::EHOSTDOWN => "no route to this host",
+            libc::ENETDOWN => "the network is down",
+            libc::EADDRNOTAVAIL => "no own address to send from",
+            libc::EAFNOSUPPORT => "the kernel lacks this kind of network",
+            other => return write!(f, "error {other} of the kernel (errno)"),
         })
     }
 }

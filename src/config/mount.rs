@@ -8,7 +8,7 @@ use super::check::{CheckError, bad_word, device, refuse};
 use super::device::same_lun;
 use super::heuristic::printable;
 use super::{Cluster, defaults};
-use crate::base::limits::{COMMAND_BYTES_MAX, FILE_SYSTEM_BYTES_MAX, MOUNT_OPTIONS_BYTES_MAX, PATH_BYTES_MAX};
+use crate::base::limits::{COMMAND_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX};
 
 /// A file system that is mounted when the gate opens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,9 +18,9 @@ pub struct Mount {
     /// Where; made if it is not there.
     pub directory: String<PATH_BYTES_MAX>,
     /// Type of the file system. Default `gfs2`.
-    pub kind: String<FILE_SYSTEM_BYTES_MAX>,
+    pub kind: String<NAME_BYTES_MAX>,
     /// As for mount(8).
-    pub options: String<MOUNT_OPTIONS_BYTES_MAX>,
+    pub options: String<PATH_BYTES_MAX>,
 }
 
 /// What runs behind the gate, once all mounts are there.
@@ -79,16 +79,11 @@ fn disk(at: usize, mount: &Mount, cluster: &Cluster) -> Result<(), CheckError> {
 
 /// A path as the kernel shows it in its list of mounts.
 fn directory(at: usize, path: &str) -> Result<(), CheckError> {
-    let Some(names) = path.strip_prefix('/') else {
-        return refuse!("mount[{at}].directory"; "{path:?} does not begin with a slash"; "write the whole path, e.g. /storage");
-    };
-    if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return refuse!("mount[{at}].directory"; "a directory is printable ASCII without blanks"; "take another one, e.g. /storage");
+    let plain = |names: &str| !names.split('/').any(|name| matches!(name, "" | "." | ".."));
+    if path.bytes().all(|byte| byte.is_ascii_graphic()) && path.strip_prefix('/').is_some_and(plain) {
+        return Ok(());
     }
-    if names.split('/').any(|name| matches!(name, "" | "." | "..")) {
-        return refuse!("mount[{at}].directory"; "{path:?} is not the shortest way to write a directory"; "write it without an empty name, \".\" or \"..\", e.g. /storage");
-    }
-    Ok(())
+    refuse!("mount[{at}].directory"; "{path:?} is not the whole path of a directory, in printable ASCII and written the shortest way"; "begin with a slash, end without one, and leave out blanks, \".\", \"..\" and \"//\": e.g. /storage")
 }
 
 /// Is the first directory inside the second?

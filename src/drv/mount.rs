@@ -135,7 +135,7 @@ pub fn mount(wanted: &Wanted<'_>, now_ms: fn() -> u64, tell: &mut dyn FnMut(Repo
     }
     tell(Report::Asks);
     let asked_ms = now_ms();
-    let (flags, data) = split(wanted.options);
+    let (flags, data) = split(wanted.kind, wanted.options);
     match rustix::mount::mount(&device, wanted.directory, wanted.kind, flags, data.as_deref()) {
         Ok(()) => {
             let took_ms = since(asked_ms, now_ms);
@@ -188,47 +188,46 @@ fn errno_of(error: &io::Error) -> i32 {
 
 /// Options as mount(8) takes them apart: what is the kernel's as flags, what only tools care for left out, and the rest
 /// for the file system.
-fn split(options: &str) -> (MountFlags, Option<CString>) {
-    // As mount(8) has it: a later word takes back what an earlier one said.
+fn split(kind: &str, options: &str) -> (MountFlags, Option<CString>) {
     let (mut flags, mut data) = (MountFlags::empty(), String::new());
+    // One that was made for a single machine would else be mounted by each node on its own, and destroyed.
+    if kind == "gfs2" && !options.contains("lockproto=") {
+        data.push_str("lockproto=lock_dlm");
+    }
     for option in options.split(',').filter(|option| !option.is_empty()) {
-        match option {
-            "ro" => flags |= MountFlags::RDONLY,
-            "rw" => flags -= MountFlags::RDONLY,
-            "noatime" => flags |= MountFlags::NOATIME,
-            "atime" => flags -= MountFlags::NOATIME,
-            "nodiratime" => flags |= MountFlags::NODIRATIME,
-            "diratime" => flags -= MountFlags::NODIRATIME,
-            "relatime" => flags |= MountFlags::RELATIME,
-            "norelatime" => flags -= MountFlags::RELATIME,
-            "strictatime" => flags |= MountFlags::STRICTATIME,
-            "nostrictatime" => flags -= MountFlags::STRICTATIME,
-            "lazytime" => flags |= MountFlags::LAZYTIME,
-            "nolazytime" => flags -= MountFlags::LAZYTIME,
-            "nodev" => flags |= MountFlags::NODEV,
-            "dev" => flags -= MountFlags::NODEV,
-            "nosuid" => flags |= MountFlags::NOSUID,
-            "suid" => flags -= MountFlags::NOSUID,
-            "noexec" => flags |= MountFlags::NOEXEC,
-            "exec" => flags -= MountFlags::NOEXEC,
-            "nosymfollow" => flags |= MountFlags::NOSYMFOLLOW,
-            "symfollow" => flags -= MountFlags::NOSYMFOLLOW,
-            "sync" => flags |= MountFlags::SYNCHRONOUS,
-            "async" => flags -= MountFlags::SYNCHRONOUS,
-            "dirsync" => flags |= MountFlags::DIRSYNC,
-            "silent" => flags |= MountFlags::SILENT,
-            "loud" => flags -= MountFlags::SILENT,
-            "defaults" | "auto" | "noauto" | "nofail" | "_netdev" => {}
-            _ if option.starts_with("x-") => {}
-            _ => {
-                data.push_str(if data.is_empty() { "" } else { "," });
-                data.push_str(option);
-            }
+        // As mount(8) has it: a later word takes back what an earlier one said.
+        if let Some((_, _, flag)) = FLAGS.iter().find(|(set, _, _)| *set == option) {
+            flags |= *flag;
+        } else if let Some((_, _, flag)) = FLAGS.iter().find(|(_, clear, _)| *clear == option) {
+            flags -= *flag;
+        } else if !FOR_TOOLS.contains(&option) && !option.starts_with("x-") {
+            data.push_str(if data.is_empty() { "" } else { "," });
+            data.push_str(option);
         }
     }
     // A NUL cannot be in an option: neither configuration nor command line has one.
     (flags, (!data.is_empty()).then(|| CString::new(data).ok()).flatten())
 }
+
+/// Options that are the kernel's own, with their opposites.
+const FLAGS: [(&str, &str, MountFlags); 13] = [
+    ("ro", "rw", MountFlags::RDONLY),
+    ("noatime", "atime", MountFlags::NOATIME),
+    ("nodiratime", "diratime", MountFlags::NODIRATIME),
+    ("relatime", "norelatime", MountFlags::RELATIME),
+    ("strictatime", "nostrictatime", MountFlags::STRICTATIME),
+    ("lazytime", "nolazytime", MountFlags::LAZYTIME),
+    ("nodev", "dev", MountFlags::NODEV),
+    ("nosuid", "suid", MountFlags::NOSUID),
+    ("noexec", "exec", MountFlags::NOEXEC),
+    ("nosymfollow", "symfollow", MountFlags::NOSYMFOLLOW),
+    ("sync", "async", MountFlags::SYNCHRONOUS),
+    ("dirsync", "nodirsync", MountFlags::DIRSYNC),
+    ("silent", "loud", MountFlags::SILENT),
+];
+
+/// Options that only tools look at.
+const FOR_TOOLS: [&str; 5] = ["defaults", "auto", "noauto", "nofail", "_netdev"];
 
 /// The type of the file system that is mounted on a directory, if one is; of several the one on top.
 pub fn mounted(directory: &str) -> io::Result<Option<String>> {
@@ -330,81 +329,49 @@ fn plain(text: &str) -> impl Iterator<Item = u8> {
     })
 }
 
-/// Something that keeps a file system in use.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum User {
-    /// Another file system is mounted inside.
-    Mount(String),
-    /// A process, by what it is called, and a path of it inside.
-    Process {
-        /// Process id.
-        pid: u32,
-        /// Its name.
-        name: String,
-        /// What it does with the path.
-        does: Does,
-        /// The path.
-        path: PathBuf,
-    },
-    /// A loop device on a file of it.
-    Loop(String),
-}
-
-/// How a process uses a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Does {
-    /// Has it open.
-    Open,
-    /// It is its working directory.
-    Work,
-    /// It is its root directory.
-    Root,
-    /// Runs it, or has it mapped into its memory.
-    Map,
-}
-
-/// What uses the file system on this directory, at most `most`. Only links of /proc are read: the file system is not asked.
-pub fn users(directory: &str, most: usize) -> Vec<User> {
+/// What uses the file system on this directory, in words and at most `most`: mounts inside, and processes with a path of
+/// theirs. Only links of /proc are read; the file system is not asked.
+pub fn users(directory: &str, most: usize) -> Vec<String> {
     let mut found = Vec::new();
-    let _ =
-        Table::open().and_then(|table| table.each(&mut |line| found.extend(line.below(directory).map(User::Mount))));
-    let numbers = |folder: &str| {
-        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        entries.filter_map(|entry| entry.file_name().to_str().map(str::to_owned))
-    };
-    for name in numbers("/sys/block").filter(|name| name.starts_with("loop")) {
-        let file = fs::read_to_string(format!("/sys/block/{name}/loop/backing_file"));
-        if file.is_ok_and(|file| is_inside(Path::new(file.trim_end()), directory)) {
-            found.push(User::Loop(format!("/dev/{name}")));
-        }
-    }
-    for pid in numbers("/proc").filter_map(|name| name.parse::<u32>().ok()) {
+    let _ = Table::open().and_then(|table| {
+        table.each(&mut |line| found.extend(line.below(directory).map(|path| format!("the mount on {path}"))))
+    });
+    let Ok(processes) = fs::read_dir("/proc") else { return found };
+    for process in processes.flatten().map(|entry| entry.path()) {
         if found.len() >= most {
             break;
         }
-        if let Some((does, path)) = use_of(pid, directory) {
-            let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-            found.push(User::Process { pid, name: name.trim_end().to_owned(), does, path });
+        if let Some(path) = use_of(&process, directory) {
+            let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
+            let pid = process.file_name().unwrap_or_default();
+            found.push(format!("{} (process {}) for {}", name.trim_end(), pid.display(), path.display()));
         }
     }
-    found.truncate(most);
     found
 }
 
-/// The first use that a process makes of a directory.
-fn use_of(pid: u32, directory: &str) -> Option<(Does, PathBuf)> {
-    let inside = |link: String| fs::read_link(link).ok().filter(|path| is_inside(path, directory));
-    let own = [("cwd", Does::Work), ("root", Does::Root), ("exe", Does::Map)];
-    let own = own.into_iter().find_map(|(link, does)| Some((does, inside(format!("/proc/{pid}/{link}"))?)));
-    let links = |folder: &'static str| {
-        let entries = fs::read_dir(format!("/proc/{pid}/{folder}")).into_iter().flatten().flatten();
-        entries.filter_map(|entry| fs::read_link(entry.path()).ok()).find(|path| is_inside(path, directory))
-    };
-    own.or_else(|| Some((Does::Open, links("fd")?))).or_else(|| Some((Does::Map, links("map_files")?)))
+/// A path inside a directory by which a process uses it: it works there, runs it, has it open or mapped.
+fn use_of(process: &Path, directory: &str) -> Option<PathBuf> {
+    // Folders of /proc that are no processes have none of these.
+    for link in ["cwd", "root", "exe"] {
+        if let Some(path) = link_into(&process.join(link), directory) {
+            return Some(path);
+        }
+    }
+    for folder in ["fd", "map_files"] {
+        let Ok(links) = fs::read_dir(process.join(folder)) else { continue };
+        for link in links.flatten() {
+            if let Some(path) = link_into(&link.path(), directory) {
+                return Some(path);
+            }
+        }
+    }
+    None
 }
 
-fn is_inside(path: &Path, directory: &str) -> bool {
-    path.starts_with(directory)
+/// Where a link leads to, if that is inside the directory.
+fn link_into(link: &Path, directory: &str) -> Option<PathBuf> {
+    fs::read_link(link).ok().filter(|path| path.starts_with(directory))
 }
 
 #[cfg(test)]
@@ -426,11 +393,15 @@ mod tests {
 
     #[test]
     fn options_are_taken_apart_as_by_mount() {
+        let split = |options: &str| split("ext4", options);
         let data = |options: &str| split(options).1.map(|data| data.into_string().unwrap());
         assert_eq!(split(""), (MountFlags::empty(), None));
         assert_eq!(split("defaults,_netdev,x-initrd.mount"), (MountFlags::empty(), None));
         assert_eq!(split("noatime,nodev").0, MountFlags::NOATIME | MountFlags::NODEV);
         assert_eq!(split("ro,noexec,rw").0, MountFlags::NOEXEC);
+        let gfs2 = |options| super::split("gfs2", options).1.unwrap().into_string().unwrap();
+        assert_eq!(gfs2("noatime"), "lockproto=lock_dlm");
+        assert_eq!(gfs2("acl,lockproto=lock_nolock"), "acl,lockproto=lock_nolock");
         assert_eq!(data("acl,,noatime,errors=panic,locktable=c:n"), Some("acl,errors=panic,locktable=c:n".into()));
     }
 
@@ -451,7 +422,7 @@ mod tests {
     fn who_works_in_a_directory_is_found() {
         let here = std::env::current_dir().unwrap();
         let found = users(here.to_str().unwrap(), 1000);
-        let me = std::process::id();
-        assert!(found.iter().any(|user| matches!(user, User::Process { pid, does: Does::Work, .. } if *pid == me)));
+        let me = format!("(process {}) for {}", std::process::id(), here.display());
+        assert!(found.iter().any(|user| user.contains(&me)), "{found:?}");
     }
 }

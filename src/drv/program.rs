@@ -77,11 +77,8 @@ pub fn run<'a>(place: usize, mut words: impl Iterator<Item = &'a str>, timeout: 
 }
 
 /// This process becomes the program; returns only why it could not.
-pub fn become_program(words: &[String]) -> io::Error {
-    match words.split_first() {
-        Some((program, arguments)) => Command::new(program).args(arguments).exec(),
-        None => io::ErrorKind::InvalidInput.into(),
-    }
+pub fn become_program(program: &str, arguments: &[&str]) -> io::Error {
+    Command::new(program).args(arguments).exec()
 }
 
 fn start(mut command: Command, place: &Place) -> io::Result<(Child, PipeReader, OwnedFd)> {

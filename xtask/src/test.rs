@@ -55,7 +55,7 @@ const PARTS: [Part; 12] = [
     Part { name: "model", what: "every state of a few small models", run: model },
     Part { name: "binary", what: "the static binary, and its size", run: binary },
     Part { name: "loopback", what: "five agents on this machine (cargo xtask demo, split)", run: loopback },
-    Part { name: "vm", what: "a cluster of VMs on a real SCSI target (cargo xtask vm run smoke)", run: vm },
+    Part { name: "vm", what: "clusters of VMs on a real SCSI target (cargo xtask vm run smoke, gfs2-short)", run: vm },
 ];
 
 impl Test {
@@ -150,7 +150,8 @@ fn loopback() -> Result<()> {
 }
 
 fn vm() -> Result<()> {
-    this(&["vm", "run", "smoke"])
+    this(&["vm", "run", "smoke"])?;
+    this(&["vm", "run", "gfs2-short"])
 }
 
 fn cargo(words: &[&str]) -> Result<()> {

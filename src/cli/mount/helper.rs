@@ -1,60 +1,14 @@
-//! The process that calls mount(2) or umount2(2), from both of its sides.
+//! The process that calls mount(2) or umount2(2), as whoever started it sees it. Its own side is `cli::child`.
 
-use std::io::{self, PipeReader, Read, Write};
+use std::io::{self, PipeReader, Read};
 use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use argh::FromArgs;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::ioctl_fionbio;
 
-use super::super::exit::Exit;
-use crate::config::defaults;
-use crate::drv::mount::{self, Fault, REPORT_BYTES, Report, Wanted};
-use crate::drv::{clock, process};
-
-/// Mount or unmount one file system, and say how it goes in bytes on standard output (the agent, `mount` and `umount` start
-/// this: the kernel may keep whoever asks it for as long as the cluster does not agree).
-#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
-#[argh(subcommand, name = "mount-helper")]
-pub struct HelperCommand {
-    /// where
-    #[argh(option)]
-    pub directory: String,
-    /// what; without it the directory is unmounted
-    #[argh(option)]
-    pub device: Option<String>,
-    /// type of the file system (default gfs2)
-    #[argh(option, long = "type", default = "defaults::FILE_SYSTEM.into()")]
-    pub kind: String,
-    /// as for mount(8)
-    #[argh(option, default = "String::new()")]
-    pub options: String,
-    /// process id of the agent; the helper ends with it
-    #[argh(option)]
-    pub agent: Option<u32>,
-}
-
-impl HelperCommand {
-    /// The helper's life.
-    pub fn run(&self) -> Exit {
-        if self.agent.is_some_and(|agent| !process::is_child_of(agent)) {
-            return Exit::No;
-        }
-        let _ = process::oom_score(0);
-        let HelperCommand { directory, device, kind, options, .. } = self;
-        let mut out = io::stdout();
-        // Whoever asked may have gone; what was begun is done all the same.
-        let mut tell = |report: Report| _ = out.write_all(&report.encode()).and_then(|()| out.flush());
-        let last = match device {
-            Some(device) => mount::mount(&Wanted { device, directory, kind, options }, clock::boottime_ms, &mut tell),
-            None => mount::unmount(directory, clock::boottime_ms, &mut tell),
-        };
-        tell(last);
-        if matches!(last, Report::Done { .. }) { Exit::Ok } else { Exit::No }
-    }
-}
+use crate::drv::mount::{Fault, REPORT_BYTES, Report, Wanted};
 
 /// What a helper is to do.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +19,7 @@ pub enum Task<'a> {
     Unmount(&'a str),
 }
 
-/// A helper, as seen by whoever started it.
+/// The process.
 pub struct Helper {
     child: Child,
     pipe: PipeReader,
@@ -92,16 +46,16 @@ impl Helper {
         let (pipe, theirs) = io::pipe()?;
         ioctl_fionbio(&pipe, true)?;
         let mut command = Command::new("/proc/self/exe");
-        command.arg("mount-helper");
-        match task {
-            Task::Mount(Wanted { device, directory, kind, options }) => {
-                command.args(["--directory", directory, "--device", device, "--type", kind, "--options", options]);
-            }
-            Task::Unmount(directory) => _ = command.args(["--directory", directory]),
-        }
+        command.arg("child");
         if let Some(agent) = agent {
             command.args(["--agent", &agent.to_string()]);
         }
+        match task {
+            Task::Mount(Wanted { device, directory, kind, options }) => {
+                command.args(["--", "mount", device, directory, kind, options])
+            }
+            Task::Unmount(directory) => command.args(["--", "umount", directory]),
+        };
         let child = command.stdin(Stdio::null()).stdout(theirs).spawn()?;
         Ok(Helper { child, pipe })
     }

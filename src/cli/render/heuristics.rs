@@ -4,7 +4,7 @@ use core::fmt::{self, Display, Formatter, Write};
 
 use super::super::facts::Snapshot;
 use super::super::json::Json;
-use super::super::words::{Age, MaybeAge, Plain, Say};
+use super::super::words::{Age, Errno, MaybeAge, Plain, Say};
 use super::super::wrap::Wrap;
 use crate::config::{Heuristic, Probe, Qdisk};
 use crate::heuristics::{Last, Note, Outcome, Row, State};
@@ -152,33 +152,6 @@ impl Display for Failure<'_> {
             (Outcome::Exit(code), _) => write!(f, "exit code {code}"),
             (Outcome::Signal(signal), _) => write!(f, "ended by signal {signal}"),
         }
-    }
-}
-
-/// The kernel's number for an error.
-#[derive(Clone, Copy)]
-struct Errno(i32);
-
-/// The words of those that a network, a disk or a program gives; std's own take memory to make.
-impl Display for Plain<Errno> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0.0 {
-            libc::EPERM | libc::EACCES => "not allowed; run the agent as root",
-            libc::ENOENT | libc::ENODEV | libc::ENXIO | libc::ENOMEDIUM => "it is not there",
-            libc::EIO | libc::EREMOTEIO => "input/output error",
-            libc::EBADE => "reservation conflict",
-            libc::ENOEXEC => "not a program for this machine",
-            libc::ENOMEM | libc::ENOBUFS | libc::EAGAIN => "no memory or process to be had",
-            libc::ENOTDIR | libc::EISDIR => "not a file",
-            libc::ECONNREFUSED => "connection refused",
-            libc::ECONNRESET => "connection reset",
-            libc::ENETUNREACH => "no route to this network",
-            libc::EHOSTUNREACH | libc::EHOSTDOWN => "no route to this host",
-            libc::ENETDOWN => "the network is down",
-            libc::EADDRNOTAVAIL => "no own address to send from",
-            libc::EAFNOSUPPORT => "the kernel lacks this kind of network",
-            other => return write!(f, "error {other} of the kernel (errno)"),
-        })
     }
 }
 

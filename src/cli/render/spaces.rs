@@ -6,6 +6,7 @@ use super::super::facts::{Snapshot, SpaceState, SpaceWait};
 use super::super::json::Json;
 use super::super::words::{Age, Say};
 use super::super::wrap::Wrap;
+use crate::base::NodeSet;
 
 pub(super) fn text(snapshot: &Snapshot<'_>, out: &mut Wrap<'_>) -> fmt::Result {
     if snapshot.facts.spaces.is_empty() {
@@ -37,7 +38,7 @@ pub(super) fn json(snapshot: &Snapshot<'_>, json: &mut Json<'_>) -> fmt::Result 
                 let (epoch, number) = space.change;
                 row.text("name", space.name)?;
                 row.number("id", space.id)?;
-                row.list("members", |list| space.members.iter().try_for_each(|node| list.number("", node.get())))?;
+                row.list("members", |list| ids(space.members, list))?;
                 // Text, like a view's: it can be above 2^53.
                 row.text("epoch", epoch)?;
                 row.number("change", number)?;
@@ -51,12 +52,7 @@ pub(super) fn json(snapshot: &Snapshot<'_>, json: &mut Json<'_>) -> fmt::Result 
                 row.object("waiting_for", |json| {
                     let (kind, nodes) = kind(waits);
                     json.text("kind", kind)?;
-                    json.list("nodes", |list| {
-                        nodes
-                            .into_iter()
-                            .flat_map(|nodes| nodes.iter())
-                            .try_for_each(|node| list.number("", node.get()))
-                    })?;
+                    json.list("nodes", |list| ids(nodes, list))?;
                     json.text("text", Say(snapshot, waits))
                 })
             })
@@ -77,16 +73,20 @@ const fn word(state: SpaceState) -> &'static str {
 }
 
 /// For programs: the kind, and the nodes it is about.
-const fn kind(waits: SpaceWait) -> (&'static str, Option<crate::base::NodeSet>) {
+const fn kind(waits: SpaceWait) -> (&'static str, NodeSet) {
     match waits {
-        SpaceWait::Quorum => ("quorum", None),
-        SpaceWait::Release => ("release", None),
-        SpaceWait::ToStop(nodes) => ("stop", Some(nodes)),
-        SpaceWait::ToStart(nodes) => ("start", Some(nodes)),
-        SpaceWait::Report(nodes) => ("report", Some(nodes)),
-        SpaceWait::Kernel => ("kernel", None),
-        SpaceWait::Coordinator(node) => ("coordinator", Some(crate::base::NodeSet::of(node))),
+        SpaceWait::Quorum => ("quorum", NodeSet::EMPTY),
+        SpaceWait::Release => ("release", NodeSet::EMPTY),
+        SpaceWait::ToStop(nodes) => ("stop", nodes),
+        SpaceWait::ToStart(nodes) => ("start", nodes),
+        SpaceWait::Report(nodes) => ("report", nodes),
+        SpaceWait::Kernel => ("kernel", NodeSet::EMPTY),
+        SpaceWait::Coordinator(node) => ("coordinator", NodeSet::of(node)),
     }
+}
+
+fn ids(nodes: NodeSet, list: &mut Json<'_>) -> fmt::Result {
+    nodes.iter().try_for_each(|node| list.number("", node.get()))
 }
 
 impl Display for Say<'_, SpaceWait> {

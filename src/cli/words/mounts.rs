@@ -1,9 +1,10 @@
-//! What keeps a file system from being mounted or unmounted.
+//! What keeps a file system from being mounted.
 
 use core::fmt::{self, Display, Formatter};
 
+use super::{Errno, Plain};
 use crate::config::defaults;
-use crate::drv::mount::{Does, Fault, User};
+use crate::drv::mount::Fault;
 
 /// Why it was not mounted, with the way out.
 #[derive(Clone, Copy)]
@@ -20,12 +21,18 @@ impl Display for Trouble<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self.fault {
             Fault::Kernel(errno) => self.kernel(errno, f),
-            Fault::Directory(errno) => write!(f, "the directory cannot be made: {}", Errno(errno)),
+            Fault::Directory(libc::EROFS) => {
+                f.write_str("the directory cannot be made: what it is on can only be read")
+            }
+            Fault::Directory(libc::ENOTDIR | libc::EEXIST) => {
+                f.write_str("the directory cannot be made: a part of its name is a file")
+            }
+            Fault::Directory(errno) => write!(f, "the directory cannot be made: {}", Plain(Errno(errno))),
             Fault::Occupied => {
                 f.write_str("a file system of another type is mounted there. Unmount it, or take another directory")
             }
             Fault::Ambiguous => f.write_str("several disks have this LUN. Name the device by its path"),
-            Fault::Start(errno) => write!(f, "the process that mounts cannot be started: {}", Errno(errno)),
+            Fault::Start(errno) => write!(f, "the process that mounts cannot be started: {}", Plain(Errno(errno))),
             Fault::Lost => f.write_str("the process that mounts was ended. Look for the reason in the kernel's log"),
         }
     }
@@ -61,48 +68,9 @@ impl Trouble<'_> {
             libc::ENOENT if gfs2 => f.write_str("it is not there, or this kernel's gfs2 was built without the DLM"),
             libc::EBUSY => f.write_str("it is in use: mounted elsewhere, or part of an LVM, md or multipath device"),
             libc::EROFS => f.write_str("the disk can only be read. Make it writable, or mount it with the option ro"),
-            errno => Errno(errno).fmt(f),
-        }
-    }
-}
-
-/// The kernel's number for an error; std's own words take memory to make.
-struct Errno(i32);
-
-impl Display for Errno {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
-            libc::EPERM | libc::EACCES => "not allowed; be root",
-            libc::ENOENT | libc::ENXIO | libc::ENOMEDIUM => "it is not there",
-            libc::EIO | libc::EREMOTEIO => "input/output error. Check the host's path to the disk",
-            libc::EBADE => "a reservation on its LUN keeps this node out",
-            libc::ENOTBLK => "it is not a block device",
-            libc::ENOTDIR => "a part of the directory's name is a file",
-            libc::EROFS => "the file system can only be read",
-            libc::ENOMEM | libc::EAGAIN => "no memory or process to be had",
-            libc::EUCLEAN => "the file system is damaged. Check it while it is mounted nowhere",
-            other => return write!(f, "error {other} of the kernel (errno); its log says more"),
-        })
-    }
-}
-
-/// Somebody who keeps a file system busy.
-pub struct UsedBy<'a>(pub &'a User);
-
-impl Display for UsedBy<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            User::Mount(directory) => write!(f, "{directory} is mounted inside"),
-            User::Loop(device) => write!(f, "{device} is on a file of it"),
-            User::Process { pid, name, does, path } => {
-                let path = path.display();
-                match does {
-                    Does::Open => write!(f, "{name} (process {pid}) has {path} open"),
-                    Does::Work => write!(f, "{name} (process {pid}) works in {path}"),
-                    Does::Root => write!(f, "{name} (process {pid}) has {path} as its root"),
-                    Does::Map => write!(f, "{name} (process {pid}) runs {path}, or has it mapped"),
-                }
-            }
+            libc::ENOTBLK => f.write_str("it is not a block device"),
+            libc::EUCLEAN => f.write_str("the file system is damaged. Check it while it is mounted nowhere"),
+            errno => Plain(Errno(errno)).fmt(f),
         }
     }
 }

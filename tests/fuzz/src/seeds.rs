@@ -44,7 +44,7 @@ pub fn seeds(target: &str) -> Vec<Seed> {
             named("agent", b"agent\n--node\n3\n--emulate\n/tmp\n--self-fence\nexit\n--console\ntty1\n--no-payload"),
             named("payload", b"payload-writer\n--device\nlun:0\n--node\n1\n--incarnation\n7\n--agent\n1"),
             named("format", b"qdisk\nformat\n--cluster-id\n0x63d2\n--votes\n4\n--label\nq\n--adopt\n--yes"),
-            named("program", b"payload-program\n--agent\n1\n--\n/bin/guest\n--verbose\n"),
+            named("child", b"child\n--agent\n1\n--\nrun\n/bin/guest\n--verbose\n"),
             named("mount", b"mount\nlun:0:/storage:noatime\n--timeout\n5\n--type\ngfs2"),
             named("status", b"status\n--json\n-q\n--socket\nn1"),
             named("list", b"qdisk\nlist\n/dev/sda\n--json"),
