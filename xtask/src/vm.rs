@@ -56,7 +56,8 @@ struct Up {
 ///
 /// five: steps 1, 2 and 4 to 8 of the acceptance run. smoke: form, keys, pause, resume, rejoin with three nodes. input: bad
 /// disks and configurations. qdisk: who wins which split, and what failing disks and heuristics do. split: one split, many
-/// times. pr: random reservation commands to the target and to the model of one, without any agent.
+/// times. watchdog: nodes fenced by their own, which is the board's. pr: random reservation commands to the target and to
+/// the model of one, without any agent.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "run")]
 struct Scenario {

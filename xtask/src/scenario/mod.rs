@@ -13,8 +13,9 @@ mod story;
 mod watch;
 mod writes;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
+use crate::board::Board;
 use crate::config::Config;
 use crate::lab::{Lab, LabOptions};
 use crate::target::Kind;
@@ -128,10 +129,12 @@ impl Run {
 
     /// No target is refused here: nothing is asked of it.
     fn leashed(&self, story: &mut Story) -> Result<()> {
+        let watchdog = Board::load(&self.board)?.watchdog;
+        let watchdog = watchdog.with_context(|| format!("the board `{}` has no watchdog to fence by", self.board))?;
         let config = Config::load("watchdog")?;
         let cluster = config.cluster()?;
         let mut lab = Lab::start(&self.options(cluster.nodes.len() as u8, Some(config)))?;
-        let done = lab.run(|lab| leash::run(story, &Watch::new(lab, cluster)));
+        let done = lab.run(|lab| leash::run(story, &Watch::new(lab, cluster), &watchdog));
         println!("consoles and disks: {}", lab.files().display());
         done
     }
