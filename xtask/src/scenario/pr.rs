@@ -11,7 +11,7 @@ use crate::kernel::Kernel;
 use crate::node::{Guest, Node, attach_nexuses};
 use crate::paths::RunDir;
 use crate::qemu::{Accelerator, Vm};
-use crate::target::{Place, Target};
+use crate::target::{Layout, Place, Target};
 use crate::{build, debian, lab, toolbox};
 
 /// Three that act and one that looks.
@@ -37,7 +37,7 @@ pub fn run(run: &Run, story: &mut Story) -> Result<()> {
     let files = RunDir::create()?;
     let accelerator = Accelerator::choose(run.kvm);
     let place = Place { board: &board, kernel: &kernel, accelerator, run: &files };
-    let target = story.step("the target serves", |_| Target::start(run.target, &place))?;
+    let target = story.step("the target serves", |_| Target::start(run.target, Layout::TwoLuns, &place))?;
     let initrd = files.file("initiators.cpio");
     toolbox::initramfs_with(Some(&test), &board, &kernel, &[], SETUP, &initrd)?;
     let mut vm = Vm::describe("initiators", &board, &kernel, &initrd, &[], accelerator, &files);
