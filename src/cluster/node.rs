@@ -208,7 +208,7 @@ impl Node {
             deadline = deadline.min(suspect + 1);
         }
         if self.settings.qdisk.is_some() && self.qdisk.in_flight.is_none() {
-            deadline = deadline.min(self.qdisk.next_ms);
+            deadline = deadline.min(self.qdisk.next_ms.max(self.abort_under_way_ms()));
         }
         // While the incarnation is being chosen a disk has nothing more to do once its keys are read.
         let starting = self.is_starting();
