@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn the_clusters_of_the_tree_make_blobs_that_the_agent_reads() {
         let few = ["five-node", "embedded", "two-node", "three-node-no-qdisk", "weighted"];
-        for name in few.into_iter().chain(["sixteen-node", "two-data-disks"]) {
+        for name in few.into_iter().chain(["sixteen-node", "two-data-disks", "same-lun", "watchdog"]) {
             let config = Config::load(name).unwrap();
             assert_eq!(blob::decode(&config.blob().unwrap()).unwrap(), config.cluster().unwrap());
         }

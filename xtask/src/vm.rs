@@ -56,12 +56,12 @@ struct Up {
 ///
 /// five: steps 1, 2 and 4 to 8 of the acceptance run. smoke: form, keys, pause, resume, rejoin with three nodes. input: bad
 /// disks and configurations. qdisk: who wins which split, and what failing disks and heuristics do. split: one split, many
-/// times. watchdog: nodes fenced by their own, which is the board's. pr: random reservation commands to the target and to
-/// the model of one, without any agent.
+/// times. watchdog: nodes fenced by their own, which is the board's. same-lun: data and quorum disk as partitions of one
+/// LUN. pr: random reservation commands to the target and to the model of one, without any agent.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "run")]
 struct Scenario {
-    /// five, smoke, qdisk, split, watchdog, input or pr
+    /// five, smoke, qdisk, split, watchdog, same-lun, input or pr
     #[argh(positional)]
     which: Which,
     /// lio (default), istgt or tgt

@@ -7,6 +7,7 @@ mod leash;
 mod pr;
 mod qdisk;
 mod rounds;
+mod same_lun;
 mod split;
 mod steps;
 mod story;
@@ -35,6 +36,8 @@ pub enum Which {
     Split,
     /// Fencing by watchdog, with three nodes.
     Watchdog,
+    /// Data and quorum disk on one LUN, with three nodes.
+    SameLun,
     /// Targets and disks that are not as they should be.
     Input,
     /// Random reservation commands, compared with the model of a target.
@@ -51,9 +54,12 @@ impl std::str::FromStr for Which {
             "qdisk" => Ok(Self::Qdisk),
             "split" => Ok(Self::Split),
             "watchdog" => Ok(Self::Watchdog),
+            "same-lun" => Ok(Self::SameLun),
             "input" => Ok(Self::Input),
             "pr" => Ok(Self::Pr),
-            _ => Err(format!("no scenario `{name}`; there are five, smoke, qdisk, split, watchdog, input and pr")),
+            _ => Err(format!(
+                "no scenario `{name}`; there are five, smoke, qdisk, split, watchdog, same-lun, input and pr"
+            )),
         }
     }
 }
@@ -88,6 +94,7 @@ impl Run {
             Which::Qdisk => self.cluster(&mut story, 5, |story, watch| qdisk::run(story, watch, &self.only)),
             Which::Split => self.cluster(&mut story, 5, |story, watch| rounds::run(story, watch, self.rounds)),
             Which::Watchdog => self.leashed(&mut story),
+            Which::SameLun => Config::load("same-lun").and_then(|config| self.on(config, &mut story, same_lun::run)),
             Which::Input => input::run(&self, &mut story),
             Which::Pr => pr::run(&self, &mut story),
         };
@@ -105,17 +112,26 @@ impl Run {
         nodes: u8,
         scenario: impl FnOnce(&mut Story, &Watch<'_>) -> Result<()>,
     ) -> Result<()> {
+        self.on(Config::load("five-node")?.first_nodes(nodes), story, scenario)
+    }
+
+    /// With all nodes of this configuration, or of what the target lets be of it.
+    fn on(
+        &self,
+        asked: Config,
+        story: &mut Story,
+        scenario: impl FnOnce(&mut Story, &Watch<'_>) -> Result<()>,
+    ) -> Result<()> {
         if self.target == Kind::Istgt {
             story.step("istgt lists the keys that are left after a preempt", |story| input::istgt(self, story))?;
         }
-        let asked = Config::load("five-node")?.first_nodes(nodes);
         let (config, given_up) = asked.clone().suited_to(self.target);
         if !given_up.is_empty() {
             story.step("as configured, the target is refused", |story| input::refused(self, story, &asked))?;
             given_up.iter().for_each(|what| println!("from here on with {what}"));
         }
         let cluster = config.cluster()?;
-        let mut lab = Lab::start(&self.options(nodes, Some(config)))?;
+        let mut lab = Lab::start(&self.options(cluster.nodes.len() as u8, Some(config)))?;
         let done = lab.run(|lab| scenario(story, &Watch::new(lab, cluster)));
         println!("consoles and disks: {}", lab.files().display());
         if self.keep {
