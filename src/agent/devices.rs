@@ -165,7 +165,11 @@ fn io_error(error: BlockError) -> io::Error {
 
 /// The device of a name in the configuration.
 pub fn path_of(name: &str) -> io::Result<PathBuf> {
-    resolve_device(name)?.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no SCSI disk with this LUN yet"))
+    let missing = match DeviceName::of(name) {
+        DeviceName::Lun(_, Some(_)) => "no SCSI disk with this LUN yet, or no such partition on it",
+        _ => "no SCSI disk with this LUN yet",
+    };
+    resolve_device(name)?.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, missing))
 }
 
 /// One line when a device cannot be opened for a new reason, one when it can again.
@@ -229,6 +233,14 @@ mod tests {
             assert_eq!(text.contains("a copy of the other"), copy_of == 3, "{text}");
         }
         std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_partition_that_is_missing_is_not_told_as_a_missing_disk_only() {
+        // No SCSI disk has a LUN beyond 14 bits.
+        let told = |name| path_of(name).unwrap_err().to_string();
+        assert_eq!(told("lun:99999"), "no SCSI disk with this LUN yet");
+        assert!(told("lun:99999-part1").ends_with("or no such partition on it"));
     }
 
     #[test]

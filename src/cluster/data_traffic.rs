@@ -83,7 +83,7 @@ impl Node {
         if disk.keys_op <= disk.keys_wanted_after {
             return Some(PrCommand::ReadKeys);
         }
-        if let Some(command) = self.proof_command(index) {
+        if let Some(command) = self.proof_command(index).filter(|command| !self.waits_for_qdisk(index, *command)) {
             return Some(command);
         }
         if self.now_ms >= disk.audit_ms {

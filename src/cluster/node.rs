@@ -222,7 +222,7 @@ impl Node {
             deadline = deadline.min(suspect + 1);
         }
         if self.settings.qdisk.is_some() && self.qdisk.in_flight.is_none() {
-            deadline = deadline.min(self.qdisk.next_ms);
+            deadline = deadline.min(self.qdisk.next_ms.max(self.abort_under_way_ms()));
         }
         let retries = [self.spaces.retry_ms(self.now_ms), self.steward.retry_ms(self.now_ms)];
         deadline = retries.into_iter().flatten().fold(deadline, u64::min);

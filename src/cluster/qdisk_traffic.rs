@@ -23,6 +23,9 @@ impl Node {
             }
             return;
         }
+        if self.now_ms < self.abort_under_way_ms() {
+            return;
+        }
         if !self.qdisk.wanted && self.now_ms < self.qdisk.next_ms {
             return self.write_evictions(actions);
         }

@@ -10,6 +10,7 @@ use super::node::Node;
 use super::votes::{Ballot, is_quorum};
 use crate::base::{NodeSet, PrKey};
 use crate::disk::{DiskError, Standing};
+use crate::scsi::PrCommand;
 
 /// The data disk on whose LUN the qdisk is.
 pub const SHARED: usize = 0;
@@ -42,6 +43,20 @@ impl Node {
         let registered = matches!(disk.registration, Registration::Good(_) | Registration::Done);
         let released = disk.reservation_op > self.qdisk.refused_op && disk.reservation.is_none();
         !registered && !released
+    }
+
+    /// Must this command to a data disk wait for the own operation on the qdisk? A PREEMPT AND ABORT on the shared LUN must: a
+    /// target may abort more than its victim's commands, and LIO waits for ever for those of the sender (docs/targets.md).
+    pub(super) fn waits_for_qdisk(&self, index: usize, command: PrCommand) -> bool {
+        let busy = self.qdisk.in_flight.is_some() && !self.qdisk.hung;
+        self.settings.shares_lun && index == SHARED && busy && aborts(command)
+    }
+
+    /// Until when the next operation on the qdisk waits for such a command, which might be overtaken on its way; 0 = it need not.
+    /// No longer than an interval: one that hangs would take the disk's votes away.
+    pub(super) fn abort_under_way_ms(&self) -> u64 {
+        let sent = if self.settings.shares_lun { self.disks[SHARED].in_flight } else { None };
+        sent.filter(|(_, command, _)| aborts(*command)).map_or(0, |(_, _, sent_ms)| sent_ms + self.disk_interval_ms())
     }
 
     /// May a node that is in no view REGISTER on the shared LUN? Only where it could be quorate if it could write its slot,
@@ -94,4 +109,9 @@ impl Node {
         };
         nodes.iter().filter(has_key).collect()
     }
+}
+
+/// Takes somebody's commands away: the probe names the own key, which is not registered, and takes nothing.
+fn aborts(command: PrCommand) -> bool {
+    matches!(command, PrCommand::PreemptAbort { own, victim } if own != victim)
 }

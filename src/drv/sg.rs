@@ -1,4 +1,4 @@
-//! A data disk behind `SG_IO`: whole SCSI disks (/dev/sdX), dm-multipath devices, or sg nodes.
+//! A data disk behind `SG_IO`: SCSI disks (/dev/sdX) and partitions of them, dm-multipath devices, or sg nodes.
 //!
 //! The file is opened read-only, once. A read-write open of a block device makes udev look at the disk again on every
 //! close, and some tools then hold it. Reading is enough: the kernel's command filter (`scsi_cmd_allowed`, before 5.15
@@ -6,6 +6,10 @@
 //! list of no lesser caller. So PR OUT works on this file for root with CAP_SYS_RAWIO, and fails with EPERM for
 //! everybody else. Tried on Linux 6.1 with its own target, tests/scsi_differential.rs. (The other back end, the pr_ops ioctls, is stricter: newer kernels want CAP_SYS_ADMIN or a file open
 //! for writing.)
+//!
+//! A command that is sent to a partition is one to its whole unit. There the kernel asks for CAP_SYS_RAWIO as well, before it looks at
+//! the command (`sd_ioctl`), and tells everybody else that it knows no such ioctl: ENOTTY, and `open` fails. Tried on
+//! Linux 6.1, `cargo xtask vm run same-lun`.
 //!
 //! Prefer a block device to an sg node: there the wait for the answer cannot be broken off by a signal.
 

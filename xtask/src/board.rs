@@ -39,14 +39,22 @@ pub struct Console {
     pub device: String,
 }
 
-/// The device that resets a machine whose agent has stopped.
+/// What resets a machine whose agent has stopped.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Watchdog {
-    /// As QEMU calls it.
-    pub device: String,
     pub module: String,
-    pub action: String,
+    /// As QEMU calls it. None where the module needs no device.
+    pub device: Option<String>,
+    /// What QEMU does when the device fires; its own choice where none is named.
+    pub action: Option<String>,
+}
+
+impl Watchdog {
+    /// Whether it is a timer of the kernel itself.
+    pub fn is_softdog(&self) -> bool {
+        self.module == "softdog"
+    }
 }
 
 /// The network card.
@@ -151,6 +159,8 @@ mod tests {
         assert_eq!(board.modules()[0], "virtio_pci");
         let line = board.command_line(&["quorate.node=3".into()]);
         assert!(line.starts_with("console=ttyS0 ") && line.ends_with(" quorate.node=3"));
+        let board = Board::load("qemu-q35-softdog").unwrap();
+        assert!(board.modules().contains(&"softdog") && board.watchdog.unwrap().device.is_none());
     }
 
     #[test]

@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn the_clusters_of_the_tree_make_blobs_that_the_agent_reads() {
         let few = ["five-node", "embedded", "two-node", "three-node-no-qdisk", "weighted"];
-        for name in few.into_iter().chain(["sixteen-node", "two-data-disks", "gfs2"]) {
+        for name in few.into_iter().chain(["sixteen-node", "two-data-disks", "same-lun", "watchdog", "gfs2"]) {
             let config = Config::load(name).unwrap();
             assert_eq!(blob::decode(&config.blob().unwrap()).unwrap(), config.cluster().unwrap());
         }

@@ -32,7 +32,7 @@ pub const HELP: &str = "  ask N COMMAND...      type a command on a node's conso
                         hang, cut, errors (reads and writes fail), gone (from the target),
                         good again; `qdisk slow 3 2000`: every command 2000 ms later;
                         unplug and plug: the hypervisor detaches and attaches it.
-                        For several nodes 1,2,3 or all
+                        For several nodes 1,2,3 or all. Two disks on one LUN have one path
   reset N               press a node's reset button
   kill N | boot N       take a node's power away, give it back
   keys | reservation    ask another initiator's sg_persist about the data disk
@@ -193,8 +193,8 @@ fn parse_set(text: &str) -> Result<Vec<u8>> {
 
 fn places(lab: &Lab) -> String {
     let mut text = format!("Files of the run: {}\n", lab.files().display());
-    text += &format!("Data disk: {}\n", lab.data_file().display());
-    text += &format!("Quorum disk: {}\n", lab.qdisk_file().display());
+    text += &format!("Data disk: {}\n", lab.data_file());
+    text += &format!("Quorum disk: {}\n", lab.qdisk_file());
     text += "Consoles (`cargo xtask vm ctl ask N status` asks once; these stay, until ctrl-d):\n";
     for (id, node) in lab.nodes() {
         let (log, input) = (node.console().log().display(), node.console().input().display());

@@ -17,7 +17,7 @@ use crate::paths::RunDir;
 use crate::qemu::{Accelerator, Vm};
 use crate::relay::{self, Relay};
 use crate::switch::Switch;
-use crate::target::{DATA_BYTES, Kind, Place, Target};
+use crate::target::{DATA_BYTES, DiskFile, Kind, Layout, Place, Target};
 use crate::{debian, image, toolbox};
 
 /// Five VMs at once on two busy cores, and some more.
@@ -56,6 +56,16 @@ impl Default for LabOptions {
     }
 }
 
+impl LabOptions {
+    /// The configuration says by its disks' names whether they are on one LUN.
+    fn layout(&self) -> Result<Layout> {
+        Ok(match &self.config {
+            Some(config) if config.cluster()?.shares_lun() => Layout::OneLun,
+            _ => Layout::TwoLuns,
+        })
+    }
+}
+
 /// One of the two shared disks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
@@ -64,9 +74,9 @@ pub enum Which {
 }
 
 impl Which {
-    /// LUN in the guests, and place in the target's list.
-    const fn number(self) -> u8 {
-        self as u8
+    /// LUN in the guests, and place in the target's list, where each has its own.
+    const fn number(self) -> usize {
+        self as usize
     }
 }
 
@@ -93,8 +103,8 @@ pub struct Lab {
     nodes: Vec<Node>,
     observer: Node,
     observer_ready: OnceLock<()>,
-    /// Per node, the data disk's and the quorum disk's.
-    paths: Vec<[Wire; 2]>,
+    /// Per node, one to each LUN.
+    paths: Vec<Vec<Wire>>,
     replugged: AtomicU32,
     switch: Switch,
     target: Target,
@@ -109,7 +119,7 @@ impl Lab {
     pub fn start(options: &LabOptions) -> Result<Self> {
         let lab = Self::prepare(options)?;
         if let Some(config) = &options.config {
-            eprintln!("{}", config.format_qdisk(lab.qdisk_file(), &["--adopt"])?);
+            eprintln!("{}", lab.format_qdisk(config)?);
         }
         lab.boot_nodes()?;
         Ok(lab)
@@ -129,8 +139,10 @@ impl Lab {
         let run = RunDir::create()?;
         let accelerator = Accelerator::choose(options.kvm);
         eprintln!("run directory: {} ({accelerator:?})", run.files().display());
+        let layout = options.layout()?;
         let tools = run.file("toolbox.cpio");
-        toolbox::initramfs(&board, &kernel, &[], toolbox::NODE_SETUP, &tools)?;
+        let setup = toolbox::node_setup(layout.luns());
+        toolbox::initramfs(&board, &kernel, &[], &setup, &tools)?;
         let (initrd, mut extras) = (run.file("node.cpio"), options.extras.clone());
         let guest = match &options.config {
             Some(config) => {
@@ -139,14 +151,14 @@ impl Lab {
                 Guest::Agent
             }
             None => {
-                toolbox::initramfs_with(&extras, &board, &kernel, &[], toolbox::NODE_SETUP, &initrd)?;
+                toolbox::initramfs_with(&extras, &board, &kernel, &[], &setup, &initrd)?;
                 Guest::Toolbox
             }
         };
 
         let started = Instant::now();
         let place = Place { board: &board, kernel: &kernel, accelerator, run: &run, data_bytes: options.data_bytes };
-        let target = Target::start(options.target, &place)?;
+        let target = Target::start(options.target, layout, &place)?;
         eprintln!("target {} serves at {} after {:.1?}", options.target, target.portal, started.elapsed());
         let ids: Vec<u8> = (1..=options.nodes).collect();
         let switch = Switch::start(&run, &ids)?;
@@ -155,15 +167,15 @@ impl Lab {
             attach_disks(&mut vm, &board.storage.controller, disks);
             vm
         };
-        let wire = |id: u8, which: Which| -> Result<Wire> {
+        let wire = |id: u8, lun: u8| -> Result<Wire> {
             let relay = Relay::start(&target.portal)?;
-            let disk = Disk::of(&target, which.number(), &relay.portal(), &format!("node{id}"));
+            let disk = Disk::of(&target, lun, &relay.portal(), &format!("node{id}"));
             Ok(Wire { disk, relay })
         };
-        let paths = ids.iter().map(|&id| Ok([wire(id, Which::Data)?, wire(id, Which::Qdisk)?]));
-        let paths = paths.collect::<Result<Vec<_>>>()?;
+        let paths = ids.iter().map(|&id| layout.luns().iter().map(|&lun| wire(id, lun)).collect());
+        let paths = paths.collect::<Result<Vec<Vec<_>>>>()?;
         let nodes = ids.iter().zip(&paths).map(|(&id, wires)| {
-            let disks = wires.each_ref().map(|wire| wire.disk.clone());
+            let disks: Vec<Disk> = wires.iter().map(|wire| wire.disk.clone()).collect();
             let mut vm = describe(&format!("node{id}"), &initrd, &[format!("quorate.node={id}")], &disks);
             vm.add_switched_nic(&board, id, &run);
             let node = Node::new(vm, guest);
@@ -173,8 +185,8 @@ impl Lab {
             let line = Line::new(run.socket(&format!("node{id}.line")), run.file(&format!("node{id}.line")))?;
             Ok(node.with_line(line))
         });
-        let seen = [Which::Data, Which::Qdisk];
-        let seen = seen.map(|which| Disk::of(&target, which.number(), &target.portal, "observer"));
+        let seen = layout.luns().iter().map(|&lun| Disk::of(&target, lun, &target.portal, "observer"));
+        let seen: Vec<Disk> = seen.collect();
         let lab = Self {
             nodes: nodes.collect::<Result<_>>()?,
             observer: Node::new(describe("observer", &tools, &[], &seen), Guest::Toolbox),
@@ -243,7 +255,9 @@ impl Lab {
 
     fn wire(&self, node: u8, which: Which) -> Result<&Wire> {
         self.node(node)?;
-        Ok(&self.paths[usize::from(node) - 1][usize::from(which.number())])
+        let wires = &self.paths[usize::from(node) - 1];
+        // Two disks on one LUN have one path.
+        Ok(&wires[which.number().min(wires.len() - 1)])
     }
 
     /// Undoes every cut and partition.
@@ -270,14 +284,20 @@ impl Lab {
         self.observer.command(command, ANSWER_WITHIN)
     }
 
-    /// The file behind the data disk; it holds what the target has acknowledged.
-    pub fn data_file(&self) -> &Path {
-        &self.target.luns[0].file
+    /// What is behind the data disk; it holds what the target has acknowledged.
+    pub fn data_file(&self) -> &DiskFile {
+        &self.target.data
     }
 
-    /// The file behind the quorum disk.
-    pub fn qdisk_file(&self) -> &Path {
-        &self.target.luns[1].file
+    /// What is behind the quorum disk.
+    pub fn qdisk_file(&self) -> &DiskFile {
+        &self.target.qdisk
+    }
+
+    /// Makes the quorum disk of this cluster, which booting nodes may count at once.
+    pub fn format_qdisk(&self, config: &Config) -> Result<String> {
+        let scratch = self.run.file("qdisk.partition");
+        self.qdisk_file().in_file(&scratch, |file| config.format_qdisk(file, &["--adopt"]))
     }
 
     /// Where the run's files are.

@@ -101,8 +101,8 @@ impl Vm {
         // signal: a byte 3 that is typed is the guest's.
         vm.add(&["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);
         if let Some(watchdog) = &board.watchdog {
-            vm.add(&["-device", &watchdog.device]);
-            vm.add(&["-action", &format!("watchdog={}", watchdog.action)]);
+            watchdog.device.iter().for_each(|device| vm.add(&["-device", device]));
+            watchdog.action.iter().for_each(|action| vm.add(&["-action", &format!("watchdog={action}")]));
         }
         vm
     }

@@ -1,10 +1,8 @@
 //! The lab's own test: it takes no agent, and what it shows about the disks and the network every scenario relies on.
 
-use std::io::{Read, Seek, SeekFrom};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use fs_err as fs;
 use quorate_guest::check::Report;
 use quorate_guest::line::Command;
 
@@ -67,11 +65,7 @@ fn reserve(lab: &Lab) -> Result<()> {
     ask(lab.node(2)?, &format!("sg_persist -n -o --reserve --param-rk={KEY_2} {TYPE} $data"))?;
     for id in [1, 2] {
         write(lab, id, "before")?;
-        ensure!(
-            stamp(lab, id)? == format!("node{id} before"),
-            "node {id}'s write is not in {}",
-            lab.data_file().display()
-        );
+        ensure!(stamp(lab, id)? == format!("node{id} before"), "node {id}'s write is not in {}", lab.data_file());
     }
     expect(&lab.sg_persist_keys()?, &[KEY_1, KEY_2], &[])?;
     expect(&lab.sg_persist_reservation()?, &[KEY_2, "Write Exclusive, registrants only"], &[KEY_1])
@@ -240,10 +234,8 @@ fn write(lab: &Lab, id: u8, word: &str) -> Result<()> {
 
 /// What the file behind the data disk holds at the node's place.
 fn stamp(lab: &Lab, id: u8) -> Result<String> {
-    let mut file = fs::File::open(lab.data_file())?;
-    file.seek(SeekFrom::Start(u64::from(id) * 4096))?;
     let mut bytes = [0; 64];
-    file.read_exact(&mut bytes)?;
+    lab.data_file().read_at(&mut bytes, u64::from(id) * 4096)?;
     let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
     Ok(String::from_utf8_lossy(line).into_owned())
 }

@@ -34,10 +34,10 @@ echo "toolbox ready"
 while IFS= read -r line; do (eval "$line") </dev/null; done
 "#;
 
-/// Waits for both shared disks, which a kernel finds in the background and in any order, so that their LUN is what tells
+/// Waits for the shared disks, which a kernel finds in the background and in any order, so that their LUN is what tells
 /// them apart; then brings up the network, if there is one, with an address that ends in the node's number.
-pub const NODE_SETUP: &str = r#"
-until [ -b "$(disk 0)" ] && [ -b "$(disk 1)" ]; do usleep 10000; done
+const NODE_SETUP: &str = r#"
+for lun in $luns; do until [ -b "$(disk $lun)" ]; do usleep 10000; done; done
 data=$(disk 0)
 qdisk=$(disk 1)
 if grep -q quorate.node= /proc/cmdline; then
@@ -46,6 +46,12 @@ if grep -q quorate.node= /proc/cmdline; then
     ip addr add "10.0.0.$(word quorate.node)/24" dev eth0
 fi
 "#;
+
+/// The setup of a guest that has these LUNs.
+pub fn node_setup(luns: &[u8]) -> String {
+    let luns: Vec<String> = luns.iter().map(u8::to_string).collect();
+    format!("luns='{}'{NODE_SETUP}", luns.join(" "))
+}
 
 /// Writes the initramfs of a toolbox with the board's modules and `more`, which sources `setup` before it takes commands.
 pub fn initramfs(board: &Board, kernel: &Kernel, more: &[&str], setup: &str, out: &Path) -> Result<()> {

@@ -55,9 +55,8 @@ pub fn refused(run: &Run, story: &mut Story, config: &Config) -> Result<()> {
     let mut lab = Lab::start(&LabOptions { nodes: 1, ..run.options(1, Some(config.clone())) })?;
     lab.run(|lab| {
         let watch = Watch::new(lab, config.cluster()?);
-        let line =
-            watch.heard(1, "The gate is shut; waits for data disk lun:0, refused", &Default::default(), BOOT_WITHIN)?;
-        story.saw(line);
+        let words = format!("{SHUT} data disk {}, refused", watch.cluster.data[0].device);
+        story.saw(watch.heard(1, &words, &Default::default(), BOOT_WITHIN)?);
         ensure!(watch.keys()?.is_empty(), "a refused disk has keys");
         ensure!(watch.status(1)?.gate_open.is_none(), "the gate is open");
         story.saw("no key on the disk, and the gate is shut");
@@ -80,7 +79,7 @@ fn unformatted(run: &Run, story: &Story, config: &Config) -> Result<()> {
             story.saw(format_args!("node {id}: {line}"));
             watch.heard(id, SHUT, &watch.marks(), TOLD_WITHIN)?;
         }
-        story.did(config.format_qdisk(lab.qdisk_file(), &["--adopt"])?);
+        story.did(lab.format_qdisk(config)?);
         let members = watch.together(&[1, 2])?;
         watch.keys_of(&members)?;
         story.saw(format_args!("they went on by themselves: {members:?}, {} votes", watch.votes(2)));

@@ -8,16 +8,19 @@ use super::steps::BOOTS;
 use super::story::Story;
 use super::watch::Watch;
 use super::writes::LastWrite;
+use crate::board::Watchdog;
 use crate::lab::{ANSWER_WITHIN, BOOT_WITHIN, Which};
 use crate::relay::Path;
 
 /// The lease, and what it takes to see that a node is gone.
 const RELEASED_WITHIN: Duration = Duration::from_secs(60);
+/// The last words of a kernel whose softdog was not fed. A device says nothing: the machine is reset under the kernel.
+const SOFTDOG_FIRES: &str = "softdog: Initiating system reboot";
 
-/// Three nodes of configs/watchdog.toml.
-pub fn run(story: &mut Story, watch: &Watch<'_>) -> Result<()> {
+/// Three nodes of configs/watchdog.toml, whose machines have this watchdog.
+pub fn run(story: &mut Story, watch: &Watch<'_>, watchdog: &Watchdog) -> Result<()> {
     story.step("the nodes boot and form a cluster", |story| form(story, watch))?;
-    story.step("one is cut off from everything but its data", |story| cut_off(story, watch, 3))
+    story.step("one is cut off from everything but its data", |story| cut_off(story, watch, watchdog, 3))
 }
 
 fn form(story: &mut Story, watch: &Watch<'_>) -> Result<()> {
@@ -29,7 +32,7 @@ fn form(story: &mut Story, watch: &Watch<'_>) -> Result<()> {
     Ok(())
 }
 
-fn cut_off(story: &mut Story, watch: &Watch<'_>, node: u8) -> Result<()> {
+fn cut_off(story: &mut Story, watch: &Watch<'_>, watchdog: &Watchdog, node: u8) -> Result<()> {
     let before = watch.together(&watch.ids())?;
     let left = watch.but(&[node]);
     let (marks, since) = (watch.marks(), Instant::now());
@@ -43,16 +46,20 @@ fn cut_off(story: &mut Story, watch: &Watch<'_>, node: u8) -> Result<()> {
     let last = LastWrite::of(watch.lab.data_file(), node, before[&node])?;
     story.saw(format_args!("released after {} ms; {line}", took.as_millis()));
     story.figure(format_args!("released after {} ms", took.as_millis()));
-    let watchdog = watch.cluster.fencing.watchdog.context("the configuration fences by watchdog")?;
-    ensure!(took > Duration::from_millis(watchdog.timeout_ms()), "sooner than any watchdog fires: {took:?}");
+    let lease = watch.cluster.fencing.watchdog.context("the configuration fences by watchdog")?;
+    ensure!(took > Duration::from_millis(lease.timeout_ms()), "sooner than any watchdog fires: {took:?}");
     // QEMU's reset waits for the commands that are under way. Had the watchdog not fired, the agent would read now that it is out.
     watch.lab.set_path(&[node], Which::Qdisk, Path::Good)?;
     watch.heard(node, BOOTS, &marks, BOOT_WITHIN)?;
     let said = watch.said(node, &marks)?;
     ensure!(!said.contains(super::steps::RESETS), "it reset itself, where nothing could have told it to: {said}");
+    let fired = said.lines().find(|line| line.contains(SOFTDOG_FIRES));
+    ensure!(fired.is_some() == watchdog.is_softdog(), "not reset by {}: {said}", watchdog.module);
+    fired.iter().for_each(|line| story.saw(format_args!("node {node}: {line}")));
     last.check()?;
     story.saw(format_args!(
-        "its watchdog has reset it: it boots, and nothing after write {} is on the disk",
+        "its {} has reset it: it boots, and nothing after write {} is on the disk",
+        watchdog.module,
         last.counter()
     ));
     watch.lab.heal();

@@ -8,14 +8,16 @@ mod leash;
 mod pr;
 mod qdisk;
 mod rounds;
+mod same_lun;
 mod split;
 mod steps;
 mod story;
 mod watch;
 mod writes;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
+use crate::board::Board;
 use crate::config::Config;
 use crate::lab::{Lab, LabOptions};
 use crate::target::Kind;
@@ -35,6 +37,8 @@ pub enum Which {
     Split,
     /// Fencing by watchdog, with three nodes.
     Watchdog,
+    /// Data and quorum disk on one LUN, with three nodes.
+    SameLun,
     /// Targets and disks that are not as they should be.
     Input,
     /// GFS2, with five nodes.
@@ -55,12 +59,13 @@ impl std::str::FromStr for Which {
             "qdisk" => Ok(Self::Qdisk),
             "split" => Ok(Self::Split),
             "watchdog" => Ok(Self::Watchdog),
+            "same-lun" => Ok(Self::SameLun),
             "input" => Ok(Self::Input),
             "gfs2" => Ok(Self::Gfs2),
             "gfs2-short" => Ok(Self::Gfs2Short),
             "pr" => Ok(Self::Pr),
             _ => Err(format!(
-                "no scenario `{name}`; there are five, smoke, qdisk, split, watchdog, input, gfs2, gfs2-short and pr"
+                "no scenario `{name}`; there are five, smoke, qdisk, split, watchdog, same-lun, input, gfs2, gfs2-short and pr"
             )),
         }
     }
@@ -101,6 +106,7 @@ impl Run {
             Which::Qdisk => self.cluster(&mut story, 5, |story, watch| qdisk::run(story, watch, &self.only)),
             Which::Split => self.cluster(&mut story, 5, |story, watch| rounds::run(story, watch, self.rounds)),
             Which::Watchdog => self.leashed(&mut story),
+            Which::SameLun => Config::load("same-lun").and_then(|config| self.on(config, &mut story, same_lun::run)),
             Which::Gfs2 => gfs2::run(&self, &mut story),
             Which::Gfs2Short => gfs2::short(&self, &mut story),
             Which::Input => input::run(&self, &mut story),
@@ -120,17 +126,26 @@ impl Run {
         nodes: u8,
         scenario: impl FnOnce(&mut Story, &Watch<'_>) -> Result<()>,
     ) -> Result<()> {
+        self.on(Config::load("five-node")?.first_nodes(nodes), story, scenario)
+    }
+
+    /// With all nodes of this configuration, or of what the target lets be of it.
+    fn on(
+        &self,
+        asked: Config,
+        story: &mut Story,
+        scenario: impl FnOnce(&mut Story, &Watch<'_>) -> Result<()>,
+    ) -> Result<()> {
         if self.target == Kind::Istgt {
             story.step("istgt lists the keys that are left after a preempt", |story| input::istgt(self, story))?;
         }
-        let asked = Config::load("five-node")?.first_nodes(nodes);
         let (config, given_up) = asked.clone().suited_to(self.target);
         if !given_up.is_empty() {
             story.step("as configured, the target is refused", |story| input::refused(self, story, &asked))?;
             given_up.iter().for_each(|what| println!("from here on with {what}"));
         }
         let cluster = config.cluster()?;
-        let mut lab = Lab::start(&self.options(nodes, Some(config)))?;
+        let mut lab = Lab::start(&self.options(cluster.nodes.len() as u8, Some(config)))?;
         let done = lab.run(|lab| scenario(story, &Watch::new(lab, cluster)));
         println!("consoles and disks: {}", lab.files().display());
         if self.keep {
@@ -144,10 +159,12 @@ impl Run {
 
     /// No target is refused here: nothing is asked of it.
     fn leashed(&self, story: &mut Story) -> Result<()> {
+        let watchdog = Board::load(&self.board)?.watchdog;
+        let watchdog = watchdog.with_context(|| format!("the board `{}` has no watchdog to fence by", self.board))?;
         let config = Config::load("watchdog")?;
         let cluster = config.cluster()?;
         let mut lab = Lab::start(&self.options(cluster.nodes.len() as u8, Some(config)))?;
-        let done = lab.run(|lab| leash::run(story, &Watch::new(lab, cluster)));
+        let done = lab.run(|lab| leash::run(story, &Watch::new(lab, cluster), &watchdog));
         println!("consoles and disks: {}", lab.files().display());
         done
     }

@@ -12,7 +12,7 @@ use crate::kernel::Kernel;
 use crate::node::{Guest, Node, attach_nexuses};
 use crate::paths::RunDir;
 use crate::qemu::{Accelerator, Vm};
-use crate::target::{DATA_BYTES, Place, Target};
+use crate::target::{DATA_BYTES, Layout, Place, Target};
 use crate::{build, debian, lab, toolbox};
 
 /// Three that act and one that looks.
@@ -38,7 +38,7 @@ pub fn run(run: &Run, story: &mut Story) -> Result<()> {
     let files = RunDir::create()?;
     let accelerator = Accelerator::choose(run.kvm);
     let place = Place { board: &board, kernel: &kernel, accelerator, run: &files, data_bytes: DATA_BYTES };
-    let target = story.step("the target serves", |_| Target::start(run.target, &place))?;
+    let target = story.step("the target serves", |_| Target::start(run.target, Layout::TwoLuns, &place))?;
     let initrd = files.file("initiators.cpio");
     let program = Extras::default().with_program("bin/program", &test);
     toolbox::initramfs_with(&program, &board, &kernel, &[], SETUP, &initrd)?;

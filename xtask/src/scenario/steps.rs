@@ -41,7 +41,7 @@ pub fn smoke(story: &mut Story, watch: &Watch<'_>) -> Result<()> {
     story.step("5  it is resumed, resets itself and comes back", |story| resume(story, watch, paused))
 }
 
-fn form(story: &mut Story, watch: &Watch<'_>) -> Result<()> {
+pub fn form(story: &mut Story, watch: &Watch<'_>) -> Result<()> {
     let ids = watch.ids();
     let members = watch.together(&ids)?;
     story.saw(format_args!("all gates open in one released view: {members:?} (node: incarnation)"));
@@ -90,7 +90,7 @@ fn memory(story: &mut Story, watch: &Watch<'_>) -> Result<()> {
     Ok(())
 }
 
-fn keys(story: &mut Story, watch: &Watch<'_>) -> Result<()> {
+pub fn keys(story: &mut Story, watch: &Watch<'_>) -> Result<()> {
     let members = watch.together(&watch.ids())?;
     watch.keys_of(&members)?;
     let holder = watch.holder()?;
@@ -102,15 +102,15 @@ fn keys(story: &mut Story, watch: &Watch<'_>) -> Result<()> {
     Ok(())
 }
 
-fn listing(watch: &Watch<'_>) -> Result<String> {
+pub fn listing(watch: &Watch<'_>) -> Result<String> {
     Ok(format!("{}\n{}", watch.lab.sg_persist_keys()?, watch.lab.sg_persist_reservation()?))
 }
 
 /// A node that stands still.
 pub struct Paused {
-    node: u8,
-    life: u32,
-    last_write: LastWrite,
+    pub node: u8,
+    pub life: u32,
+    pub last_write: LastWrite,
 }
 
 /// What the survivors do about a node that is gone, from `since`, and the proof that it is out.
@@ -177,7 +177,7 @@ pub fn comes_back(
     Ok(())
 }
 
-fn pause(story: &mut Story, watch: &Watch<'_>) -> Result<Paused> {
+pub fn pause(story: &mut Story, watch: &Watch<'_>) -> Result<Paused> {
     let before = watch.together(&watch.ids())?;
     let node = watch.holder()?;
     story.saw(format_args!("before, sg_persist:\n{}", listing(watch)?));

@@ -335,7 +335,7 @@ impl<'a> Watch<'a> {
 }
 
 /// What a line says, without the control characters of the shell.
-fn plain(line: &str) -> String {
+pub fn plain(line: &str) -> String {
     let line = line.rsplit_once("\u{1b}[K").map_or(line, |(_, line)| line);
     line.trim().to_owned()
 }

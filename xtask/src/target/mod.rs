@@ -1,5 +1,6 @@
-//! SCSI targets with persistent reservations, each with a data disk (LUN 0) and a quorum disk (LUN 1).
+//! SCSI targets with persistent reservations, each with a data disk (LUN 0) and a quorum disk (LUN 1), or both on one LUN.
 
+mod disk_file;
 mod istgt;
 mod lio;
 mod tgt;
@@ -10,19 +11,21 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::Result;
-use fs_err as fs;
 
 use crate::board::Board;
 use crate::kernel::Kernel;
 use crate::paths::RunDir;
 use crate::process::Process;
 use crate::qemu::{Accelerator, Vm};
+pub use disk_file::DiskFile;
 
 const IQN_BASE: &str = "iqn.2016-01.test.quorate";
 const IQN_NAME: &str = "shared";
 /// The data disk of most labs.
 pub const DATA_BYTES: u64 = 64 << 20;
 const QDISK_BYTES: u64 = 16 << 20;
+/// As configs/same-lun.toml says how to make it.
+const QDISK_PARTITION_BYTES: u64 = 8 << 20;
 
 /// Which implementation.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -79,11 +82,30 @@ impl FromStr for Kind {
     }
 }
 
-/// One disk of a target.
+/// Which disk is where.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Layout {
+    /// A LUN for the data disk, another for the quorum disk.
+    TwoLuns,
+    /// The quorum disk is the first partition of the only LUN, the data disk its second.
+    OneLun,
+}
+
+impl Layout {
+    /// The LUNs as guests number them.
+    pub fn luns(self) -> &'static [u8] {
+        match self {
+            Self::TwoLuns => &[0, 1],
+            Self::OneLun => &[0],
+        }
+    }
+}
+
+/// One LUN of a target.
 pub struct Lun {
-    /// The LUN on the target; guests see the data disk as LUN 0 and the quorum disk as LUN 1 whatever it is.
+    /// The LUN on the target; guests see the first as LUN 0 and the second as LUN 1 whatever it is.
     pub number: u8,
-    /// `data` or `qdisk`.
+    /// `data` or `qdisk`; `data` where it is both.
     pub name: &'static str,
     /// The file behind it. All targets write through the host's page cache, so what is read here is what the initiators
     /// were told is written.
@@ -96,8 +118,10 @@ pub struct Target {
     pub portal: String,
     /// The target's name.
     pub iqn: String,
-    /// The data disk and the quorum disk, in this order.
+    /// The data disk's and the quorum disk's, in this order, or the one of both.
     pub luns: Vec<Lun>,
+    pub data: DiskFile,
+    pub qdisk: DiskFile,
     server: Server,
 }
 
@@ -118,18 +142,26 @@ pub struct Place<'a> {
 
 impl Target {
     /// Starts a target of this kind with fresh disks and waits until it serves.
-    pub fn start(kind: Kind, place: &Place<'_>) -> Result<Self> {
-        let luns = vec![
-            Lun::create(place.run, kind.first_lun(), "data", place.data_bytes)?,
-            Lun::create(place.run, kind.first_lun() + 1, "qdisk", QDISK_BYTES)?,
-        ];
+    pub fn start(kind: Kind, layout: Layout, place: &Place<'_>) -> Result<Self> {
+        let file = |name: &str, bytes| DiskFile::create(place.run.file(&format!("{name}.disk")), bytes);
+        let lun = |number, name, file: &DiskFile| Lun { number, name, file: file.path.clone() };
+        let first = file("data", place.data_bytes)?;
+        let mut luns = vec![lun(kind.first_lun(), "data", &first)];
+        let [qdisk, data] = match layout {
+            Layout::OneLun => first.partition(QDISK_PARTITION_BYTES)?,
+            Layout::TwoLuns => {
+                let second = file("qdisk", QDISK_BYTES)?;
+                luns.push(lun(kind.first_lun() + 1, "qdisk", &second));
+                [second, first]
+            }
+        };
         let port = free_port()?;
         let server = match kind {
             Kind::Lio => Server::Vm(Box::new(lio::start(place, port, &luns)?)),
             Kind::Istgt => Server::Process(istgt::start(place.run, port, &luns)?),
             Kind::Tgt => Server::Process(tgt::start(place.run, port, &luns)?),
         };
-        Ok(Self { portal: format!("127.0.0.1:{port}"), iqn: iqn(), luns, server })
+        Ok(Self { portal: format!("127.0.0.1:{port}"), iqn: iqn(), luns, data, qdisk, server })
     }
 
     /// An error if the target has ended.
@@ -142,12 +174,6 @@ impl Target {
 }
 
 impl Lun {
-    fn create(run: &RunDir, number: u8, name: &'static str, bytes: u64) -> Result<Self> {
-        let file = run.file(&format!("{name}.disk"));
-        fs::File::create(&file)?.set_len(bytes)?;
-        Ok(Self { number, name, file })
-    }
-
     /// What the disk's vital product data gives as its serial number, the same for every target.
     fn serial(&self) -> String {
         format!("QUORATE-{}", self.name.to_uppercase())

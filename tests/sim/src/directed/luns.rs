@@ -155,3 +155,28 @@ pub(super) fn u7_without_a_clock_a_refused_slot_is_waited_for() {
     holds(&world);
     no_resets_and(&world, 0);
 }
+
+/// Some targets never come back from a PREEMPT AND ABORT that meets a command of its sender: the sender leaves the qdisk alone
+/// meanwhile. One that hangs all the same takes the qdisk's votes from nobody.
+pub(super) fn u8_a_fence_and_a_slot_write_do_not_meet() {
+    let mut world = shared(3);
+    let leader = led_by(&world, node(1)).and_then(|view| view.coordinator()).unwrap();
+    let mut rest = set(&[1, 2, 3]);
+    rest.remove(leader);
+    let victim = rest.first().unwrap();
+    world.hold(leader, |command| matches!(command, PrCommand::PreemptAbort { .. }));
+    world.power_off(victim);
+    reach(&mut world, "its PREEMPT on its way", |world| world.holds_some(leader));
+    let sequence = |world: &World| world.slot_on_disk(leader).unwrap().sequence;
+    let before = sequence(&world);
+    world.run_to(world.now() + 400 * MS);
+    assert_eq!(sequence(&world), before, "it writes its slot meanwhile");
+    world.run_to(world.now() + 4 * S);
+    assert!(sequence(&world) > before, "it has given the qdisk up");
+    world.let_go(leader);
+    rest.remove(victim);
+    rest.insert(leader);
+    reach(&mut world, "the others alone", |world| world.all_in(rest));
+    no_resets_and(&world, 0);
+    ends_well(world);
+}

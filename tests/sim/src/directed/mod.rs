@@ -119,6 +119,7 @@ macro_rules! each_directed_scenario {
             u5_an_early_key_of_a_node_that_is_heard_is_not_condemned,
             u6_a_member_whose_slot_is_refused_looks_for_its_key,
             u7_without_a_clock_a_refused_slot_is_waited_for,
+            u8_a_fence_and_a_slot_write_do_not_meet,
         }
     };
 }

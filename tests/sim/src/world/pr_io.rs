@@ -20,6 +20,7 @@ pub(super) struct PrFlight {
     disk: usize,
     op: Op,
     command: PrCommand,
+    issued: Micros,
     /// What the target said, once it was there.
     outcome: Option<PrOutcome>,
     /// When the target said it.
@@ -40,6 +41,11 @@ impl PrFlight {
     }
 }
 
+/// The probe takes nothing away: it names its sender's key, before that is registered.
+fn aborts(command: &PrCommand) -> bool {
+    matches!(command, PrCommand::PreemptAbort { own, victim } if own != victim)
+}
+
 impl World {
     pub(super) fn pr_issue(&mut self, node: usize, disk: u8, op: Op, in_time: bool, command: PrCommand) {
         let (boot, life) = (self.machines[node].boot, self.machines[node].life());
@@ -51,6 +57,9 @@ impl World {
             self.checker.fail("contract", self.now, format!("n{}: two commands in flight to disk {disk}", node + 1));
         }
         self.machines[node].pr_busy[usize::from(disk)] = true;
+        if aborts(&command) && disk == 0 && self.is_at_the_qdisk(node) {
+            self.abort_meets_qdisk(node);
+        }
         if let PrCommand::Register { key, .. } = command {
             self.checker.register_sent(self.now, life, disk, key);
             self.counters.registers += 1;
@@ -62,7 +71,9 @@ impl World {
         let ticket = self.ticket();
         let held = self.holds_command(node, &command);
         let disk = usize::from(disk);
-        let flight = PrFlight { node, boot, life, disk, op, command, outcome: None, landed: 0, answered: false, held };
+        let issued = self.now;
+        let flight =
+            PrFlight { node, boot, life, disk, op, command, issued, outcome: None, landed: 0, answered: false, held };
         self.pr_flights.insert(ticket, flight);
         let latency = self.way_to(Device::Data(disk), node);
         self.queue.push(self.now + latency, Due::PrLand(ticket));
@@ -71,6 +82,31 @@ impl World {
             let patience = u64::from(self.settings.timing.io_timeout_ms) * MS;
             self.queue.push(self.now + patience, Due::PrTimeout(ticket));
         }
+    }
+
+    /// One LUN: some targets never come back from a PREEMPT AND ABORT that meets a command of its own sender.
+    pub(super) fn abort_meets_qdisk(&mut self, node: usize) {
+        if self.settings.shares_lun {
+            let text = format!("n{}: a PREEMPT AND ABORT beside its own operation on the qdisk", node + 1);
+            self.checker.fail("contract", self.now, text);
+        }
+    }
+
+    /// Has this node sent a PREEMPT AND ABORT to the first disk so lately that something sent now might overtake it?
+    pub(super) fn aborts_on_the_first_disk(&self, node: usize) -> bool {
+        let aborts = |flight: &PrFlight| {
+            let sent = flight.node == node
+                && flight.disk == 0
+                && !flight.answered
+                && self.is_young(flight.issued, self.settings.timing.disk_interval_ms);
+            sent && aborts(&flight.command)
+        };
+        self.machines[node].pr_busy[0] && self.pr_flights.values().any(aborts)
+    }
+
+    /// Issued less than half of this time ago, which is less than all of it by any node's clock that was not stopped.
+    pub(super) fn is_young(&self, issued: Micros, ms: u32) -> bool {
+        self.now - issued < u64::from(ms) * MS / 2
     }
 
     /// Lets held commands of a node go on.
@@ -177,14 +213,11 @@ impl World {
         }
         flight.answered = true;
         let abortable = flight.outcome.is_none();
-        let (node, boot, disk, op) = (flight.node, flight.boot, flight.disk, flight.op);
-        let command = flight.command;
+        let copy = PrFlight { outcome: None, landed: 0, held: false, ..flight.clone() };
         if abortable && self.rng.coin() {
             self.pr_flights.remove(&ticket);
         }
-        let life = self.machines[node].life();
-        let copy =
-            PrFlight { node, boot, life, disk, op, command, outcome: None, landed: 0, answered: true, held: false };
+        let copy = PrFlight { life: self.machines[copy.node].life(), ..copy };
         self.pr_answer(&copy, Err(PrError::Transport));
     }
 

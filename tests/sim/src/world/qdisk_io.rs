@@ -113,6 +113,9 @@ impl World {
             self.checker.fail("contract", self.now, format!("n{}: two qdisk commands in flight", node + 1));
         }
         self.machines[node].qdisk_busy = true;
+        if self.aborts_on_the_first_disk(node) {
+            self.abort_meets_qdisk(node);
+        }
         let ticket = self.ticket();
         let slot = matches!(&work, Work::Write(Write { slot: Some(_), .. }));
         let held = slot && self.holds_slot_writes(node);
@@ -123,6 +126,14 @@ impl World {
             false => self.way_to(Device::Qdisk, node),
         };
         self.queue.push(self.now + latency, Due::QdiskBlock(ticket));
+    }
+
+    /// Has this node an operation on the qdisk under way that is not about to be overdue?
+    pub(super) fn is_at_the_qdisk(&self, node: usize) -> bool {
+        let young = |flight: &QdiskFlight| {
+            flight.node == node && self.is_young(flight.issued, self.settings.timing.io_timeout_ms)
+        };
+        self.machines[node].qdisk_busy && self.qdisk_flights.values().any(young)
     }
 
     /// Lets held slot writes of a node go on.

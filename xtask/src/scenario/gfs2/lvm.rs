@@ -71,7 +71,7 @@ fn play(story: &mut Story, stage: &Stage<'_>) -> Result<()> {
         // The one volume of a new group is in one piece, from the group's first extent on.
         let start = stage.program(first, "/sbin/lvm pvs --noheadings --nosuffix --units b --options pe_start")?;
         let volume = stage.watch.lab.files().join("volume.disk");
-        let mut disk = fs::File::open(stage.watch.lab.data_file())?;
+        let mut disk = fs::File::open(&stage.watch.lab.data_file().path)?;
         disk.seek(SeekFrom::Start(start.trim().parse().with_context(|| format!("no start of extents: {start}"))?))?;
         std::io::copy(&mut disk, &mut fs::File::create(&volume)?)?;
         story.saw(format_args!("unmounted; {}", fsck::run(stage, &volume)?));

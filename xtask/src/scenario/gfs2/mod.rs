@@ -141,7 +141,7 @@ fn play(story: &mut Story, stage: &Stage<'_>, made: &str, trials: &[&Trial]) -> 
         stage.verify(story, &stage.ids())?;
         stage.unmount(&stage.ids())?;
         story.saw("unmounted everywhere");
-        story.saw(fsck::run(stage, stage.watch.lab.data_file())?);
+        story.saw(fsck::run(stage, &stage.watch.lab.data_file().path)?);
         Ok(())
     })?;
     ensure!(failed.is_empty(), "did not hold: {}", failed.join(", "));
@@ -152,7 +152,7 @@ fn play(story: &mut Story, stage: &Stage<'_>, made: &str, trials: &[&Trial]) -> 
 fn prepare(run: &Run, nodes: u8, config: Config, extras: Extras) -> Result<Lab> {
     let options = run.options(nodes, Some(config.clone()));
     let lab = Lab::prepare(&LabOptions { extras, data_bytes: DATA_BYTES, ..options })?;
-    eprintln!("{}", config.format_qdisk(lab.qdisk_file(), &["--adopt"])?);
+    eprintln!("{}", lab.format_qdisk(&config)?);
     Ok(lab)
 }
 
@@ -161,7 +161,7 @@ fn make_file_system(lab: &Lab, cluster: &str) -> Result<String> {
     let said = process::output(
         extras::gfs2_program("mkfs.gfs2")?
             .args(["-O", "-p", "lock_dlm", "-t", &format!("{cluster}:{FILE_SYSTEM}"), "-j", "5", "-J", JOURNAL_MIB])
-            .arg(lab.data_file()),
+            .arg(&lab.data_file().path),
     )?;
     let said = String::from_utf8_lossy(&said);
     let told = said

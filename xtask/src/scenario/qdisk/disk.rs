@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use fs_err as fs;
 
 use super::{RELEASED_WITHIN, Seen, TOLD_WITHIN, Trial, coordinator, lasts};
@@ -140,22 +140,22 @@ fn unplugged(story: &mut Story, watch: &Watch<'_>) -> Result<()> {
 
 fn wiped(story: &mut Story, watch: &Watch<'_>) -> Result<()> {
     let file = watch.lab.qdisk_file();
-    let size = fs::metadata(file)?.len();
-    trial_of_contents(story, watch, "there is no quorum disk on it", vec![0; size as usize], "zeros", || {
+    let zeros = vec![0; usize::try_from(file.bytes)?];
+    trial_of_contents(story, watch, "there is no quorum disk on it", zeros, "zeros", || {
         // By force: a slot that a node was just writing is enough for a disk that is in use.
-        Config::load("five-node")?.format_qdisk(file, &["--force"])
+        Config::load("five-node")?.format_qdisk(&file.path, &["--force"])
     })
 }
 
 fn replaced(story: &mut Story, watch: &Watch<'_>) -> Result<()> {
     let file = watch.lab.qdisk_file();
-    let ours = fs::read(file)?;
+    let ours = file.read()?;
     let strange = watch.lab.files().join("strange.disk");
     fs::File::create(&strange)?.set_len(ours.len() as u64)?;
     Config::load("five-node")?.with_cluster_id(4711).format_qdisk(&strange, &[])?;
     let theirs = fs::read(&strange)?;
     trial_of_contents(story, watch, "it belongs to the cluster with id 4711", theirs, "another cluster's disk", || {
-        overwrite(file, &ours)?;
+        file.write(&ours)?;
         Ok("put back what was there before".into())
     })
 }
@@ -174,17 +174,11 @@ fn trial_of_contents(
     let seen = Seen { by: &ids, words: &[("status", &words)], votes: Some(ids.len() as u32) };
     let file = watch.lab.qdisk_file();
     let fault = || {
-        overwrite(file, &contents)?;
+        file.write(&contents)?;
         Ok(format!("wrote {name} over the quorum disk"))
     };
     lasts(story, watch, &seen, fault, |_, before| watch.writing(before), back)?;
     used_by(story, watch, &ids)
-}
-
-/// In place: the target has the file open.
-fn overwrite(file: &std::path::Path, contents: &[u8]) -> Result<()> {
-    use std::io::Write;
-    fs::OpenOptions::new().write(true).open(file)?.write_all(contents).context("the quorum disk's file")
 }
 
 /// These nodes use the disk again.

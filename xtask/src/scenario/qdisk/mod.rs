@@ -23,7 +23,7 @@ use crate::wait;
 /// From a fault to the released view of the side that goes on; what takes longer is as bad as never.
 const RELEASED_WITHIN: Duration = Duration::from_secs(45);
 /// From a fault to the words that tell of it.
-const TOLD_WITHIN: Duration = Duration::from_secs(45);
+pub(super) const TOLD_WITHIN: Duration = Duration::from_secs(45);
 /// How long a fault that resets nobody is held: several suspect times, head starts and I/O timeouts.
 const HELD_FOR: Duration = Duration::from_secs(8);
 
@@ -163,17 +163,17 @@ fn resets(watch: &Watch<'_>, lost: &[u8], marks: &Marks) -> Result<()> {
 }
 
 /// What must be seen while a fault lasts that resets nobody.
-struct Seen<'a> {
+pub(super) struct Seen<'a> {
     /// Nodes whose status tells of it.
-    by: &'a [u8],
+    pub by: &'a [u8],
     /// The command that shows it, and the words.
-    words: &'a [(&'a str, &'a str)],
+    pub words: &'a [(&'a str, &'a str)],
     /// The total that every node counts meanwhile, at some moment.
-    votes: Option<u32>,
+    pub votes: Option<u32>,
 }
 
 /// A fault that resets nobody and evicts nobody: it is told, it lasts, it ends, and the same lives go on.
-fn lasts(
+pub(super) fn lasts(
     story: &mut Story,
     watch: &Watch<'_>,
     seen: &Seen<'_>,
@@ -254,7 +254,7 @@ fn ends_well(
 }
 
 /// The coordinator, and all others in the order of their ids.
-fn coordinator(watch: &Watch<'_>) -> Result<(u8, Vec<u8>)> {
+pub(super) fn coordinator(watch: &Watch<'_>) -> Result<(u8, Vec<u8>)> {
     let ids = watch.ids();
     watch.together(&ids)?;
     let coordinator = watch.coordinator(ids[0])?;
