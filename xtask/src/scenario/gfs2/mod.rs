@@ -39,6 +39,9 @@ struct Trial {
     run: fn(&mut Story, &Stage<'_>) -> Result<()>,
 }
 
+/// Played only if it is asked for: it does not hold on LIO with QEMU's initiator, and docs/targets.md says why.
+const BLACKOUT: &str = "blackout";
+
 const FORM: Trial = Trial { name: "form", what: "what one node writes, all others read at once", run: form::run };
 const PAUSE: Trial =
     Trial { name: "pause", what: "the holder of the reservation is paused in its writes", run: faults::pause };
@@ -54,7 +57,7 @@ const TRIALS: [Trial; 13] = [
     Trial { name: "leaving", what: "a node fails while another one unmounts", run: moments::leaving },
     Trial { name: "remount", what: "all unmount one after the other and mount again", run: moments::remount },
     Trial { name: "last-man", what: "nodes fail until one is left; then they come back", run: last_man::run },
-    Trial { name: "blackout", what: "all lose their power at once, and get it back", run: last_man::blackout },
+    Trial { name: BLACKOUT, what: "all lose their power at once, and get it back", run: last_man::blackout },
     Trial { name: "bench", what: "from a pause to the replayed journal, ten times", run: bench::run },
     Trial { name: "workload", what: "random faults for --minutes", run: workload::run },
 ];
@@ -73,7 +76,10 @@ pub fn check_names(only: &[String]) -> Result<()> {
 
 /// All trials with five nodes, or those that are named.
 pub fn run(run: &Run, story: &mut Story) -> Result<()> {
-    let named = |name: &str| run.only.is_empty() || run.only.iter().any(|only| only == name);
+    let named = |name: &str| match run.only.is_empty() {
+        true => name != BLACKOUT,
+        false => run.only.iter().any(|only| only == name),
+    };
     let chosen: Vec<&Trial> = TRIALS.iter().filter(|trial| named(trial.name)).collect();
     if !chosen.is_empty() {
         on_disk(run, story, 5, &chosen)?;
