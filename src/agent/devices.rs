@@ -12,6 +12,7 @@ use crate::disk::{DiskError, Eviction, Expect, Image, Slot};
 use crate::drv::block::BlockError;
 use crate::drv::boot::{DeviceName, resolve_device};
 use crate::drv::emu::EmuDisk;
+use crate::drv::narrow::Narrow;
 use crate::drv::qdisk;
 use crate::drv::scan;
 use crate::drv::sg::SgDisk;
@@ -65,6 +66,10 @@ impl Qdisk for OnLun {
 struct Sg(SgDisk, u32);
 
 impl Target for Sg {
+    fn make_way(&mut self, command: &PrCommand) -> Option<Narrow> {
+        self.0.make_way(command)
+    }
+
     fn command(&mut self, command: &PrCommand) -> PrOutcome {
         self.0.execute(command, self.1)
     }

@@ -9,6 +9,7 @@ use super::worker::Worker;
 use crate::cluster::event::Op;
 use crate::disk::{DiskError, Eviction, Image, Slot};
 use crate::drv::clock;
+use crate::drv::narrow::Narrow;
 use crate::scsi::{PrCommand, PrError, PrOutcome};
 
 /// The quorum disk as a driver shows it. Every call blocks until the device has answered.
@@ -23,6 +24,10 @@ pub trait Qdisk: Send {
 
 /// A data disk as a driver shows it. Blocks until the target has answered or the timeout came.
 pub trait Target: Send {
+    /// Makes way for a command; what is given back is kept until the command has come back.
+    fn make_way(&mut self, _command: &PrCommand) -> Option<Narrow> {
+        None
+    }
     /// Sends one command.
     fn command(&mut self, command: &PrCommand) -> PrOutcome;
 }
@@ -140,8 +145,11 @@ fn run_target(
 ) -> PrDone {
     let outcome = match open(device, opener) {
         Err(_) => Err(NOT_THERE),
-        Ok(_) if now_ms() > job.not_after_ms => Err(PrError::Stale),
-        Ok(device) => device.command(&job.command),
+        Ok(device) => {
+            let _way = device.make_way(&job.command);
+            // Making way takes a moment as well, so the clock is read after it.
+            if now_ms() > job.not_after_ms { Err(PrError::Stale) } else { device.command(&job.command) }
+        }
     };
     if matches!(outcome, Err(PrError::Transport)) {
         *device = None;

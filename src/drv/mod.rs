@@ -11,6 +11,7 @@ pub mod emu;
 pub mod kmsg;
 pub mod misc;
 pub mod mount;
+pub mod narrow;
 pub mod ping;
 pub mod plock;
 pub mod probe;

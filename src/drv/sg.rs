@@ -21,6 +21,7 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
+use super::narrow::Narrow;
 use super::sys::{self, Transfer};
 use crate::scsi::cdb::{Cdb, Data, KEYS_BYTES_MAX};
 use crate::scsi::{PrCommand, PrError, PrOutcome, outcome};
@@ -40,6 +41,16 @@ impl SgDisk {
         let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
         sys::sg_version(file.as_fd())?;
         Ok(SgDisk { file })
+    }
+
+    /// A PREEMPT AND ABORT that fences goes to the disk alone: it may hang on whatever else this machine has there. Takes up to
+    /// a third of a second.
+    pub fn make_way(&self, command: &PrCommand) -> Option<Narrow> {
+        match command {
+            // Its own key names the probe, which ends nobody's commands.
+            PrCommand::PreemptAbort { own, victim } if own != victim => Narrow::new(&self.file),
+            _ => None,
+        }
     }
 
     /// Sends one command and waits for its end: `timeout_ms`, and what the kernel's error handling takes on top.
