@@ -179,15 +179,13 @@ impl Node {
                 disk.reservation_op = 0;
                 self.trace(Trace::Reserved { disk: index as u8 });
             }
-            (PrCommand::PreemptAbort { own, victim }, _) if own != victim => {
-                self.preempt_done(index, op, victim, true);
-            }
-            (PrCommand::Preempt { victim, .. }, _) => {
+            // The probe: a target that carries it out knows it.
+            (PrCommand::PreemptAbort { own, victim }, _) if own == victim => disk.probe.abort = Some(true),
+            (PrCommand::PreemptAbort { victim, .. } | PrCommand::Preempt { victim, .. }, _) => {
+                // After an abort as well: not every target ends all that it should.
                 disk.drain_until_ms = now_ms + u64::from(self.settings.fencing.drain_ms);
                 self.preempt_done(index, op, victim, true);
             }
-            // The probe: a target that carries it out knows it.
-            (PrCommand::PreemptAbort { .. }, _) => disk.probe.abort = Some(true),
             (PrCommand::ReadKeys | PrCommand::ReadReservation | PrCommand::ReportCapabilities, _) => {
                 self.pr_failed(index, op, command, PrError::Malformed, actions);
             }

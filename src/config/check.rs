@@ -296,7 +296,7 @@ fn fencing(timing: &Timing, fencing: &Fencing) -> Result<(), CheckError> {
     if fencing.abort == Demand::Preferred && drain < 1000 {
         return refuse!("fencing.drain_ms"; "{drain} is too short for a target that cannot abort: a queued write of the victim may still land"; "take the longest time that a write has ever taken there, 1000 or more; leave it out for 3000");
     }
-    if fencing.abort == Demand::Preferred && u64::from(fence) < u64::from(io) + u64::from(drain) {
+    if u64::from(fence) < u64::from(io) + u64::from(drain) {
         let least = u64::from(io) + u64::from(drain);
         return refuse!("fencing.drain_ms"; "waiting {drain} ms leaves no time for a proof within timing.fence_timeout_ms = {fence}"; "raise timing.fence_timeout_ms to {least} or more");
     }
@@ -390,8 +390,7 @@ impl Timing {
 const _: () = assert!(super::defaults::TIMING.check().is_ok());
 // The relaxed demand must be usable with the default times too.
 const _: () = assert!(
-    super::defaults::TIMING.fence_timeout_ms
-        >= super::defaults::TIMING.io_timeout_ms + super::defaults::FENCING.drain_ms
+    super::defaults::TIMING.fence_timeout_ms >= super::defaults::TIMING.io_timeout_ms + super::defaults::DRAIN_MS
 );
 // Disks are counted in a byte by the core, nodes in a word.
 const _: () = assert!(DATA_DISKS_MAX <= u8::MAX as usize && NODES_MAX == 64);

@@ -33,7 +33,10 @@ pub const TIMING: Timing = Timing {
 
 /// Demands on targets: the strict ones.
 pub const FENCING: Fencing =
-    Fencing { abort: Demand::Required, persist: Demand::Required, drain_ms: 3000, watchdog: None };
+    Fencing { abort: Demand::Required, persist: Demand::Required, drain_ms: 0, watchdog: None };
+
+/// For queued commands, where the target may be one that cannot abort them.
+pub const DRAIN_MS: u32 = 3000;
 
 /// Fencing by watchdog, where it is chosen.
 pub const WATCHDOG: Watchdog = Watchdog { timeout_s: 10, margin_ms: 3000 };

@@ -140,7 +140,8 @@ pub struct Fencing {
     pub abort: Demand,
     /// Persistence through power loss.
     pub persist: Demand,
-    /// With `abort = preferred` on a target that cannot: wait so long after PREEMPT for queued commands. Default 3000.
+    /// Waited after every PREEMPT, with AND ABORT or without, for commands that the target has and does not end. Default 0
+    /// with `abort = required`, 3000 with `preferred`.
     pub drain_ms: u32,
     /// `method = "watchdog"`: the data disks get no command of ours, and a victim counts as fenced when its own watchdog
     /// must have fired.

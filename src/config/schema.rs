@@ -123,7 +123,7 @@ pub struct FencingTable {
     pub abort: Option<Demand>,
     /// Default `required`.
     pub persist: Option<Demand>,
-    /// Default 3000.
+    /// Default 0 with `abort = "required"`, 3000 with `"preferred"`.
     pub drain_ms: Option<i64>,
     /// Default 10.
     pub watchdog_timeout_s: Option<i64>,
@@ -226,10 +226,12 @@ impl FencingTable {
             return refuse!("fencing.{key}"; "it decides nothing with method = \"{method}\""; "remove it, or choose the other method");
         }
         let default = defaults::WATCHDOG;
+        let abort = abort.unwrap_or(defaults::FENCING.abort);
+        let drain = if abort == Demand::Preferred { defaults::DRAIN_MS } else { defaults::FENCING.drain_ms };
         Ok(Fencing {
-            abort: abort.unwrap_or(defaults::FENCING.abort),
+            abort,
             persist: persist.unwrap_or(defaults::FENCING.persist),
-            drain_ms: or("fencing.drain_ms", *drain_ms, defaults::FENCING.drain_ms)?,
+            drain_ms: or("fencing.drain_ms", *drain_ms, drain)?,
             watchdog: match self.method {
                 Method::Reservations => None,
                 Method::Watchdog => Some(Watchdog {

@@ -45,6 +45,9 @@ pub struct Options {
     pub target_persists: bool,
     /// Targets know PREEMPT AND ABORT.
     pub target_aborts: bool,
+    /// A PREEMPT AND ABORT ends commands only where its victim held the reservation, as LIO's does: the configuration asks for
+    /// a drain time on top.
+    pub aborts_holders_only: bool,
     /// Whose deviations from SPC-4 targets have.
     pub target_manners: Manners,
     /// Sense data comes in descriptor format.
@@ -113,6 +116,7 @@ impl Options {
             stale_keys: false,
             target_persists: true,
             target_aborts: true,
+            aborts_holders_only: false,
             target_manners: Manners::Spc,
             descriptor_sense: false,
             faults: Vec::new(),
@@ -229,6 +233,7 @@ impl Options {
             target_aborts: rng.below(8) != 0,
             target_manners: targets.pick(&[Manners::Spc, Manners::Lio]),
             descriptor_sense: targets.coin(),
+            aborts_holders_only: Rng::new(seed ^ 0x5157_4f52_4d00_0057).below(6) == 0,
             fault_every: rng.magnitude(300 * MS, 20 * S),
             fault_length_max: rng.pick(&[2 * S, 10 * S, 30 * S, 120 * S]),
             faults_for: if big { 20 * S } else { rng.between(30, 180) * S },

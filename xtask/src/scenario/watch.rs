@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use quorate::config::{Cluster, Demand};
+use quorate::config::Cluster;
 use serde::Deserialize;
 
 use super::{steps, writes};
@@ -76,13 +76,9 @@ impl<'a> Watch<'a> {
         nodes as u32 + self.cluster.qdisk.as_ref().map_or(0, |qdisk| u32::from(qdisk.votes))
     }
 
-    /// How long a fence waits for writes that the target cannot abort.
+    /// How long a fence waits for writes that the target does not abort.
     pub fn drain(&self) -> Duration {
-        match self.cluster.fencing.abort {
-            Demand::Required => Duration::ZERO,
-            // Given up only for a target that cannot.
-            Demand::Preferred => Duration::from_millis(self.cluster.fencing.drain_ms.into()),
-        }
+        Duration::from_millis(self.cluster.fencing.drain_ms.into())
     }
 
     /// One node's status.

@@ -80,6 +80,7 @@ macro_rules! each_directed_scenario {
             i1_the_first_view_waits_for_all,
             i2_a_check_from_before_the_last_fence_does_not_count,
             i4_queued_writes_drain_where_nothing_aborts_them,
+            i4_queued_writes_drain_where_aborts_reach_holders_only,
             i5_who_hears_of_its_eviction_resets,
             q1_a_promise_of_a_node_without_the_disk_may_be_forgotten,
             q2_a_late_slot_write_is_never_joined_by_another,

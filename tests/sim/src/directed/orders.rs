@@ -109,7 +109,16 @@ pub(super) fn i2_a_check_from_before_the_last_fence_does_not_count() {
 
 /// A target that cannot abort: what a member wrote before its key went is still inside, and may get to the medium until it has drained.
 pub(super) fn i4_queued_writes_drain_where_nothing_aborts_them() {
-    let slow = Options { target_aborts: false, disk_spike: 1_000_000, app_every: 20 * MS, ..Options::calm(2, true) };
+    queued_writes_drain(Options { target_aborts: false, ..Options::calm(2, true) });
+}
+
+/// One that says that it can, and aborts nothing of a victim that did not hold the reservation.
+pub(super) fn i4_queued_writes_drain_where_aborts_reach_holders_only() {
+    queued_writes_drain(Options { aborts_holders_only: true, ..Options::calm(2, true) });
+}
+
+fn queued_writes_drain(target: Options) {
+    let slow = Options { disk_spike: 1_000_000, app_every: 20 * MS, ..target };
     let (mut world, leader, others) = all_in(slow);
     let victim = others[0];
     world.cut(&[leader], &[victim], true);

@@ -387,7 +387,7 @@ fn settings_of(options: &Options) -> Settings {
             watchdog: options.watchdog,
             abort: demand(options.target_aborts),
             persist: demand(options.target_persists),
-            drain_ms: 3_000,
+            drain_ms: if options.target_aborts && !options.aborts_holders_only { 0 } else { 3_000 },
         },
         wait_for_all: options.wait_for_all,
     }

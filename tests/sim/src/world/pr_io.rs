@@ -170,6 +170,7 @@ impl World {
     fn carry_out(&mut self, node: usize, disk: usize, life: LifeId, command: &PrCommand) -> PrOutcome {
         let mut effects = Effects::default();
         let nexus = self.disks[disk].nexuses[node];
+        let holder = self.disks[disk].target.held().map(|held| held.key);
         let outcome = self.disks[disk].target.execute(nexus, command, &mut effects);
         let index = disk as u8;
         if let Some((_, key)) = effects.registered {
@@ -180,7 +181,7 @@ impl World {
             self.tell(|| format!("   disk {disk}: key {key} of nexus {} preempted by n{}", nexus + 1, node + 1));
             self.checker.preempted(self.now, life, index, *key);
             self.counters.keys_removed += 1;
-            if effects.aborts {
+            if effects.aborts && (!self.options.aborts_holders_only || holder == Some(*key)) {
                 self.abort_writes(*nexus, disk);
             }
         }
