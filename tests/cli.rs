@@ -7,13 +7,16 @@ use std::fmt::Write as _;
 
 use quorate::base::space::{SpaceError, SpaceName};
 use quorate::base::trace::Ring;
-use quorate::base::{ClusterId, Incarnation, NodeSet, PrKey};
+use quorate::base::{
+    ClusterId, Incarnation, NodeSet, PLOCK_ITEMS, Plock, PlockItem, PlockWish, PrKey, Term, View, ViewId,
+};
 use quorate::cli::console::Console;
 use quorate::cli::render::{help, render};
 use quorate::cli::request::Request;
 use quorate::cli::{
     Exit, Form, Happening, MountFacts, MountState, MountWait, Noun, SpaceFacts, SpaceState, SpaceWait, socket,
 };
+use quorate::cluster::plocks::Plocks;
 use quorate::cluster::status::{DataStatus, NodeStatus, QdiskStatus, Stage, Status, TargetRefusal, Waiting};
 use quorate::config::schema::Document;
 use quorate::config::{Cluster, Demand, Mount};
@@ -21,6 +24,7 @@ use quorate::disk::{DiskError, HeaderFault, Standing};
 use quorate::drv::mount::Fault;
 use quorate::heuristics::{Line, Note, Outcome};
 use quorate::scsi::PrError;
+use quorate::wire::Message;
 
 use scene::{blocked, cluster, node, released, set, view_id, with};
 
@@ -330,6 +334,71 @@ fn mounts_and_lockspaces_are_told_one_by_one() {
     });
 }
 
+/// The coordinator shows everybody's, and before that whom it waits for; any other node its own.
+#[test]
+fn posix_locks_are_told_by_whoever_knows_them() {
+    let (cluster, status) = (cluster(), released());
+    let (view, _) = status.view.unwrap();
+    let me = status.node;
+    let (life, peer) = (view.incarnations.of(me), view.members.iter().find(|node| *node != me).unwrap());
+    let name = SpaceName::new("storage").unwrap();
+    let space = SpaceFacts {
+        name,
+        id: name.id(),
+        members: view.members,
+        change: (12, 3),
+        state: SpaceState::Running,
+        waits: None,
+        since_ms: 90_000,
+        error: None,
+    };
+    let mut text = String::new();
+    let mut objects = String::new();
+    let mut show = |what: &str, plocks: &Plocks| {
+        let tracker = scene::tried(&cluster, 1, |_| Outcome::Good);
+        scene::with_plocks(&status, &cluster, (&tracker, &Ring::new()), (&[], &[space], plocks), |snapshot| {
+            let mut shown = String::new();
+            render(Noun::Plocks, Form::Text, snapshot, &mut shown).unwrap();
+            fits(&shown);
+            write!(text, "# {what}\n{shown}").unwrap();
+            let mut json = String::new();
+            render(Noun::Plocks, Form::Json, snapshot, &mut json).unwrap();
+            let value: serde_json::Value = serde_json::from_str(&json).unwrap_or_else(|e| panic!("{e}: {json}"));
+            writeln!(objects, "{}", serde_json::to_string_pretty(&value).unwrap()).unwrap();
+        });
+    };
+    let lock = Plock { space: name.id(), inode: 66, owner: 7, pid: 4711, exclusive: true, start: 0, end: 99 };
+    let mut plocks = Box::new(Plocks::new(me));
+    show("no view yet", &plocks);
+    plocks.client.wishes(PlockWish::Lock { waits: true }, &lock);
+    let coordinated =
+        View { id: ViewId { term: Term { node: Some(me), incarnation: life, ..view.id.term }, ..view.id }, ..view };
+    plocks.follow(0, life, Some(&coordinated), true);
+    plocks.turn(0, &mut |_, _| {}, &mut |_, _, _| {});
+    show("its members have not said what they hold", &plocks);
+    let holds = Plock { inode: 1 << 60, exclusive: false, start: 5, end: i64::MAX as u64, ..lock };
+    for node in view.members.iter().filter(|node| *node != me) {
+        let mut items = [None; PLOCK_ITEMS];
+        items[0] = (node == peer).then_some(PlockItem::Holds(holds));
+        items[1] = (node == peer).then_some(PlockItem::Holds(Plock { space: 1, ..holds }));
+        items[2] = Some(PlockItem::Ready);
+        let ask = Message::PlockAsk { reign: coordinated.id.term, batch: 1, items, heard: 0 };
+        plocks.frame(0, (node, view.incarnations.of(node)), &ask, &mut |_, _, _| {});
+    }
+    plocks.turn(1_000, &mut |_, _| {}, &mut |_, _, _| {});
+    plocks.client.wishes(PlockWish::Lock { waits: true }, &Plock { inode: 1 << 60, owner: 8, pid: 12, ..lock });
+    plocks.turn(2_000, &mut |_, _| {}, &mut |_, _, _| {});
+    show("it serves", &plocks);
+    let without = View { members: view.members.without(NodeSet::of(peer)), ..coordinated };
+    plocks.follow(3_000, life, Some(&without), false);
+    show("a member is evicted and not proven fenced", &plocks);
+    let elsewhere = Term { counter: view.id.term.counter + 1, node: Some(peer), incarnation: Incarnation(1) };
+    plocks.follow(4_000, life, Some(&View { id: ViewId { term: elsewhere, ..view.id }, ..view }), true);
+    show("somebody else has begun to serve", &plocks);
+    golden("plocks.txt", &text);
+    golden("plocks.json", &objects);
+}
+
 /// What `quorate mount` asks.
 #[test]
 fn the_gate_is_open_or_says_what_it_waits_for() {
@@ -489,7 +558,7 @@ fn the_largest_cluster_fits_its_lines() {
 #[test]
 fn the_documents_describe_what_is_printed() {
     let described = std::fs::read_to_string("docs/status-json.md").unwrap();
-    let printed = ["released", "lockspaces-mounts"].map(|name| format!("tests/golden/{name}.json"));
+    let printed = ["released", "lockspaces-mounts", "plocks"].map(|name| format!("tests/golden/{name}.json"));
     let printed = printed.map(|path| std::fs::read_to_string(path).unwrap());
     for line in printed.iter().flat_map(|text| text.lines()) {
         let Some((key, _)) = line.trim().strip_prefix('"').and_then(|line| line.split_once("\":")) else { continue };

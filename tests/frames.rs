@@ -3,7 +3,10 @@
 mod samples;
 
 use quorate::base::limits::{FRAME_BYTES_MAX, NODES_MAX, SPACE_NAME_BYTES_MAX, SPACES_MAX};
-use quorate::base::{Change, ConfigStamp, Incarnation, NodeSet, Nonce, Phase, Proposal, SpaceName, Stay, Stays};
+use quorate::base::{
+    Change, ConfigStamp, Incarnation, NodeSet, Nonce, PLOCK_ITEMS, Phase, Plock, PlockAnswer, PlockItem, PlockResult,
+    PlockWish, Proposal, SpaceName, Stay, Stays,
+};
 use quorate::disk::Standing;
 use quorate::wire::envelope::{HEAD_BYTES, TAG_BYTES};
 use quorate::wire::{
@@ -78,7 +81,50 @@ fn every_message() -> Vec<(&'static str, Message)> {
         ("spaces", Message::Spaces { view: id, version: 9, spaces: spaces() }),
         ("space-stop", Message::SpaceOrder { change: change(4), name: storage, order: SpaceOrder::Stop }),
         ("space-start", Message::SpaceOrder { change: change(4), name: storage, order: start() }),
+        ("plock-ask", Message::PlockAsk { reign: term(4, 2), batch: 6, items: plock_items(), heard: 2 }),
+        (
+            "plock-tell",
+            Message::PlockTell {
+                reign: term(4, 2),
+                life: Incarnation(69),
+                batch: 3,
+                answers: plock_answers(),
+                heard: 6,
+            },
+        ),
     ]
+}
+
+const PLOCK: Plock = Plock {
+    space: 0x6417_9744,
+    inode: 66,
+    owner: 0xffff_8880_0000_1000,
+    pid: 4711,
+    exclusive: true,
+    start: 10,
+    end: 19,
+};
+
+fn plock_items() -> [Option<PlockItem>; PLOCK_ITEMS] {
+    let wishes = |op, wish| Some(PlockItem::Wishes { op, wish, lock: PLOCK });
+    let mut items = [None; PLOCK_ITEMS];
+    items[0] = Some(PlockItem::Holds(Plock { exclusive: false, ..PLOCK }));
+    items[1] = Some(PlockItem::Ready);
+    items[2] = Some(PlockItem::Leaves(PLOCK.space));
+    items[3] = wishes(70, PlockWish::Lock { waits: true });
+    items[4] = wishes(71, PlockWish::Unlock { closes: true });
+    items[5] = wishes(72, PlockWish::Get);
+    items
+}
+
+fn plock_answers() -> [Option<PlockAnswer>; PLOCK_ITEMS] {
+    let mut answers = [None; PLOCK_ITEMS];
+    let in_the_way = PlockResult::InTheWay { node: node(3), lock: PLOCK };
+    let results = [PlockResult::Done, PlockResult::Busy, PlockResult::NoRoom, PlockResult::Free, in_the_way];
+    for ((place, result), op) in answers.iter_mut().zip(results).zip(70..) {
+        *place = Some(PlockAnswer { op, result });
+    }
+    answers
 }
 
 fn change(number: u32) -> Change {
@@ -179,13 +225,33 @@ fn the_largest_messages_fit() {
             order: SpaceOrder::Start { members: NodeSet(u64::MAX), stays: Stays([Stay(u16::MAX); NODES_MAX]) },
         },
     ];
-    let longest = largest.map(|message| {
+    let longest = largest.into_iter().chain(plocks_max()).map(|message| {
         let frame = sealed(&envelope(1), &message);
         assert_eq!(gate().open(&frame).map(|opened| opened.message), Ok(message));
         frame.len()
     });
-    println!("promise, accept, commit, heartbeat, spaces, space order: {longest:?} bytes");
+    let longest: Vec<usize> = longest.collect();
+    println!("promise, accept, commit, heartbeat, spaces, space order, plock ask and tell: {longest:?} bytes");
     assert!(longest.iter().all(|&len| len <= FRAME_BYTES_MAX));
+}
+
+fn plocks_max() -> [Message; 2] {
+    let lock = Plock {
+        space: u32::MAX,
+        inode: u64::MAX,
+        owner: u64::MAX,
+        pid: u32::MAX,
+        exclusive: true,
+        start: u64::MAX,
+        end: u64::MAX,
+    };
+    let item = PlockItem::Wishes { op: u32::MAX, wish: PlockWish::Unlock { closes: true }, lock };
+    let answer = PlockAnswer { op: u32::MAX, result: PlockResult::InTheWay { node: node(64), lock } };
+    let (reign, batch, heard) = (term_max(), u32::MAX, u32::MAX);
+    [
+        Message::PlockAsk { reign, batch, items: [Some(item); PLOCK_ITEMS], heard },
+        Message::PlockTell { reign, life: Incarnation(u32::MAX), batch, answers: [Some(answer); PLOCK_ITEMS], heard },
+    ]
 }
 
 #[test]

@@ -17,12 +17,13 @@ use super::probes::Probes;
 use super::server::Server;
 use super::spaces::{CannotStart, Happened, Spaces};
 use super::{devices, memory, space_facts};
-use crate::base::limits::NETWORKS_MAX;
-use crate::base::{Incarnation, NodeId, Nonce, SpaceError};
+use crate::base::limits::{NETWORKS_MAX, SPACES_MAX};
+use crate::base::{Incarnation, NodeId, NodeSet, Nonce, SpaceError};
 use crate::cli::render::sentence;
 use crate::cli::words::gate_line;
 use crate::cli::{AgentFacts, Counter, Memory, Snapshot, socket};
 use crate::cluster::event::{Actions, Boot, Event};
+use crate::cluster::plocks::Plocks;
 use crate::cluster::trace::Trace;
 use crate::cluster::{Node, Settings};
 use crate::config::Cluster;
@@ -31,7 +32,7 @@ use crate::drv::udp::DATAGRAMS_PER_TURN;
 use crate::drv::{clock, process, reset};
 use crate::heuristics::{Note, Tracker};
 use crate::scsi::PrError;
-use crate::wire::Refusal;
+use crate::wire::{Message, Refusal};
 
 /// Between two lines that say why the gate is shut.
 const GATE_LINE_MS: u64 = 5_000;
@@ -64,6 +65,9 @@ pub struct Setup {
 pub struct Agent {
     node: Box<Node>,
     actions: Box<Actions>,
+    plocks: Box<Plocks>,
+    /// Lockspaces that the kernel was last seen in, by their ids.
+    joined: heapless::Vec<u32, SPACES_MAX>,
     machine: Box<Machine>,
     probes: Box<Probes>,
     /// As the core was told.
@@ -126,6 +130,8 @@ impl Agent {
         let mut agent = Agent {
             node: Box::new(Node::new(Settings::from_cluster(&cluster), boot, now_ms)),
             actions: Box::new(Actions::new()),
+            plocks: Box::new(Plocks::new(node)),
+            joined: heapless::Vec::new(),
             machine: Box::new(machine),
             score: probes.tracker().score(),
             probes: Box::new(probes),
@@ -189,6 +195,7 @@ impl Agent {
             self.step(Event::Tick);
         }
         self.take_refused();
+        self.take_plocks();
         let now_ms = clock::boottime_ms();
         let Machine { behind, node, incarnation, .. } = &mut *self.machine;
         behind.turn(now_ms, *node, *incarnation);
@@ -205,7 +212,7 @@ impl Agent {
     fn wake_ms(&self, now_ms: u64) -> u64 {
         // A core that wants to run at once gets the next millisecond: a loop that never waits would starve the machine.
         let mut wake_ms = self.node.deadline_ms().min(self.probes.tracker().deadline_ms());
-        wake_ms = wake_ms.max(now_ms + 1).min(self.reap_ms);
+        wake_ms = wake_ms.min(self.plocks.deadline_ms()).max(now_ms + 1).min(self.reap_ms);
         if self.console_pending {
             wake_ms = wake_ms.min(now_ms + CONSOLE_RETRY_MS);
         }
@@ -299,6 +306,17 @@ impl Agent {
                             self.step(Event::Twin { from, incarnation });
                         }
                     }
+                    Some(Some(opened)) if is_of_plocks(&opened.message) => {
+                        // Before anything of it is believed the view must be that of the core.
+                        self.follow_plocks();
+                        let from = (opened.from, opened.incarnation);
+                        let Agent { plocks, machine, .. } = self;
+                        plocks.frame(clock::boottime_ms(), from, &opened.message, &mut |wish, lock, result| {
+                            if let Some(spaces) = &machine.spaces {
+                                spaces.answer(wish, lock, result);
+                            }
+                        });
+                    }
                     Some(Some(opened)) => self.step(Event::Frame {
                         from: opened.from,
                         incarnation: opened.incarnation,
@@ -346,6 +364,40 @@ impl Agent {
         }
     }
 
+    /// POSIX locks: what the kernel asks for, and what there is to say about it.
+    fn take_plocks(&mut self) {
+        self.follow_plocks();
+        let Agent { plocks, machine, joined, .. } = self;
+        let Machine { spaces, peers, incarnation, .. } = &mut **machine;
+        if let Some(spaces) = spaces {
+            let now: heapless::Vec<u32, SPACES_MAX> = spaces.states().iter().map(|entry| entry.name.id()).collect();
+            joined.iter().filter(|id| !now.contains(id)).for_each(|id| plocks.client.left(*id));
+            *joined = now;
+            while plocks.client.has_room()
+                && let Some((wish, lock)) = spaces.take_request()
+            {
+                plocks.client.wishes(wish, &lock);
+            }
+        }
+        plocks.turn(
+            clock::boottime_ms(),
+            &mut |to, message| peers.send(NodeSet::of(to), *incarnation, message),
+            &mut |wish, lock, result| {
+                if let Some(spaces) = spaces {
+                    spaces.answer(wish, lock, result);
+                }
+            },
+        );
+    }
+
+    fn follow_plocks(&mut self) {
+        let (view, active) = match self.node.followed() {
+            Some((view, active)) => (Some(view), active),
+            None => (None, false),
+        };
+        self.plocks.follow(clock::boottime_ms(), self.node.incarnation(), view, active);
+    }
+
     /// Tells the core what was not started. Only what is waiting now: an answer may cause the next refusal.
     fn take_refused(&mut self) {
         for _ in 0..self.machine.refused.len() {
@@ -368,7 +420,7 @@ impl Agent {
             self.gate_line_ms = now_ms + GATE_LINE_MS;
         }
         let events_due = self.journal.ring().next_number() != self.events_told;
-        let Agent { node, machine, probes, journal, cluster, consoles, server, .. } = self;
+        let Agent { node, machine, probes, journal, cluster, consoles, server, plocks, .. } = self;
         let tracker: &Tracker = probes.tracker();
         let (emulated, started_ms, events_told) = (self.emulated, self.started_ms, self.events_told);
         let started_cpu_ms = self.started_cpu_ms;
@@ -386,6 +438,7 @@ impl Agent {
                 heuristics: tracker,
                 mounts: machine.behind.mounts(),
                 spaces: &space_facts::gather(node, machine.spaces.as_ref()),
+                plocks,
                 emulated,
             };
             say(&Snapshot { status: &status, facts: &facts, traces: journal.ring() });
@@ -411,6 +464,10 @@ impl Agent {
         self.console_pending = consoles.flush();
         self.events_told = self.journal.ring().next_number();
     }
+}
+
+fn is_of_plocks(message: &Message) -> bool {
+    matches!(message, Message::PlockAsk { .. } | Message::PlockTell { .. })
 }
 
 /// What was dropped, by reason.

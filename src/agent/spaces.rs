@@ -14,11 +14,11 @@ use rustix::io::Errno;
 use self::table::{ENTRIES_MAX, Entry, Stage, Table};
 use super::worker::{WORKER_STACK_BYTES, Worker};
 use crate::base::limits::NODES_MAX;
-use crate::base::{Incarnations, NodeId, NodeSet, SpaceCommand, SpaceError, SpaceName};
+use crate::base::{Incarnations, NodeId, NodeSet, Plock, PlockResult, PlockWish, SpaceCommand, SpaceError, SpaceName};
 use crate::config::Cluster;
 use crate::drv::dlm::files::{Files, System};
 use crate::drv::dlm::{self, Dlm, OpenError, SEEN_MAX, Seen, Setup, Withdrawals};
-use crate::drv::plock::Plocks;
+use crate::drv::plock::{Info, Plocks};
 use crate::drv::uevent::{Uevent, Uevents};
 use crate::drv::{clock, process};
 
@@ -30,6 +30,9 @@ const SCAN_MS: u64 = 1_000;
 const REST: Duration = Duration::from_millis(10);
 /// Mounts that begin between two looks; what is beyond it the next look finds.
 const ENTERING_MAX: usize = ENTRIES_MAX;
+
+/// Requests for POSIX locks between the listener and the loop; more wait in the kernel.
+const REQUESTS_MAX: usize = 32;
 
 /// What the core has to hear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +93,10 @@ struct Shared {
 struct Heard {
     table: Table,
     under_way: Option<SpaceName>,
+    /// For POSIX locks, in the order in which the kernel asked.
+    requests: heapless::Deque<(PlockWish, Plock), REQUESTS_MAX>,
+    /// There are some that the loop has not been woken for.
+    rings: bool,
     waker: Option<Waker>,
 }
 
@@ -105,6 +112,7 @@ pub struct Spaces {
     commands: Worker<Job, Done>,
     shared: Arc<Shared>,
     under_way: Option<UnderWay>,
+    plocks: Option<Arc<Plocks>>,
 }
 
 impl Spaces {
@@ -114,6 +122,7 @@ impl Spaces {
         let uevents = Uevents::open().map_err(CannotStart::Listen)?;
         let mut dlm = Dlm::open(&setup(cluster, node)).map_err(CannotStart::Open)?;
         let plocks = Plocks::open().inspect_err(|error| log::warn!("{error}; fcntl locks on GFS2 will hang")).ok();
+        let plocks = plocks.map(Arc::new);
         let shared = Arc::new(Shared { heard: Mutex::default(), closed: AtomicBool::new(false) });
         let commands = Worker::start("spaces", move |Job { op, asked }| {
             let result = match asked {
@@ -131,16 +140,15 @@ impl Spaces {
             shared: Arc::clone(&shared),
             files: System::new(),
             uevents,
-            plocks,
+            plocks: plocks.clone(),
             withdrawals: Withdrawals::new(),
-            plocks_told: false,
         };
         std::thread::Builder::new()
             .name("uevents".into())
             .stack_size(WORKER_STACK_BYTES)
             .spawn(move || listener.run())
             .map_err(CannotStart::Listen)?;
-        Ok(Spaces { commands, shared, under_way: None })
+        Ok(Spaces { commands, shared, under_way: None, plocks })
     }
 
     /// Hands a command over; EBUSY while another one is under way.
@@ -185,7 +193,7 @@ impl Spaces {
     pub fn poll_done(&self, cx: &mut Context<'_>) -> Poll<()> {
         let done = self.commands.poll_done(cx);
         let mut heard = self.shared.heard();
-        if done.is_ready() || heard.table.owes(heard.under_way) {
+        if done.is_ready() || heard.rings || heard.table.owes(heard.under_way) {
             return Poll::Ready(());
         }
         match &mut heard.waker {
@@ -193,6 +201,21 @@ impl Spaces {
             none => *none = Some(cx.waker().clone()),
         }
         Poll::Pending
+    }
+
+    /// The next request for a POSIX lock.
+    pub fn take_request(&mut self) -> Option<(PlockWish, Plock)> {
+        let mut heard = self.shared.heard();
+        heard.rings = false;
+        heard.requests.pop_front()
+    }
+
+    /// Tells the kernel what came of one.
+    pub fn answer(&self, wish: PlockWish, lock: &Plock, result: PlockResult) {
+        let Some(plocks) = &self.plocks else { return };
+        if let Err(error) = plocks.answer(&Info::answer_to(wish, lock, result)) {
+            log::error!("a request for a POSIX lock by process {} cannot be answered: {error}", lock.pid);
+        }
     }
 
     /// The lockspaces of this node, for the status.
@@ -238,10 +261,8 @@ struct Listener {
     shared: Arc<Shared>,
     files: System,
     uevents: Uevents,
-    plocks: Option<Plocks>,
+    plocks: Option<Arc<Plocks>>,
     withdrawals: Withdrawals,
-    /// Somebody asked for a POSIX lock, and the log says that there are none.
-    plocks_told: bool,
 }
 
 impl Listener {
@@ -263,7 +284,7 @@ impl Listener {
                     ),
                     Err(trouble) => log::error!("GFS2 {table} withdraws and cannot be answered: {trouble}"),
                 });
-            } else if !self.refuse_plocks() {
+            } else if !self.take_requests() {
                 std::thread::sleep(REST);
             }
             self.wait(scan_ms.saturating_sub(clock::boottime_ms()));
@@ -288,24 +309,40 @@ impl Listener {
         events
     }
 
-    /// Answers requests for POSIX locks; were there any?
-    fn refuse_plocks(&mut self) -> bool {
+    /// Takes the kernel's requests for POSIX locks, as far as there is room for them; were there any?
+    fn take_requests(&mut self) -> bool {
         let Some(plocks) = &self.plocks else { return false };
-        match plocks.refuse_all() {
-            Ok(0) => false,
-            Ok(_) => {
-                if !self.plocks_told {
-                    self.plocks_told = true;
-                    log::warn!("somebody asked for a POSIX lock (fcntl) on GFS2: there are none, only flock");
+        let mut any = false;
+        let taken = loop {
+            let mut heard = self.shared.heard();
+            if heard.requests.is_full() {
+                break Ok(());
+            }
+            match plocks.take() {
+                Ok(None) => break Ok(()),
+                Ok(Some(info)) => {
+                    any = true;
+                    let Some(request) = info.wish() else {
+                        if let Err(error) = plocks.refuse(&info) {
+                            break Err(error);
+                        }
+                        continue;
+                    };
+                    // There is room: it was looked for.
+                    let _ = heard.requests.push_back(request);
+                    heard.rings = true;
+                    if let Some(waker) = heard.waker.take() {
+                        waker.wake();
+                    }
                 }
-                true
+                Err(error) => break Err(error),
             }
-            Err(error) => {
-                log::error!("requests for POSIX locks cannot be answered any more: {error}");
-                self.plocks = None;
-                true
-            }
+        };
+        if let Err(error) = taken {
+            log::error!("requests for POSIX locks cannot be taken any more, whoever asks will hang: {error}");
+            self.plocks = None;
         }
+        any
     }
 
     fn wait(&self, wait_ms: u64) {
@@ -313,7 +350,7 @@ impl Listener {
         let uevents = PollFd::new(&self.uevents, PollFlags::IN);
         // Whatever ends it, the files are looked at.
         let _ = match &self.plocks {
-            Some(plocks) => poll(&mut [uevents, PollFd::new(plocks, PollFlags::IN)], Some(&time)),
+            Some(plocks) => poll(&mut [uevents, PollFd::new(&**plocks, PollFlags::IN)], Some(&time)),
             None => poll(&mut [uevents], Some(&time)),
         };
     }

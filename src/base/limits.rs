@@ -40,3 +40,11 @@ pub const TRACE_RING: usize = 128;
 pub const ACTIONS_MAX: usize = 2 * NODES_MAX + 3 * SPACES_MAX + 32;
 /// A watchdog is fed so many times in its timeout.
 pub const WATCHDOG_FEEDS: u64 = 4;
+/// POSIX locks of all nodes together.
+pub const PLOCKS_MAX: usize = 1024;
+/// Wishes for POSIX locks of all nodes that wait for others.
+pub const PLOCK_WAITERS_MAX: usize = 256;
+/// Wishes for POSIX locks of one node that are not answered yet.
+pub const PLOCK_OPS_MAX: usize = 128;
+/// POSIX locks of one node. An unlock may split one, so as many wishes as there can be always have room.
+pub const PLOCKS_OWN_MAX: usize = 512 + PLOCK_OPS_MAX;

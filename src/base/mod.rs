@@ -4,11 +4,13 @@ pub mod ids;
 pub mod limits;
 pub mod nodeset;
 pub mod per_node;
+pub mod plock;
 pub mod space;
 pub mod trace;
 pub mod view;
 
 pub use ids::{ClusterId, ConfigStamp, Incarnation, NodeId, Nonce, PrKey};
 pub use nodeset::NodeSet;
+pub use plock::{PLOCK_ITEMS, Plock, PlockAnswer, PlockItem, PlockResult, PlockWish};
 pub use space::{Change, Roster, SpaceCommand, SpaceError, SpaceName, Stay, Stays};
 pub use view::{Incarnations, Phase, Proposal, Term, View, ViewId};

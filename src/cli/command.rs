@@ -38,6 +38,7 @@ pub enum Command {
     Reservation(ReservationCommand),
     Heuristics(HeuristicsCommand),
     Lockspaces(LockspacesCommand),
+    Plocks(PlocksCommand),
     Events(EventsCommand),
     Qdisk(QdiskCommand),
     Version(VersionCommand),
@@ -169,5 +170,6 @@ show!(KeysCommand, "keys", Keys, "Show the keys registered on the data disks.");
 show!(ReservationCommand, "reservation", Reservation, "Show the reservations on the data disks.");
 show!(HeuristicsCommand, "heuristics", Heuristics, "Show this node's heuristics and their score.");
 show!(LockspacesCommand, "lockspaces", Lockspaces, "Show the lockspaces of the kernel's DLM, as dlm_tool ls.");
+show!(PlocksCommand, "plocks", Plocks, "Show the POSIX locks on cluster file systems, as dlm_tool plocks.");
 show!(EventsCommand, "events", Events, "Show what happened lately.");
 show!(QdiskStatusCommand, "status", Qdisk, "Show the quorum disk as this node's agent sees it.");

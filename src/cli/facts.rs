@@ -3,6 +3,7 @@
 use crate::base::space::{SpaceError, SpaceName};
 use crate::base::trace::Ring;
 use crate::base::{NodeId, NodeSet};
+use crate::cluster::plocks::Plocks;
 use crate::cluster::status::Status;
 use crate::cluster::trace::Trace;
 use crate::config::Cluster;
@@ -32,6 +33,8 @@ pub struct AgentFacts<'a> {
     pub mounts: &'a [MountFacts],
     /// The lockspaces that this node's kernel is in, or on its way into or out of.
     pub spaces: &'a [SpaceFacts],
+    /// POSIX locks.
+    pub plocks: &'a Plocks,
     /// The disks are files and reservations are emulated: nothing is fenced for real.
     pub emulated: bool,
 }

@@ -62,6 +62,7 @@ pub fn main(
         Command::Reservation(command) => command.run().into(),
         Command::Heuristics(command) => command.run().into(),
         Command::Lockspaces(command) => command.run().into(),
+        Command::Plocks(command) => command.run().into(),
         Command::Events(command) => command.run().into(),
         Command::Qdisk(command) => command.run().into(),
         Command::Version(_) => {

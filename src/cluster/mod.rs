@@ -14,6 +14,7 @@ mod liveness;
 pub mod lockspaces;
 mod member;
 pub mod node;
+pub mod plocks;
 mod prepare;
 mod qdisk;
 mod qdisk_traffic;

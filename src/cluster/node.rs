@@ -253,6 +253,12 @@ impl Node {
         self.committed.and_then(|view| view.coordinator())
     }
 
+    /// The committed view, if this life is in it; whether it is released and quorate.
+    pub fn followed(&self) -> Option<(&View, bool)> {
+        let view = self.committed.as_ref().filter(|view| view.has_member(self.me(), self.incarnation))?;
+        Some((view, self.committed_phase == Phase::Released && self.leads_or_follows_a_quorum()))
+    }
+
     /// The configuration as the core knows it.
     pub fn settings(&self) -> &Settings {
         &self.settings
@@ -396,6 +402,8 @@ impl Node {
             Message::Withdrawn { id } => self.withdrawn_by(from, id),
             Message::Spaces { view, version, spaces } => self.spaces_reported(from, view, version, &spaces),
             Message::SpaceOrder { change, name, order } => self.space_order(from, change, name, &order),
+            // Of no concern to membership: `cluster::plocks` has them.
+            Message::PlockAsk { .. } | Message::PlockTell { .. } => {}
         }
     }
 

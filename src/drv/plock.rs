@@ -9,6 +9,7 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use super::dlm::files::Trouble;
 use super::misc::open_device;
+use crate::base::{Plock, PlockResult, PlockWish};
 
 /// What the kernel calls the device.
 const DEVICE: &str = "dlm_plock";
@@ -65,6 +66,60 @@ impl Info {
     pub fn wants_answer(&self) -> bool {
         self.flags & FL_CLOSE == 0
     }
+
+    /// What is asked for, if it is known here.
+    pub fn wish(&self) -> Option<(PlockWish, Plock)> {
+        let wish = match self.optype {
+            OP_LOCK => PlockWish::Lock { waits: self.wait != 0 },
+            OP_UNLOCK => PlockWish::Unlock { closes: !self.wants_answer() },
+            OP_GET => PlockWish::Get,
+            _ => return None,
+        };
+        let Info { fsid: space, number: inode, owner, pid, start, end, .. } = *self;
+        Some((wish, Plock { space, inode, owner, pid, exclusive: self.ex != 0, start, end }))
+    }
+
+    /// The answer to a wish: the request as it was, and what came of it (`dev_write`, `dlm_posix_get` of fs/dlm/plock.c).
+    pub fn answer_to(wish: PlockWish, lock: &Plock, result: PlockResult) -> Info {
+        let Plock { space: fsid, inode: number, owner, pid, exclusive, start, end } = *lock;
+        let (optype, wait) = match wish {
+            PlockWish::Lock { waits } => (OP_LOCK, u8::from(waits)),
+            PlockWish::Unlock { .. } => (OP_UNLOCK, 0),
+            PlockWish::Get => (OP_GET, 0),
+        };
+        let ex = u8::from(exclusive);
+        let info = Info {
+            version: [VERSION, 0, 0],
+            optype,
+            ex,
+            wait,
+            flags: 0,
+            pid,
+            nodeid: 0,
+            rv: 0,
+            fsid,
+            number,
+            start,
+            end,
+            owner,
+        };
+        match result {
+            PlockResult::Done => info,
+            PlockResult::Busy => Info { rv: -Errno::AGAIN.raw_os_error(), ..info },
+            PlockResult::NoRoom => Info { rv: -Errno::NOLCK.raw_os_error(), ..info },
+            PlockResult::Free => Info { rv: -Errno::NOENT.raw_os_error(), ..info },
+            // The file and the owner stay those of the question, by which the kernel finds it.
+            PlockResult::InTheWay { node, lock } => Info {
+                rv: 1,
+                nodeid: i32::from(node.get()),
+                pid: lock.pid,
+                ex: u8::from(lock.exclusive),
+                start: lock.start,
+                end: lock.end,
+                ..info
+            },
+        }
+    }
 }
 
 /// The kernel's requests.
@@ -89,22 +144,17 @@ impl Plocks {
         }
     }
 
-    /// Answers a request: the same bytes with `rv` and, for `OP_GET`, what is in the way.
+    /// Answers a request: the same bytes with `rv` and, for `OP_GET`, what is in the way. Never waits.
     pub fn answer(&self, info: &Info) -> io::Result<()> {
         rustix::io::write(&self.device, info.as_bytes()).map(|_| ()).map_err(io::Error::from)
     }
 
-    /// Answers all requests with "not supported" (ENOSYS); how many. Without it whoever asks sleeps for ever.
-    pub fn refuse_all(&self) -> io::Result<u32> {
-        let mut refused = 0;
-        while let Some(mut info) = self.take()? {
-            if info.wants_answer() {
-                info.rv = -Errno::NOSYS.raw_os_error();
-                self.answer(&info)?;
-                refused += 1;
-            }
+    /// Answers what this version does not know with "not supported" (ENOSYS): without it whoever asks sleeps for ever.
+    pub fn refuse(&self, info: &Info) -> io::Result<()> {
+        if !info.wants_answer() {
+            return Ok(());
         }
-        Ok(refused)
+        self.answer(&Info { rv: -Errno::NOSYS.raw_os_error(), ..*info })
     }
 }
 
@@ -147,5 +197,39 @@ mod tests {
         assert_eq!(info, want);
         assert!(!info.wants_answer());
         assert_eq!(info.as_bytes(), bytes);
+    }
+
+    #[test]
+    fn an_answer_is_found_by_what_was_asked() {
+        let asked = Info {
+            version: [1, 2, 0],
+            optype: OP_LOCK,
+            ex: 1,
+            wait: 1,
+            flags: 0,
+            pid: 4711,
+            nodeid: 0,
+            rv: 0,
+            fsid: 0x6417_9744,
+            number: 66,
+            start: 10,
+            end: 19,
+            owner: 7,
+        };
+        let (wish, lock) = asked.wish().unwrap();
+        assert_eq!(wish, PlockWish::Lock { waits: true });
+        assert_eq!(Info::answer_to(wish, &lock, PlockResult::Done), Info { version: [1, 0, 0], ..asked });
+        assert_eq!(Info::answer_to(wish, &lock, PlockResult::Busy).rv, -11);
+        assert_eq!(Info::answer_to(wish, &lock, PlockResult::NoRoom).rv, -37);
+        let (get, lock) = Info { optype: OP_GET, wait: 0, ..asked }.wish().unwrap();
+        assert_eq!(Info::answer_to(get, &lock, PlockResult::Free).rv, -2);
+        let node = crate::base::NodeId::new(3).unwrap();
+        let theirs = Plock { owner: 8, pid: 12, exclusive: false, start: 15, end: 99, ..lock };
+        let told = Info::answer_to(get, &lock, PlockResult::InTheWay { node, lock: theirs });
+        assert_eq!((told.rv, told.nodeid, told.pid, told.ex, told.start, told.end), (1, 3, 12, 0, 15, 99));
+        assert_eq!((told.owner, told.number), (7, 66));
+        assert_eq!(Info { optype: 4, ..asked }.wish(), None);
+        let close = Info { optype: OP_UNLOCK, flags: FL_CLOSE, ..asked };
+        assert_eq!(close.wish().unwrap().0, PlockWish::Unlock { closes: true });
     }
 }

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::limits::SPACES_MAX;
 use crate::base::{
-    Change, ConfigStamp, Incarnation, NodeSet, Nonce, Phase, Proposal, SpaceName, Stay, Stays, Term, View, ViewId,
+    Change, ConfigStamp, Incarnation, NodeSet, Nonce, PLOCK_ITEMS, Phase, PlockAnswer, PlockItem, Proposal, SpaceName,
+    Stay, Stays, Term, View, ViewId,
 };
 use crate::disk::Standing;
 
@@ -103,6 +104,30 @@ pub enum Message {
         name: SpaceName,
         /// The step.
         order: SpaceOrder,
+    },
+    /// To the coordinator: what the sender's processes want of POSIX locks. Repeated until it is heard.
+    PlockAsk {
+        /// The reign that this is for.
+        reign: Term,
+        /// Rises by one with every batch of this reign; 0 = none yet.
+        batch: u32,
+        /// The batch; nothing if it was heard already.
+        items: [Option<PlockItem>; PLOCK_ITEMS],
+        /// The last batch of answers that was heard.
+        heard: u32,
+    },
+    /// From the coordinator: what came of it. Repeated until it is heard; without answers also to begin a reign.
+    PlockTell {
+        /// The term under which the sender coordinates.
+        reign: Term,
+        /// The receiver's life that this is for.
+        life: Incarnation,
+        /// Rises by one with every batch to this life; 0 = none yet.
+        batch: u32,
+        /// The batch; nothing if it was heard already.
+        answers: [Option<PlockAnswer>; PLOCK_ITEMS],
+        /// The last batch of the receiver's that was carried out.
+        heard: u32,
     },
 }
 

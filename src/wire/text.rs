@@ -97,6 +97,13 @@ impl fmt::Display for Message {
             Message::SpaceOrder { change, name, order: SpaceOrder::Start { members, .. } } => {
                 write!(f, "start {name} for {change} with [{members}]")
             }
+            Message::PlockAsk { reign, batch, items, heard } => {
+                write!(f, "plock-ask {batch} under {reign}, heard {heard}, {} items", items.iter().flatten().count())
+            }
+            Message::PlockTell { reign, batch, answers, heard, .. } => {
+                let count = answers.iter().flatten().count();
+                write!(f, "plock-tell {batch} under {reign}, heard {heard}, {count} answers")
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use quorate::base::{
 };
 use quorate::cli::{AgentFacts, Counter, Happening, Memory, MountFacts, Snapshot, SpaceFacts};
 use quorate::cluster::event::SelfFence;
+use quorate::cluster::plocks::Plocks;
 use quorate::cluster::status::{DataStatus, NodeStatus, QdiskStatus, Stage, Status, TargetRefusal, Waiting};
 use quorate::cluster::trace::Trace;
 use quorate::config::Cluster;
@@ -274,6 +275,16 @@ pub fn with_gate<T>(
     (mounts, spaces): (&[MountFacts], &[SpaceFacts]),
     run: impl FnOnce(&Snapshot<'_>) -> T,
 ) -> T {
+    with_plocks(status, cluster, (tracker, traces), (mounts, spaces, &Plocks::new(status.node)), run)
+}
+
+pub fn with_plocks<T>(
+    status: &Status,
+    cluster: &Cluster,
+    (tracker, traces): (&Tracker, &Ring<Happening>),
+    (mounts, spaces, plocks): (&[MountFacts], &[SpaceFacts], &Plocks),
+    run: impl FnOnce(&Snapshot<'_>) -> T,
+) -> T {
     let memory = Memory { arena: 1 << 20, used: 290_000, high_water: 300_000, resident: Some(2_200_000) };
     let facts = AgentFacts {
         cluster,
@@ -286,6 +297,7 @@ pub fn with_gate<T>(
         heuristics: tracker,
         mounts,
         spaces,
+        plocks,
         emulated: false,
     };
     run(&Snapshot { status, facts: &facts, traces })

@@ -151,7 +151,7 @@ fn loopback() -> Result<()> {
 
 fn vm() -> Result<()> {
     this(&["vm", "run", "smoke"])?;
-    this(&["vm", "run", "gfs2-short"])
+    this(&["vm", "run", "gfs2-short", "--lock", "posix"])
 }
 
 fn cargo(words: &[&str]) -> Result<()> {

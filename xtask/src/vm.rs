@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use argh::FromArgs;
+use quorate_guest::line::Lock;
 
 use crate::config::Config;
 use crate::lab::{BOOT_WITHIN, Lab, LabOptions};
@@ -92,6 +93,9 @@ struct Scenario {
     /// gfs2 only: how long random faults happen (default: 15)
     #[argh(option, default = "15")]
     minutes: u32,
+    /// gfs2 only: what keeps the nodes apart in the file that all append to, flock (default) or posix (fcntl)
+    #[argh(option, default = "Lock::Flock")]
+    lock: Lock,
 }
 
 /// Tell the running cluster what to do: `ctl pause 5`; `ctl help` lists what there is.
@@ -123,8 +127,8 @@ impl Vm {
     pub fn run(self) -> Result<()> {
         match self.command {
             Command::Up(up) => up.run(),
-            Command::Run(Scenario { which, target, board, kvm, keep, only, rounds, seed, commands, minutes }) => {
-                Run { which, target, board, kvm, keep, only, rounds, seed, commands, minutes }.run()
+            Command::Run(Scenario { which, target, board, kvm, keep, only, rounds, seed, commands, minutes, lock }) => {
+                Run { which, target, board, kvm, keep, only, rounds, seed, commands, minutes, lock }.run()
             }
             Command::Ctl(ctl) => ctl.run(),
             Command::Selftest(test) => selftest::run(test.target, test.board, test.kvm),

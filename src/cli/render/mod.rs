@@ -6,6 +6,7 @@ mod events;
 mod heuristics;
 mod mounts;
 mod nodes;
+mod plocks;
 mod spaces;
 mod status;
 mod view;
@@ -42,13 +43,15 @@ pub enum Noun {
     Heuristics,
     /// The lockspaces of the kernel's DLM.
     Lockspaces,
+    /// POSIX locks.
+    Plocks,
     /// What happened lately.
     Events,
 }
 
 impl Noun {
     /// All of them, in the order of `help`.
-    pub const ALL: [Noun; 10] = [
+    pub const ALL: [Noun; 11] = [
         Noun::Status,
         Noun::Nodes,
         Noun::View,
@@ -58,6 +61,7 @@ impl Noun {
         Noun::Qdisk,
         Noun::Heuristics,
         Noun::Lockspaces,
+        Noun::Plocks,
         Noun::Events,
     ];
 
@@ -73,6 +77,7 @@ impl Noun {
             Noun::Qdisk => "qdisk",
             Noun::Heuristics => "heuristics",
             Noun::Lockspaces => "lockspaces",
+            Noun::Plocks => "plocks",
             Noun::Events => "events",
         }
     }
@@ -89,6 +94,7 @@ impl Noun {
             Noun::Qdisk => "the quorum disk as this node sees it",
             Noun::Heuristics => "what this node's score is made of",
             Noun::Lockspaces => "the kernel's lockspaces, as dlm_tool ls",
+            Noun::Plocks => "POSIX locks on cluster file systems, as dlm_tool plocks",
             Noun::Events => "what happened lately, oldest first",
         }
     }
@@ -123,6 +129,7 @@ pub fn render(noun: Noun, form: Form, snapshot: &Snapshot<'_>, out: &mut dyn Wri
                 Noun::Qdisk => disks::qdisk_text(snapshot, &mut text),
                 Noun::Heuristics => heuristics::text(snapshot, &mut text),
                 Noun::Lockspaces => spaces::text(snapshot, &mut text),
+                Noun::Plocks => plocks::text(snapshot, &mut text),
                 Noun::Events => events::text(snapshot, &mut text),
             }
         }
@@ -141,6 +148,7 @@ pub fn render(noun: Noun, form: Form, snapshot: &Snapshot<'_>, out: &mut dyn Wri
                 Noun::Qdisk => disks::qdisk_json(snapshot, json),
                 Noun::Heuristics => heuristics::json(snapshot, json),
                 Noun::Lockspaces => spaces::json(snapshot, json),
+                Noun::Plocks => plocks::json(snapshot, json),
                 Noun::Events => events::json(snapshot, json),
             }
         }),

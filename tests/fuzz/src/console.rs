@@ -6,6 +6,7 @@ use quorate::base::trace::Ring;
 use quorate::cli::console::{Console, OUTPUT_BYTES};
 use quorate::cli::request::{Request, parse};
 use quorate::cli::{AgentFacts, Form, Happening, Memory, Noun, Snapshot, socket};
+use quorate::cluster::plocks::Plocks;
 use quorate::cluster::{Boot, Node, Settings};
 use quorate::config::Cluster;
 use quorate::config::build::Loopback;
@@ -28,8 +29,21 @@ pub fn with_snapshot<T>(node: &Node, cluster: &Cluster, now_ms: u64, look: impl 
     let (version, uptime_ms, cpu_ms) = ("0.1.0", now_ms, now_ms);
     let heuristics = &Tracker::new(cluster.qdisk.as_ref(), 0);
     let (drops, mounts, spaces, emulated) = (&[], &[], &[], false);
-    let facts =
-        AgentFacts { cluster, version, now_ms, uptime_ms, cpu_ms, memory, drops, heuristics, mounts, spaces, emulated };
+    let plocks = &Plocks::new(node.id());
+    let facts = AgentFacts {
+        cluster,
+        version,
+        now_ms,
+        uptime_ms,
+        cpu_ms,
+        memory,
+        drops,
+        heuristics,
+        mounts,
+        spaces,
+        plocks,
+        emulated,
+    };
     let mut traces = Ring::new();
     node.traces().iter().for_each(|entry| traces.record(entry.at_ms, Happening::Core(entry.what)));
     let status = node.status(now_ms);

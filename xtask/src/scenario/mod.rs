@@ -16,6 +16,7 @@ mod watch;
 mod writes;
 
 use anyhow::{Context, Result, ensure};
+use quorate_guest::line::Lock;
 
 use crate::board::Board;
 use crate::config::Config;
@@ -89,6 +90,8 @@ pub struct Run {
     pub commands: u32,
     /// How long `Gfs2` lets random faults happen.
     pub minutes: u32,
+    /// What the workers of `Gfs2` take turns by.
+    pub lock: Lock,
 }
 
 impl Run {

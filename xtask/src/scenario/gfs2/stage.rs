@@ -30,6 +30,7 @@ pub struct Stage<'a> {
     pub watch: &'a Watch<'a>,
     pub minutes: u32,
     pub seed: u64,
+    lock: Lock,
     directory: String,
     /// The life of the worker of each node that has one.
     lives: RefCell<BTreeMap<u8, u64>>,
@@ -52,6 +53,7 @@ impl<'a> Stage<'a> {
             watch,
             minutes: run.minutes,
             seed: run.seed,
+            lock: run.lock,
             directory: directory.into(),
             lives: RefCell::default(),
             devices: RefCell::default(),
@@ -115,7 +117,7 @@ impl<'a> Stage<'a> {
     pub fn work(&self, ids: &[u8]) -> Result<()> {
         for &node in ids {
             if !self.lives.borrow().contains_key(&node) {
-                let (directory, lock) = (self.directory.clone(), Lock::Flock);
+                let (directory, lock) = (self.directory.clone(), self.lock);
                 let life = self.ask(node, &Command::Work { directory, node, lock, pause_ms: PAUSE_MS })?;
                 self.lives.borrow_mut().insert(node, hexadecimal(&life)?);
             }
