@@ -16,6 +16,8 @@ use rustix::ioctl::{Getter, Updater, ioctl};
 use super::arena::{Book, CHUNK_BYTES, Usage};
 
 #[cfg(all(panic = "abort", target_feature = "crt-static"))]
+mod cstdio;
+#[cfg(all(panic = "abort", target_feature = "crt-static"))]
 mod unwind;
 
 /// `SG_IO` (include/scsi/sg.h): send one SCSI command and wait for it. The sg numbers are older than `_IOWR`.
