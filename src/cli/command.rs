@@ -3,6 +3,7 @@
 use argh::FromArgs;
 
 use super::child::ChildCommand;
+use super::config::ConfigCommand;
 use super::exit::Exit;
 use super::mount::{MountCommand, UmountCommand};
 use super::qdisk::QdiskCommand;
@@ -29,6 +30,7 @@ pub enum Command {
     Payload(PayloadCommand),
     Child(ChildCommand),
     Mount(MountCommand),
+    Config(ConfigCommand),
     Umount(UmountCommand),
     Status(StatusCommand),
     Nodes(NodesCommand),

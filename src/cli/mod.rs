@@ -2,6 +2,7 @@
 
 pub mod child;
 pub mod command;
+pub mod config;
 pub mod console;
 pub mod exit;
 pub mod facts;
@@ -53,6 +54,7 @@ pub fn main(
         Command::Payload(command) => payload(command),
         Command::Child(command) => command.run().into(),
         Command::Mount(command) => command.run().into(),
+        Command::Config(command) => command.run().into(),
         Command::Umount(command) => command.run().into(),
         Command::Status(command) => command.run().into(),
         Command::Nodes(command) => command.run().into(),

@@ -23,6 +23,7 @@ use super::render::{Noun, help, render};
 use super::request::{Request, parse};
 use super::words::{Say, gate_line};
 use crate::cluster::status::Stage;
+use crate::config::show;
 
 /// First word of every socket's name; alone it is the name of the only agent of a machine.
 pub const NAME: &str = "quorate";
@@ -46,10 +47,17 @@ pub const GATE: &str = "gate";
 /// What only commands ask: how does the configuration mount this directory?
 pub const MOUNT: &str = "mount ";
 
+/// What only commands ask: the whole configuration, but for its key.
+pub const CONFIG: &str = "config";
+
 /// Answers one request line.
 pub fn answer(request: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt::Result {
     if request == GATE {
         return answer_gate(snapshot, out);
+    }
+    if request == CONFIG {
+        head(Exit::Ok, out)?;
+        return show::toml(snapshot.facts.cluster, out);
     }
     if let Some(directory) = request.strip_prefix(MOUNT) {
         return answer_mount(directory, snapshot, out);
