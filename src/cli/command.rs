@@ -6,6 +6,7 @@ use super::child::ChildCommand;
 use super::config::ConfigCommand;
 use super::exit::Exit;
 use super::mount::{MountCommand, UmountCommand};
+use super::pr::PrCommandLine;
 use super::qdisk::QdiskCommand;
 use super::render::Noun;
 use super::socket;
@@ -29,8 +30,8 @@ pub enum Command {
     Agent(AgentCommand),
     Payload(PayloadCommand),
     Child(ChildCommand),
-    Mount(MountCommand),
     Config(ConfigCommand),
+    Mount(MountCommand),
     Umount(UmountCommand),
     Status(StatusCommand),
     Nodes(NodesCommand),
@@ -41,6 +42,7 @@ pub enum Command {
     Heuristics(HeuristicsCommand),
     Lockspaces(LockspacesCommand),
     Events(EventsCommand),
+    Pr(PrCommandLine),
     Qdisk(QdiskCommand),
     Version(VersionCommand),
 }

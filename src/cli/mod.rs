@@ -8,6 +8,7 @@ pub mod exit;
 pub mod facts;
 pub mod json;
 pub mod mount;
+pub mod pr;
 pub mod qdisk;
 pub mod render;
 pub mod request;
@@ -53,8 +54,8 @@ pub fn main(
         Command::Agent(command) => agent(command),
         Command::Payload(command) => payload(command),
         Command::Child(command) => command.run().into(),
-        Command::Mount(command) => command.run().into(),
         Command::Config(command) => command.run().into(),
+        Command::Mount(command) => command.run().into(),
         Command::Umount(command) => command.run().into(),
         Command::Status(command) => command.run().into(),
         Command::Nodes(command) => command.run().into(),
@@ -65,6 +66,7 @@ pub fn main(
         Command::Heuristics(command) => command.run().into(),
         Command::Lockspaces(command) => command.run().into(),
         Command::Events(command) => command.run().into(),
+        Command::Pr(command) => command.run().into(),
         Command::Qdisk(command) => command.run().into(),
         Command::Version(_) => {
             println!("quorate {}", env!("CARGO_PKG_VERSION"));
