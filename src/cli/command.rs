@@ -3,8 +3,10 @@
 use argh::FromArgs;
 
 use super::child::ChildCommand;
+use super::config::ConfigCommand;
 use super::exit::Exit;
 use super::mount::{MountCommand, UmountCommand};
+use super::pr::PrCommandLine;
 use super::qdisk::QdiskCommand;
 use super::render::Noun;
 use super::socket;
@@ -28,6 +30,7 @@ pub enum Command {
     Agent(AgentCommand),
     Payload(PayloadCommand),
     Child(ChildCommand),
+    Config(ConfigCommand),
     Mount(MountCommand),
     Umount(UmountCommand),
     Status(StatusCommand),
@@ -40,6 +43,7 @@ pub enum Command {
     Lockspaces(LockspacesCommand),
     Plocks(PlocksCommand),
     Events(EventsCommand),
+    Pr(PrCommandLine),
     Qdisk(QdiskCommand),
     Version(VersionCommand),
 }

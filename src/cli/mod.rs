@@ -2,11 +2,13 @@
 
 pub mod child;
 pub mod command;
+pub mod config;
 pub mod console;
 pub mod exit;
 pub mod facts;
 pub mod json;
 pub mod mount;
+pub mod pr;
 pub mod qdisk;
 pub mod render;
 pub mod request;
@@ -52,6 +54,7 @@ pub fn main(
         Command::Agent(command) => agent(command),
         Command::Payload(command) => payload(command),
         Command::Child(command) => command.run().into(),
+        Command::Config(command) => command.run().into(),
         Command::Mount(command) => command.run().into(),
         Command::Umount(command) => command.run().into(),
         Command::Status(command) => command.run().into(),
@@ -64,6 +67,7 @@ pub fn main(
         Command::Lockspaces(command) => command.run().into(),
         Command::Plocks(command) => command.run().into(),
         Command::Events(command) => command.run().into(),
+        Command::Pr(command) => command.run().into(),
         Command::Qdisk(command) => command.run().into(),
         Command::Version(_) => {
             println!("quorate {}", env!("CARGO_PKG_VERSION"));

@@ -11,6 +11,7 @@ mod spaces;
 mod status;
 mod view;
 
+pub use disks::reservation_type;
 pub use events::sentence;
 
 use core::fmt::{self, Write};
