@@ -4,13 +4,16 @@
 mod disks;
 mod events;
 mod heuristics;
+mod metrics;
 mod mounts;
 mod nodes;
+mod rhcs;
 mod spaces;
 mod status;
 mod view;
 
 pub use events::sentence;
+pub use rhcs::{exit as face_exit, face};
 
 use core::fmt::{self, Write};
 
@@ -152,6 +155,9 @@ pub fn help(out: &mut dyn Write) -> fmt::Result {
     out.write_str("Commands (add `json` for programs):\n")?;
     for noun in Noun::ALL {
         writeln!(out, "  {:<12} {}", noun.word(), noun.summary())?;
+    }
+    for (word, summary) in super::face::WORDS {
+        writeln!(out, "  {word:<12} {summary}")?;
     }
     writeln!(out, "  {:<12} this list", "help")
 }
