@@ -71,7 +71,7 @@ type Family<T> = (&'static str, &'static str, fn(&T) -> Option<Value>);
 
 const NODES: [Family<NodeStatus>; 8] = [
     ("node_member", "1 if the node is a member of the committed view.", |node| flag(node.member)),
-    ("node_alive", "1 if the node is heard both ways now; of the own node always 0.", |node| flag(node.alive)),
+    ("node_alive", "1 if the node is heard both ways now; says nothing about the own node.", |node| flag(node.alive)),
     ("node_victim", "1 while the node is evicted and not proven fenced.", |node| flag(node.victim)),
     ("node_votes", "Configured votes of the node.", |node| number(node.votes)),
     ("node_score", "Heuristics score that the node last told.", |node| number(node.score)),
