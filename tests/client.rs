@@ -105,8 +105,53 @@ fn every_command_ends_with_a_code_of_the_one_table() {
         (&["lockspaces", "--socket", absent], 3),
         (&["status", "--socket", absent], 3),
         (&["version"], 0),
+        (&["stauts"], 2),
+        (&["metrics", "--socket", absent], 3),
+        (&["wait", "--socket", absent], 2),
+        (&["wait", "--socket", absent, "--quorate", "--timeout", "0"], 7),
+        // The old tools keep their own: 1 for all that went wrong, 2 for a wait.
+        (&["clustat", "--socket", absent], 1),
+        (&["clustat", "--socket", absent, "-Q"], 1),
+        (&["clustat", "-s", "service:db"], 1),
+        (&["clustat", "-z"], 1),
+        (&["clustat", "-h"], 0),
+        (&["cman_tool", "--socket", absent, "status"], 1),
+        (&["cman_tool", "--socket", absent, "wait", "-qt1"], 2),
+        (&["cman_tool", "expected", "-e", "3"], 1),
+        (&["cman_tool", "join"], 1),
+        (&["cman_tool"], 1),
+        (&["mkqdisk"], 1),
+        (&["mkqdisk", "-c", absent], 1),
     ] {
         let (found, _, stderr) = quorate(words);
         assert_eq!(found, Some(code), "{words:?}: {stderr}");
     }
+}
+
+/// By a link with an old tool's name the binary is that tool.
+#[test]
+fn a_link_makes_it_the_old_tool() {
+    let folder = std::env::temp_dir().join(format!("quorate-link-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let link = folder.join("clustat");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_quorate"), &link).unwrap();
+    let (name, server) = serve("link", b"quorate 1 1\n my-vm3 Offline\n");
+    let Output { status, stdout, .. } = Command::new(&link).args(["--socket", &name, "-mmy-vm3"]).output().unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert_eq!((status.code(), stdout.as_slice()), (Some(1), &b" my-vm3 Offline\n"[..]));
+    assert_eq!(server.join().unwrap(), "clustat -m my-vm3\n");
+}
+
+/// A kill and a leave are the agent's business: it is asked, and its answer is shown.
+#[test]
+fn cman_tool_asks_the_agent_to_fence_and_to_leave() {
+    let (name, server) = serve("kill", b"quorate 1 0\nfenced\n");
+    let answer = quorate(&["cman_tool", "--socket", &name, "kill", "-n", "my-vm3"]);
+    assert_eq!(answer, (Some(0), "fenced\n".into(), String::new()));
+    assert_eq!(server.join().unwrap(), "fence my-vm3\n");
+    let (name, server) = serve("leave", b"quorate 1 1\nnot yet\n");
+    let (code, out, err) = quorate(&["cman_tool", "--socket", &name, "leave", "remove"]);
+    assert_eq!((code, out.as_str()), (Some(1), "not yet\n"));
+    assert!(err.starts_with("cman_tool: `remove` lowers nothing here"), "{err}");
+    assert_eq!(server.join().unwrap(), "leave\n");
 }

@@ -9,8 +9,23 @@ use std::cell::Cell;
 use quorate::base::limits::BLOB_BYTES_MAX;
 use quorate::cli::console::Console;
 use quorate::cli::render::render;
+use quorate::cli::request::Request;
 use quorate::cli::{Form, Noun, socket};
 use quorate::config::blob;
+
+/// What is asked in others' words.
+const FACES: [&str; 10] = [
+    "clustat",
+    "clustat -x",
+    "clustat -I",
+    "clustat -m my-vm1",
+    "cman_tool status",
+    "cman_tool nodes -a -f",
+    "cman_tool nodes -F id,name,type,addr,votes,exp,state",
+    "cman_tool version",
+    "cman_tool votes",
+    "metrics",
+];
 
 struct Counting;
 
@@ -57,7 +72,20 @@ fn rendering_takes_no_memory() {
                     let (_, request) = console.feed(noun.word().as_bytes());
                     assert_eq!(request, None);
                     let request = console_enter(&mut console);
-                    console.answer(request, snapshot);
+                    console.answer(&request, snapshot);
+                }
+                for line in FACES {
+                    let (_, request) = console.feed(line.as_bytes());
+                    assert_eq!(request, None);
+                    let request = console_enter(&mut console);
+                    assert!(matches!(request, Request::Face(_)));
+                    console.answer(&request, snapshot);
+                    let mut out = heapless::String::<32_768>::new();
+                    socket::answer(line, snapshot, &mut out).unwrap();
+                }
+                for line in ["stauts", "clustat -m my-vm9", "wait released"] {
+                    let mut out = heapless::String::<1024>::new();
+                    socket::answer(line, snapshot, &mut out).unwrap();
                 }
                 console.note_gate(snapshot);
                 console.note_events(snapshot, 0);
@@ -71,7 +99,7 @@ fn rendering_takes_no_memory() {
     }
 }
 
-fn console_enter(console: &mut Console) -> quorate::cli::request::Request {
+fn console_enter(console: &mut Console) -> Request {
     console.feed(b"\r").1.unwrap()
 }
 

@@ -10,12 +10,19 @@ pub struct Journal {
     ring: Ring<Happening>,
     /// The newest of the core's entries that was taken over, and how often in a row it had happened by then.
     taken: Option<(u64, u32)>,
+    /// Keys that this node took off data disks.
+    preempts: u64,
 }
 
 impl Journal {
     /// Nothing happened yet.
     pub const fn new() -> Journal {
-        Journal { ring: Ring::new(), taken: None }
+        Journal { ring: Ring::new(), taken: None, preempts: 0 }
+    }
+
+    /// How often this node has preempted a key.
+    pub fn preempts(&self) -> u64 {
+        self.preempts
     }
 
     /// The ring.
@@ -36,6 +43,9 @@ impl Journal {
             let before = if self.taken.is_some() && entry.number == from { known } else { 0 };
             if before == 0 {
                 show(entry.what);
+            }
+            if matches!(entry.what, Trace::Preempted { .. }) {
+                self.preempts += u64::from(entry.times - before);
             }
             // A repeat of the core's newest entry is dated now; the ring counts it unless something came between.
             let at_ms = if before == 0 { entry.at_ms } else { now_ms };

@@ -431,10 +431,12 @@ impl Agent {
                 cluster,
                 version: env!("CARGO_PKG_VERSION"),
                 now_ms,
+                clock_s: clock::wall_clock_s(),
                 uptime_ms: now_ms.saturating_sub(started_ms),
                 cpu_ms: process::cpu_ms().saturating_sub(started_cpu_ms),
                 memory: memory_facts(),
                 drops: &drops,
+                preempts: journal.preempts(),
                 heuristics: tracker,
                 mounts: machine.behind.mounts(),
                 spaces: &space_facts::gather(node, machine.spaces.as_ref()),
@@ -453,7 +455,7 @@ impl Agent {
                 }
             });
         }
-        consoles.serve(&mut |console, request| with_snapshot(&mut |snapshot| console.answer(request, snapshot)));
+        consoles.serve(&mut |console, request| with_snapshot(&mut |snapshot| console.answer(&request, snapshot)));
         if let Some(server) = server {
             server.serve(now_ms, &mut |request, out| {
                 // An answer that does not fit is cut short: the client sees that its text ends early.

@@ -10,6 +10,7 @@ use super::pr::PrCommandLine;
 use super::qdisk::QdiskCommand;
 use super::render::Noun;
 use super::socket;
+use super::wait::WaitCommand;
 use crate::base::NodeId;
 
 /// Membership, quorum disk and SCSI-3 fencing for a few VMs on shared disks. Exit codes: 0 done (status: quorate), 1 not
@@ -44,6 +45,11 @@ pub enum Command {
     Plocks(PlocksCommand),
     Events(EventsCommand),
     Pr(PrCommandLine),
+    Metrics(MetricsCommand),
+    Wait(WaitCommand),
+    Clustat(ClustatCommand),
+    CmanTool(CmanToolCommand),
+    Mkqdisk(MkqdiskCommand),
     Qdisk(QdiskCommand),
     Version(VersionCommand),
 }
@@ -131,6 +137,30 @@ fn node(text: &str) -> Result<NodeId, String> {
 #[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
 #[argh(subcommand, name = "version")]
 pub struct VersionCommand {}
+
+/// Show everything that counts, for Prometheus.
+#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[argh(subcommand, name = "metrics")]
+pub struct MetricsCommand {
+    /// the agent's socket, where several run (default: the only one)
+    #[argh(option)]
+    pub socket: Option<String>,
+}
+
+/// An old tool in the list of commands. Its words are taken by `cli::rhcs` before anything else looks at them: its options
+/// are not ours.
+macro_rules! old_tool {
+    ($command:ident, $name:tt, $help:tt) => {
+        #[doc = $help]
+        #[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+        #[argh(subcommand, name = $name)]
+        pub struct $command {}
+    };
+}
+
+old_tool!(ClustatCommand, "clustat", "Show the members as RHCS did: `quorate clustat -h`.");
+old_tool!(CmanToolCommand, "cman_tool", "Show and wait as RHCS did: `quorate cman_tool -h`.");
+old_tool!(MkqdiskCommand, "mkqdisk", "Show and make quorum disks as RHCS did: `quorate mkqdisk -h`.");
 
 /// One command for a noun: only its name, its noun and its help differ.
 macro_rules! show {

@@ -10,8 +10,9 @@ use core::fmt::{self, Write};
 use heapless::{String, Vec};
 
 use super::facts::Snapshot;
-use super::render::{help, render};
-use super::request::{Request, parse};
+use super::nearest::Meant;
+use super::render::{face, help, render};
+use super::request::{Request, meant, parse};
 use super::words::gate_line;
 use super::wrap::Wrap;
 use crate::base::limits::NAME_BYTES_MAX;
@@ -132,7 +133,12 @@ impl Console {
                 let _ = writeln!(self.output, "The line is longer than {LINE_BYTES_MAX} characters; nothing was done.");
             }
             Request::Unknown => {
-                let _ = writeln!(self.output, "There is no command `{}`; `help` lists them.", line.trim());
+                let _ = match meant(line) {
+                    Some(word) => {
+                        writeln!(self.output, "There is no command `{}`{}", line.trim(), Meant(Some(word)))
+                    }
+                    None => writeln!(self.output, "There is no command `{}`; `help` lists them.", line.trim()),
+                };
             }
             _ => {}
         }
@@ -157,10 +163,11 @@ impl Console {
     }
 
     /// Writes what was asked for, and the next prompt.
-    pub fn answer(&mut self, request: Request, snapshot: &Snapshot<'_>) {
+    pub fn answer(&mut self, request: &Request, snapshot: &Snapshot<'_>) {
         // The ring never fails: it drops.
         let _ = match request {
-            Request::Show(noun, form) => render(noun, form, snapshot, &mut self.output),
+            Request::Show(noun, form) => render(*noun, *form, snapshot, &mut self.output),
+            Request::Face(what) => face(what, snapshot, &mut self.output),
             Request::Help => help(&mut self.output),
             Request::Empty | Request::Unknown => Ok(()),
         };

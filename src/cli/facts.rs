@@ -19,6 +19,8 @@ pub struct AgentFacts<'a> {
     pub version: &'a str,
     /// The clock of the events, now.
     pub now_ms: u64,
+    /// The wall clock, in seconds since 1970; 0 if it is not set.
+    pub clock_s: u32,
     /// Since the agent started.
     pub uptime_ms: u64,
     /// CPU time used since then.
@@ -27,6 +29,8 @@ pub struct AgentFacts<'a> {
     pub memory: Memory,
     /// Frames and other input that was dropped, by reason; zeros are left out of the text.
     pub drops: &'a [Counter],
+    /// How often this node has preempted a key since it started.
+    pub preempts: u64,
     /// The node's heuristics.
     pub heuristics: &'a Tracker,
     /// How far the configuration's mounts are, in its order.

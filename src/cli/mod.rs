@@ -4,15 +4,20 @@ pub mod child;
 pub mod command;
 pub mod config;
 pub mod console;
+pub mod date;
 pub mod exit;
+pub mod face;
 pub mod facts;
 pub mod json;
 pub mod mount;
+pub mod nearest;
 pub mod pr;
 pub mod qdisk;
 pub mod render;
 pub mod request;
+pub mod rhcs;
 pub mod socket;
+pub mod wait;
 pub mod words;
 pub mod wrap;
 
@@ -38,7 +43,20 @@ pub fn main(
         eprintln!("quorate: the command line is not UTF-8; write names in ASCII");
         return Exit::Usage.into();
     };
-    let words: Vec<&str> = words.iter().skip(1).map(String::as_str).collect();
+    let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
+    // Called by a link with the name of an old tool, the name is the command.
+    let called = words.first().and_then(|path| path.rsplit('/').next());
+    match called.filter(|name| rhcs::TOOLS.contains(name)) {
+        Some(tool) => words[0] = tool,
+        None => drop(words.drain(..words.len().min(1))),
+    }
+    if let Some(code) = rhcs::run(&words) {
+        return code;
+    }
+    if let Some(unknown) = unknown_command(&words) {
+        eprintln!("quorate: {unknown}");
+        return Exit::Usage.into();
+    }
     let command = match Arguments::from_args(&["quorate"], &words) {
         Ok(arguments) => arguments.command,
         Err(early) if early.status.is_ok() => {
@@ -68,10 +86,51 @@ pub fn main(
         Command::Plocks(command) => command.run().into(),
         Command::Events(command) => command.run().into(),
         Command::Pr(command) => command.run().into(),
+        Command::Metrics(command) => socket::ask(command.socket.as_deref(), "metrics", false).into(),
+        Command::Wait(command) => command.run().into(),
+        Command::Clustat(_) | Command::CmanTool(_) | Command::Mkqdisk(_) => Exit::Usage.into(),
         Command::Qdisk(command) => command.run().into(),
         Command::Version(_) => {
             println!("quorate {}", env!("CARGO_PKG_VERSION"));
             Exit::Ok.into()
+        }
+    }
+}
+
+/// What to say of a command that there is not, before argh lists all there are.
+fn unknown_command(words: &[&str]) -> Option<String> {
+    let commands = || <Command as argh::SubCommands>::COMMANDS.iter().map(|command| command.name);
+    let unknown = |word: &str, of: &str, known: &[&str]| {
+        let wrong = !word.starts_with('-') && word != "help" && !known.contains(&word);
+        wrong.then(|| match nearest::nearest(word, known.iter().copied()) {
+            Some(meant) => format!("There is no command `{of}{word}`; do you mean `{of}{meant}`?"),
+            None => format!("There is no command `{of}{word}`; `quorate {of}--help` lists them."),
+        })
+    };
+    match words {
+        ["qdisk", word, ..] => unknown(word, "qdisk ", &qdisk::words().collect::<Vec<_>>()),
+        [word, ..] => unknown(word, "", &commands().collect::<Vec<_>>()),
+        [] => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unknown_command;
+
+    #[test]
+    fn the_nearest_right_word_is_named() {
+        for (words, want) in [
+            (&["stauts"][..], Some("There is no command `stauts`; do you mean `status`?")),
+            (&["qdisk", "lits"], Some("There is no command `qdisk lits`; do you mean `qdisk list`?")),
+            (&["fsck"], Some("There is no command `fsck`; `quorate --help` lists them.")),
+            (&["status", "--jsn"], None),
+            (&["--help"], None),
+            (&["help"], None),
+            (&["qdisk"], None),
+            (&[], None),
+        ] {
+            assert_eq!(unknown_command(words).as_deref(), want, "{words:?}");
         }
     }
 }

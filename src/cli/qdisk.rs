@@ -213,7 +213,7 @@ impl FormatCommand {
         refuse_taken_label(wanted, &listing.found)
     }
 
-    fn run(self) -> Exit {
+    pub(super) fn run(self) -> Exit {
         let yes = self.yes;
         let done = Wanted::from_command(&self).and_then(|wanted| {
             self.look_around(&wanted)?;
@@ -267,7 +267,7 @@ impl ListCommand {
 }
 
 impl ShowCommand {
-    fn run(self) -> Exit {
+    pub(super) fn run(self) -> Exit {
         let patience = patience(self.timeout);
         let devices = match self.devices(patience) {
             Ok(devices) => devices,
@@ -310,6 +310,24 @@ impl ReadAreaCommand {
             Err(_) => Exit::No,
         }
     }
+}
+
+/// The quorum disks of this machine, or the only one with this label; what went wrong is told.
+pub(super) fn look(label: Option<&str>) -> Result<Vec<Found>, Exit> {
+    let patience = patience(None);
+    let mut disks = scan::disks();
+    if let Some(label) = label {
+        disks = vec![find(&format!("label:{label}"), &disks, patience).map_err(|error| failed("list", &error))?];
+    }
+    let answers = read_within(&disks, Extent::Head, patience);
+    let listing = list(disks.into_iter().zip(answers));
+    tell_silent("list", &listing.others);
+    Ok(listing.found)
+}
+
+/// The words that may follow `qdisk`.
+pub(super) fn words() -> impl Iterator<Item = &'static str> {
+    <What as argh::SubCommands>::COMMANDS.iter().map(|command| command.name)
 }
 
 fn print(text: String) {

@@ -1,9 +1,11 @@
 //! One line that asks for something: typed on a console or sent through the socket.
 
+use super::face::{self, Face};
+use super::nearest::nearest;
 use super::render::{Form, Noun};
 
 /// What a line asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
     /// Nothing.
     Empty,
@@ -11,6 +13,8 @@ pub enum Request {
     Help,
     /// One noun.
     Show(Noun, Form),
+    /// What an old tool showed, or metrics.
+    Face(Face),
     /// No such command.
     Unknown,
 }
@@ -19,6 +23,9 @@ pub enum Request {
 pub fn parse(line: &str) -> Request {
     let mut words = line.split_ascii_whitespace();
     let Some(first) = words.next() else { return Request::Empty };
+    if face::WORDS.iter().any(|(word, _)| *word == first) {
+        return face::parse(first, words).map_or(Request::Unknown, Request::Face);
+    }
     let form = match (words.next(), words.next()) {
         (None, _) => Form::Text,
         (Some("json" | "--json"), None) => Form::Json,
@@ -28,6 +35,13 @@ pub fn parse(line: &str) -> Request {
         ("help" | "?", Form::Text) => Request::Help,
         _ => Noun::from_word(first).map_or(Request::Unknown, |noun| Request::Show(noun, form)),
     }
+}
+
+/// The command that a line of an unknown one most likely meant.
+pub fn meant(line: &str) -> Option<&'static str> {
+    let first = line.split_ascii_whitespace().next()?;
+    let nouns = Noun::ALL.into_iter().map(Noun::word);
+    nearest(first, nouns.chain(face::WORDS.map(|(word, _)| word)).chain(["help"])).filter(|word| *word != first)
 }
 
 #[cfg(test)]
@@ -40,7 +54,11 @@ mod tests {
         assert_eq!(parse(" status  json "), Request::Show(Noun::Status, Form::Json));
         assert_eq!(parse("keys --json"), Request::Show(Noun::Keys, Form::Json));
         assert_eq!(parse("?"), Request::Help);
-        for line in ["reboot", "status xml", "status json json", "help json", "Status"] {
+        assert_eq!(parse("clustat"), Request::Face(Face::Clustat));
+        assert_eq!(meant("stauts json"), Some("status"));
+        assert_eq!(meant("status xml"), None);
+        assert_eq!(meant(" "), None);
+        for line in ["reboot", "status xml", "status json json", "help json", "Status", "clustat json"] {
             assert_eq!(parse(line), Request::Unknown, "{line}");
         }
     }

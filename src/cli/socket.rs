@@ -19,8 +19,9 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFla
 
 use super::exit::Exit;
 use super::facts::Snapshot;
-use super::render::{Noun, help, render};
-use super::request::{Request, parse};
+use super::nearest::Meant;
+use super::render::{Noun, face, face_exit, help, render};
+use super::request::{Request, meant, parse};
 use super::words::{Say, gate_line};
 use crate::cluster::status::Stage;
 use crate::config::show;
@@ -54,6 +55,8 @@ pub const CONFIG: &str = "config";
 pub const DATA: &str = "data";
 /// What only commands say: something was done to a data disk although it is the agent's.
 pub const FORCED: &str = "forced ";
+/// What only commands ask: is this node `member`, `quorate` or `released`?
+pub const WAIT: &str = "wait ";
 
 /// Answers one request line.
 pub fn answer(request: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt::Result {
@@ -77,11 +80,18 @@ pub fn answer(request: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fm
     if let Some(directory) = request.strip_prefix(MOUNT) {
         return answer_mount(directory, snapshot, out);
     }
+    if let Some(what) = request.strip_prefix(WAIT) {
+        return answer_wait(what, snapshot, out);
+    }
     match parse(request) {
         Request::Show(noun, form) => {
             let no = noun == Noun::Status && !snapshot.status.quorate;
             head(if no { Exit::No } else { Exit::Ok }, out)?;
             render(noun, form, snapshot, out)
+        }
+        Request::Face(what) => {
+            head(face_exit(&what, snapshot), out)?;
+            face(&what, snapshot, out)
         }
         Request::Help => {
             head(Exit::Ok, out)?;
@@ -89,7 +99,10 @@ pub fn answer(request: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fm
         }
         Request::Empty | Request::Unknown => {
             head(Exit::Usage, out)?;
-            out.write_str("the agent does not know this request; are agent and command of one version?\n")
+            match meant(request) {
+                Some(word) => writeln!(out, "the agent does not know this request{}", Meant(Some(word))),
+                None => out.write_str("the agent does not know this request; are agent and command of one version?\n"),
+            }
         }
     }
 }
@@ -112,6 +125,25 @@ fn answer_gate(snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt::Result {
             writeln!(out, "{line}")
         }
     }
+}
+
+/// `Ok` if so, else a sentence that says what is waited for.
+fn answer_wait(what: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt::Result {
+    let status = snapshot.status;
+    let there = match what {
+        "member" => snapshot.members().contains(status.node),
+        "quorate" => status.quorate,
+        "released" => status.stage == Stage::Released,
+        _ => {
+            head(Exit::Usage, out)?;
+            return writeln!(out, "the agent does not know what `{what}` is to wait for");
+        }
+    };
+    if there {
+        return head(Exit::Ok, out);
+    }
+    head(Exit::No, out)?;
+    writeln!(out, "the node waits for {}", Say(snapshot, status.waiting_for))
 }
 
 /// Device, type and options, each on a line.

@@ -1,5 +1,6 @@
 //! What is on a disk, without a configuration to compare it with.
 
+use super::super::date::Date;
 use super::area::Area;
 use crate::base::{NodeId, NodeSet};
 use crate::disk::record::{RecordError, first_record};
@@ -90,29 +91,5 @@ pub fn uuid(uuid: u128) -> String {
 
 /// Seconds since 1970 as `2026-11-22 15:04:05 UTC`.
 pub fn utc(seconds: u64) -> String {
-    // Days to civil date: H. Hinnant, "chrono-compatible low-level date algorithms". Years begin on the first of March.
-    let days = (seconds / 86_400).min(u64::from(u32::MAX)) + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::utc;
-
-    #[test]
-    fn dates() {
-        assert_eq!(utc(0), "1970-01-01 00:00:00 UTC");
-        assert_eq!(utc(951_782_400), "2000-02-29 00:00:00 UTC");
-        assert_eq!(utc(1_795_361_445), "2026-11-22 15:30:45 UTC");
-        assert_eq!(utc(4_107_542_399), "2100-02-28 23:59:59 UTC");
-        assert_eq!(utc(4_107_542_400), "2100-03-01 00:00:00 UTC");
-    }
+    format!("{} UTC", Date::of(seconds))
 }

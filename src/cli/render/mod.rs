@@ -4,15 +4,18 @@
 mod disks;
 mod events;
 mod heuristics;
+mod metrics;
 mod mounts;
 mod nodes;
 mod plocks;
+mod rhcs;
 mod spaces;
 mod status;
 mod view;
 
 pub use disks::reservation_type;
 pub use events::sentence;
+pub use rhcs::{exit as face_exit, face};
 
 use core::fmt::{self, Write};
 
@@ -161,6 +164,9 @@ pub fn help(out: &mut dyn Write) -> fmt::Result {
     out.write_str("Commands (add `json` for programs):\n")?;
     for noun in Noun::ALL {
         writeln!(out, "  {:<12} {}", noun.word(), noun.summary())?;
+    }
+    for (word, summary) in super::face::WORDS {
+        writeln!(out, "  {word:<12} {summary}")?;
     }
     writeln!(out, "  {:<12} this list", "help")
 }

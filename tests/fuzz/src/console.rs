@@ -4,6 +4,7 @@ use quorate::base::Nonce;
 use quorate::base::limits::NODES_MAX;
 use quorate::base::trace::Ring;
 use quorate::cli::console::{Console, OUTPUT_BYTES};
+use quorate::cli::face;
 use quorate::cli::request::{Request, parse};
 use quorate::cli::{AgentFacts, Form, Happening, Memory, Noun, Snapshot, socket};
 use quorate::cluster::plocks::Plocks;
@@ -28,16 +29,18 @@ pub fn with_snapshot<T>(node: &Node, cluster: &Cluster, now_ms: u64, look: impl 
     let memory = Memory { arena: 1 << 20, used: 1 << 19, high_water: 1 << 19, resident: None };
     let (version, uptime_ms, cpu_ms) = ("0.1.0", now_ms, now_ms);
     let heuristics = &Tracker::new(cluster.qdisk.as_ref(), 0);
-    let (drops, mounts, spaces, emulated) = (&[], &[], &[], false);
+    let (clock_s, drops, preempts, mounts, spaces, emulated) = (0, &[], 0, &[], &[], false);
     let plocks = &Plocks::new(node.id());
     let facts = AgentFacts {
         cluster,
         version,
         now_ms,
+        clock_s,
         uptime_ms,
         cpu_ms,
         memory,
         drops,
+        preempts,
         heuristics,
         mounts,
         spaces,
@@ -75,13 +78,13 @@ fn play(bytes: &[u8], snapshot: &Snapshot<'_>) {
                     assert!((1..=typed.len()).contains(&used), "feeding gets on");
                     for (index, &key) in typed[..used].iter().enumerate() {
                         let (one, asked) = keys.feed(&[key]);
-                        assert_eq!((one, asked), (1, request.filter(|_| index + 1 == used)));
+                        assert_eq!((one, &asked), (1, &request.clone().filter(|_| index + 1 == used)));
                         if let Some(request) = asked {
-                            keys.answer(request, snapshot);
+                            keys.answer(&request, snapshot);
                         }
                     }
                     if let Some(request) = request {
-                        pieces.answer(request, snapshot);
+                        pieces.answer(&request, snapshot);
                         wanted.push(request);
                     }
                     typed = &typed[used..];
@@ -141,11 +144,14 @@ pub fn request(line: &str) {
                 assert!(form == Form::Text || serde_json::from_str::<serde_json::Value>(body).is_ok());
             }
             Request::Help => assert_eq!(code, Some(0)),
+            Request::Face(_) => assert!(matches!(code, Some(0 | 1)), "{line:?}"),
             Request::Empty | Request::Unknown => assert_eq!(code, Some(2)),
         }
         let known = Noun::ALL.map(Noun::word);
+        let faces = face::WORDS.map(|(word, _)| word);
         let first = line.split_ascii_whitespace().next();
-        let said = first.is_none_or(|word| known.contains(&word) || matches!(word, "help" | "?"));
+        let said =
+            first.is_none_or(|word| known.contains(&word) || faces.contains(&word) || matches!(word, "help" | "?"));
         assert!(said || code == Some(2), "only known words do anything");
     });
     const { assert!(NODES_MAX == 64) };

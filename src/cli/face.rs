@@ -1,0 +1,162 @@
+//! The old tools' ways to ask, as a line on a console or the socket: `clustat -x`, `cman_tool nodes -a`. And `metrics`.
+
+use heapless::{String, Vec};
+
+/// Bytes of a node's name as typed; no configured name is longer.
+const NAME_BYTES: usize = 64;
+/// Columns of `cman_tool nodes -F`.
+const FIELDS_MAX: usize = 10;
+
+/// A name as typed.
+pub type Name = String<NAME_BYTES>;
+
+/// What is asked in another's words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Face {
+    /// `clustat`.
+    Clustat,
+    /// `clustat -x`.
+    ClustatXml,
+    /// `clustat -I`.
+    ClustatId,
+    /// `clustat -m NODE`.
+    ClustatMember(Name),
+    /// `cman_tool status`.
+    CmanStatus,
+    /// `cman_tool nodes`.
+    CmanNodes(Nodes),
+    /// `cman_tool version`.
+    CmanVersion,
+    /// `cman_tool expected`.
+    CmanExpected,
+    /// `cman_tool votes`.
+    CmanVotes,
+    /// `metrics`.
+    Metrics,
+}
+
+/// Options of `cman_tool nodes`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Nodes {
+    /// `-a`
+    pub addresses: bool,
+    /// `-f`
+    pub fencing: bool,
+    /// `-n NODE`
+    pub only: Option<Name>,
+    /// `-F FIELD,FIELD`
+    pub fields: Option<Vec<Field, FIELDS_MAX>>,
+}
+
+/// A column of `cman_tool nodes -F`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    /// Node id.
+    Id,
+    /// Name.
+    Name,
+    /// `M` or `X`.
+    Type,
+    /// Addresses, with commas.
+    Address,
+    /// Own votes.
+    Votes,
+    /// Expected votes of the cluster.
+    Expected,
+    /// `Joining`, `Member`, `Dead`.
+    State,
+}
+
+impl Field {
+    fn of(word: &str) -> Option<Field> {
+        Some(match word {
+            "id" => Field::Id,
+            "name" => Field::Name,
+            "type" => Field::Type,
+            "addr" => Field::Address,
+            "votes" => Field::Votes,
+            "exp" => Field::Expected,
+            "state" => Field::State,
+            _ => return None,
+        })
+    }
+}
+
+/// First words, with what `help` says of them.
+pub const WORDS: [(&str, &str); 3] = [
+    ("clustat", "the members, as RHCS showed them; -x, -I, -m NODE"),
+    ("cman_tool", "status, nodes, version, expected, votes, as of RHCS"),
+    ("metrics", "everything that counts, for Prometheus"),
+];
+
+/// The face of a line that begins with one of [`WORDS`]; `None` if it makes no sense.
+pub fn parse<'a>(first: &str, mut words: impl Iterator<Item = &'a str>) -> Option<Face> {
+    let second = words.next();
+    let face = match (first, second) {
+        ("metrics", None) => Face::Metrics,
+        ("clustat", None) => Face::Clustat,
+        ("clustat", Some("-x")) => Face::ClustatXml,
+        ("clustat", Some("-I")) => Face::ClustatId,
+        ("clustat", Some("-m")) => Face::ClustatMember(Name::try_from(words.next()?).ok()?),
+        ("cman_tool", Some("status")) => Face::CmanStatus,
+        ("cman_tool", Some("version")) => Face::CmanVersion,
+        ("cman_tool", Some("expected")) => Face::CmanExpected,
+        ("cman_tool", Some("votes")) => Face::CmanVotes,
+        ("cman_tool", Some("nodes")) => Face::CmanNodes(nodes(&mut words)?),
+        _ => return None,
+    };
+    words.next().is_none().then_some(face)
+}
+
+fn nodes<'a>(words: &mut impl Iterator<Item = &'a str>) -> Option<Nodes> {
+    let mut nodes = Nodes::default();
+    while let Some(word) = words.next() {
+        match word {
+            "-a" => nodes.addresses = true,
+            "-f" => nodes.fencing = true,
+            "-n" => nodes.only = Some(Name::try_from(words.next()?).ok()?),
+            "-F" => {
+                let mut fields = Vec::new();
+                for field in words.next()?.split(',').filter(|field| !field.is_empty()) {
+                    fields.push(Field::of(field)?).ok()?;
+                }
+                nodes.fields = Some(fields);
+            }
+            _ => return None,
+        }
+    }
+    Some(nodes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Option<Face> {
+        let mut words = line.split(' ');
+        parse(words.next().unwrap(), words)
+    }
+
+    #[test]
+    fn only_what_the_old_tools_knew_is_understood() {
+        assert_eq!(parsed("clustat"), Some(Face::Clustat));
+        assert_eq!(parsed("clustat -m my-vm1"), Some(Face::ClustatMember(Name::try_from("my-vm1").unwrap())));
+        let fields = Vec::from_slice(&[Field::Id, Field::State]).unwrap();
+        let nodes = Nodes { addresses: true, fields: Some(fields), ..Nodes::default() };
+        assert_eq!(parsed("cman_tool nodes -a -F id,state"), Some(Face::CmanNodes(nodes)));
+        for line in [
+            "clustat -m",
+            "clustat -x -x",
+            "clustat json",
+            "metrics json",
+            "cman_tool",
+            "cman_tool status -a",
+            "cman_tool nodes -F",
+            "cman_tool nodes -F id,weight",
+            "cman_tool nodes -F id,id,id,id,id,id,id,id,id,id,id",
+        ] {
+            assert_eq!(parsed(line), None, "{line}");
+        }
+        assert_eq!(parsed(&format!("clustat -m {}", "x".repeat(65))), None);
+    }
+}

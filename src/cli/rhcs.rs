@@ -1,0 +1,300 @@
+//! `clustat`, `cman_tool` and `mkqdisk` as commands, by these names too when the binary is called by a link: the options,
+//! texts and exit codes of RHCS 3. What they show is rendered by the agent (`render::rhcs`).
+
+mod mkqdisk;
+
+use std::fmt::Display;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::exit::Exit;
+use super::{socket, wait};
+
+/// The names by which the binary can be called.
+pub const TOOLS: [&str; 3] = ["clustat", "cman_tool", "mkqdisk"];
+/// `cman_tool wait`, `leave`: not in time.
+const TIMED_OUT: u8 = 2;
+
+/// Runs the tool that `words` begins with; `None` if it begins with none of them.
+pub fn run(words: &[&str]) -> Option<ExitCode> {
+    let (&tool, mut words) = words.split_first()?;
+    let tool = TOOLS.into_iter().find(|known| *known == tool)?;
+    // The old tools had no such option; it is needed where several agents run.
+    let mut socket = None;
+    if let ["--socket", name, rest @ ..] = words {
+        (socket, words) = (Some(*name), rest);
+    }
+    Some(match tool {
+        "clustat" => clustat(socket, words),
+        "cman_tool" => cman_tool(socket, words),
+        _ => mkqdisk::run(words),
+    })
+}
+
+/// What the old tools ended with: 0, or 1 for whatever went wrong.
+fn code(exit: Exit) -> ExitCode {
+    if exit == Exit::Ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn refuse(tool: &str, why: impl Display) -> ExitCode {
+    eprintln!("{tool}: {why}");
+    ExitCode::FAILURE
+}
+
+/// Options with their values, and the other words, as getopt(3) takes them apart: `-xQ`, `-i5`, `-i 5`. A letter of
+/// `known` with a colon behind it takes a value.
+#[derive(Debug, PartialEq, Eq)]
+struct Options<'a> {
+    given: Vec<(char, &'a str)>,
+    words: Vec<&'a str>,
+}
+
+impl<'a> Options<'a> {
+    fn of(known: &str, words: &[&'a str]) -> Result<Options<'a>, String> {
+        let mut options = Options { given: Vec::new(), words: Vec::new() };
+        let mut words = words.iter().copied();
+        while let Some(word) = words.next() {
+            let letters = match word.strip_prefix('-') {
+                Some(letters) if !letters.is_empty() => letters,
+                _ => {
+                    options.words.push(word);
+                    continue;
+                }
+            };
+            if letters == "-" {
+                options.words.extend(words);
+                break;
+            }
+            for (at, letter) in letters.char_indices() {
+                let Some((_, behind)) = known.split_once(letter).filter(|_| letter != ':') else {
+                    return Err(format!("there is no option -{letter}; -h lists them"));
+                };
+                if !behind.starts_with(':') {
+                    options.given.push((letter, ""));
+                    continue;
+                }
+                let value = &letters[at + letter.len_utf8()..];
+                let value = if value.is_empty() { words.next() } else { Some(value) };
+                options.given.push((letter, value.ok_or_else(|| format!("-{letter} needs a value"))?));
+                break;
+            }
+        }
+        Ok(options)
+    }
+
+    fn has(&self, letter: char) -> bool {
+        self.value(letter).is_some()
+    }
+
+    /// The last one given counts.
+    fn value(&self, letter: char) -> Option<&'a str> {
+        self.given.iter().rev().find(|(given, _)| *given == letter).map(|(_, value)| *value)
+    }
+
+    /// A number of seconds; 0 means no end, as it did.
+    fn seconds(&self, letter: char) -> Result<Option<u64>, String> {
+        let Some(value) = self.value(letter) else { return Ok(None) };
+        let seconds: u64 = value.parse().map_err(|_| format!("-{letter}: `{value}` is not a number of seconds"))?;
+        Ok(Some(seconds).filter(|seconds| *seconds > 0))
+    }
+}
+
+const CLUSTAT_USAGE: &str = "\
+usage: clustat <options>
+    -i <interval>      Refresh every <interval> seconds.  May not be used
+                       with -x.
+    -I                 Display local node ID and exit
+    -m <member>        Display status of <member> and exit
+    -v                 Display version and exit
+    -x                 Dump information as XML
+    -Q                 Return 0 if quorate, 1 if not (no output)
+    -f, -l             Accepted, and change nothing
+    -s <service>       Refused: there are no services here
+";
+
+fn clustat(socket: Option<&str>, words: &[&str]) -> ExitCode {
+    let options = match Options::of("fIls:m:i:xvQh", words) {
+        Ok(options) => options,
+        Err(why) => return refuse("clustat", why),
+    };
+    let request = match (options.value('m'), options.has('x')) {
+        _ if options.has('h') => {
+            print!("{CLUSTAT_USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ if options.has('v') => {
+            println!("clustat version {}", env!("CARGO_PKG_VERSION"));
+            return ExitCode::SUCCESS;
+        }
+        _ if options.has('Q') => {
+            return match socket::fetch(socket, &format!("{}quorate", socket::WAIT)) {
+                Ok((exit, _)) => code(exit),
+                Err((_, why)) => refuse("clustat", why),
+            };
+        }
+        _ if options.has('s') => {
+            return refuse(
+                "clustat",
+                "there are no services here: what runs on the cluster is for the machine's own init to start, behind the \
+                 gate ([payload] and [[mount]] of the configuration)",
+            );
+        }
+        _ if options.has('I') => "clustat -I".to_string(),
+        (Some(_), true) => return refuse("clustat", "-m and -x cannot be had together; -x shows every member"),
+        (Some(member), false) => format!("clustat -m {member}"),
+        (None, true) if options.has('i') => return refuse("clustat", "Options '-i' and '-x' are mutually exclusive"),
+        (None, true) => "clustat -x".to_string(),
+        (None, false) => "clustat".to_string(),
+    };
+    let every = match options.seconds('i') {
+        Ok(every) => every,
+        Err(why) => return refuse("clustat", why),
+    };
+    loop {
+        if options.has('i') {
+            // Home, and clear.
+            print!("\x1b[H\x1b[2J");
+        }
+        let exit = socket::ask(socket, &request, false);
+        if !options.has('i') || !matches!(exit, Exit::Ok | Exit::No) {
+            return code(exit);
+        }
+        std::thread::sleep(Duration::from_secs(every.unwrap_or(1)));
+    }
+}
+
+const CMAN_USAGE: &str = "\
+Usage:
+
+cman_tool <status|nodes|version|expected|votes|wait|kill|leave|services> [options]
+
+status             Show local record of cluster status
+nodes              Show local record of cluster nodes
+  -a                 Also show node address(es)
+  -f                 Also show which nodes are not proven fenced
+  -n <nodename>      Only show information for specific node
+  -F <format>        Columns: id,name,type,addr,votes,exp,state
+version            Show the version, and that of the configuration
+expected, votes    Show the votes; the configuration changes them
+wait               Wait until the node is a member of a cluster
+  -q                 Wait until the cluster is quorate
+  -t                 Maximum time (in seconds) to wait; exit code 2 then
+kill               Fence a node
+  -n <nodename>      The name of the node (can be given several times)
+leave [remove]     Leave the cluster
+services           Show the lockspaces
+";
+
+/// How configured votes are changed.
+const CONFIGURED: &str = "votes are part of the configuration, and all nodes must count alike; change it there and boot \
+                          the nodes with the new image (docs/configuration.md)";
+
+fn cman_tool(socket: Option<&str>, words: &[&str]) -> ExitCode {
+    let options = match Options::of("m:n:v:e:2p:c:i:N:t:o:k:F:C:VAPwfqazhXD:Sdr", words) {
+        Ok(options) => options,
+        Err(why) => return refuse("cman_tool", why),
+    };
+    if options.has('h') || options.words.is_empty() && !options.has('V') {
+        print!("{CMAN_USAGE}");
+        return if options.has('h') { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    if options.has('V') {
+        println!("cman_tool {}", env!("CARGO_PKG_VERSION"));
+        return ExitCode::SUCCESS;
+    }
+    let show = |request: &str| code(socket::ask(socket, request, false));
+    match options.words[0] {
+        "status" => show("cman_tool status"),
+        "services" => show("lockspaces"),
+        "nodes" => show(&nodes_request(&options)),
+        "version" if options.has('r') => refuse(
+            "cman_tool",
+            "a running cluster cannot take another configuration; boot the nodes with the new image (docs/configuration.md)",
+        ),
+        "version" => show("cman_tool version"),
+        "expected" | "votes" if options.has('e') || options.has('v') => refuse("cman_tool", CONFIGURED),
+        "expected" => show("cman_tool expected"),
+        "votes" => show("cman_tool votes"),
+        "wait" => match options.seconds('t') {
+            Ok(timeout_s) => {
+                let what = if options.has('q') { "quorate" } else { "member" };
+                match wait::wait(socket, what, timeout_s, "cman_tool") {
+                    Exit::Timeout => ExitCode::from(TIMED_OUT),
+                    exit => code(exit),
+                }
+            }
+            Err(why) => refuse("cman_tool", why),
+        },
+        "kill" => kill(&options, &show),
+        "leave" => leave(&options, &show),
+        "join" => {
+            refuse("cman_tool", "a node joins by itself when its agent starts: boot it, or start `quorate agent`")
+        }
+        "debug" => refuse("cman_tool", "there are no debug masks here; `quorate events` shows what happened"),
+        other => {
+            let known = ["status", "nodes", "version", "expected", "votes", "wait", "kill", "leave", "services"];
+            let meant = super::nearest::Meant(super::nearest::nearest(other, known));
+            refuse("cman_tool", format_args!("there is no command `{other}`{meant}"))
+        }
+    }
+}
+
+/// The line that asks the agent for the same.
+fn nodes_request(options: &Options<'_>) -> String {
+    let mut request = "cman_tool nodes".to_string();
+    for (letter, value) in options.given.iter().filter(|(letter, _)| "afnF".contains(*letter)) {
+        request.extend([" -", letter.encode_utf8(&mut [0; 4]), if value.is_empty() { "" } else { " " }, value]);
+    }
+    request
+}
+
+fn kill(options: &Options<'_>, show: &dyn Fn(&str) -> ExitCode) -> ExitCode {
+    let mut last = None;
+    for (_, node) in options.given.iter().filter(|(letter, _)| *letter == 'n') {
+        let code = show(&format!("fence {node}"));
+        if code != ExitCode::SUCCESS {
+            return code;
+        }
+        last = Some(code);
+    }
+    last.unwrap_or_else(|| refuse("cman_tool", "kill whom? -n NODE"))
+}
+
+fn leave(options: &Options<'_>, show: &dyn Fn(&str) -> ExitCode) -> ExitCode {
+    match options.words.get(1) {
+        Some(&"force") => {
+            return refuse(
+                "cman_tool",
+                "a node that still uses shared storage cannot leave; unmount first, or reset it",
+            );
+        }
+        Some(&"remove") => eprintln!("cman_tool: `remove` lowers nothing here: {CONFIGURED}"),
+        Some(other) => return refuse("cman_tool", format_args!("leave knows `remove`, and not `{other}`")),
+        None => {}
+    }
+    show("leave")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_come_apart_as_getopt_took_them() {
+        let options = Options::of("xQi:m:", &["-xQ", "-i5", "a", "-m", "n1", "--", "-z"]).unwrap();
+        assert_eq!(options.given, [('x', ""), ('Q', ""), ('i', "5"), ('m', "n1")]);
+        assert_eq!(options.words, ["a", "-z"]);
+        assert_eq!((options.seconds('i'), options.seconds('x').is_err()), (Ok(Some(5)), true));
+        for wrong in [&["-z"][..], &["-m"], &["-:"], &["-xz"], &["-é"]] {
+            assert!(Options::of("xQi:m:", wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn the_agent_is_asked_in_its_own_words() {
+        let options = Options::of("afn:F:w", &["nodes", "-waf", "-Fid,name", "-n", "my-vm1"]).unwrap();
+        assert_eq!(nodes_request(&options), "cman_tool nodes -a -f -F id,name -n my-vm1");
+        let request = super::super::request::parse(&nodes_request(&options));
+        assert!(matches!(request, super::super::request::Request::Face(_)), "{request:?}");
+    }
+}

@@ -1,0 +1,242 @@
+//! What `clustat`, `cman_tool` and `metrics` print, in golden files beside what RHCS printed. `REWRITE=1 cargo test` writes
+//! them anew; review the difference.
+//!
+//! RHCS 3 with five nodes and a quorum disk, all well:
+//!
+//! ```text
+//! Cluster Status for my-cluster @ Thu Oct 29 14:11:16 2015
+//! Member Status: Quorate
+//!
+//!  Member Name                             ID   Status
+//!  ------ ----                             ---- ------
+//!  my-vm1                                      1 Online, Local
+//!  my-vm2                                      2 Online
+//!  my-vm3                                      3 Online
+//!  my-vm4                                      4 Online
+//!  my-vm5                                      5 Online
+//!  /dev/block/8:33                             0 Online, Quorum Disk
+//!
+//! Version: 6.2.0
+//! Config Version: 33
+//! Cluster Name: my-cluster
+//! Cluster Id: 25554
+//! Cluster Member: Yes
+//! Cluster Generation: 6604
+//! Membership state: Cluster-Member
+//! Nodes: 5
+//! Expected votes: 9
+//! Quorum device votes: 4
+//! Total votes: 9
+//! Node votes: 1
+//! Quorum: 5
+//! Active subsystems: 11
+//! Flags:
+//! Ports Bound: 0 11 177 178
+//! Node name: my-vm1
+//! Node ID: 1
+//! Multicast addresses: 239.192.99.54
+//! Node addresses: 10.156.76.74
+//!
+//! Node  Sts   Inc   Joined               Name
+//!    0   M      0   2015-10-29 14:02:11  /dev/block/8:33
+//!    1   M   6580   2015-10-29 14:01:40  my-vm1
+//! ```
+
+mod scene;
+
+use std::fmt::Write as _;
+
+use quorate::base::{Incarnation, NodeSet, Phase};
+use quorate::cli::{Exit, socket};
+use quorate::cluster::status::{QdiskStatus, Stage, Status, Waiting};
+use quorate::config::Cluster;
+
+use scene::{node, released, set, with};
+
+/// Five nodes that joined one after the other, on an afternoon in November.
+fn five() -> (Cluster, Status) {
+    let mut status = released();
+    for (row, joined_s) in status.nodes.iter_mut().zip(1_795_361_000..) {
+        row.incarnation = Incarnation(joined_s);
+    }
+    (scene::cluster(), status)
+}
+
+/// Node 5 is dead, the view goes on without it, and it is not fenced yet.
+fn one_node_dead() -> Status {
+    let mut status = five().1;
+    let (view, phase) = status.view.as_mut().unwrap();
+    view.id.epoch = 13;
+    view.members = set(&[1, 2, 3, 4]);
+    view.victims = set(&[5]);
+    *phase = Phase::Committed;
+    let row = &mut status.nodes[4];
+    (row.member, row.alive, row.victim, row.heard_ms_ago) = (false, false, true, Some(4_200));
+    status.stage = Stage::Committed;
+    status.total_votes = 8;
+    status.waiting_for = Waiting::Fencing(set(&[5]));
+    status
+}
+
+/// All nodes are there, and the disk does not answer.
+fn qdisk_gone() -> Status {
+    let mut status = five().1;
+    let qdisk = status.qdisk.unwrap();
+    status.qdisk = Some(QdiskStatus { usable: false, hung: true, good_ms_ago: Some(62_000), errors: 17, ..qdisk });
+    status.qdisk_votes = None;
+    status.total_votes = 5;
+    status
+}
+
+/// Three nodes and the quorum disk are not heard any more.
+fn not_quorate() -> Status {
+    let mut status = qdisk_gone();
+    for row in &mut status.nodes[2..] {
+        (row.alive, row.heard_ms_ago) = (false, Some(9_000));
+    }
+    status.stage = Stage::Blocked;
+    status.quorate = false;
+    status.total_votes = 2;
+    status.waiting_for = Waiting::Votes { have: 2, need: 5 };
+    status
+}
+
+fn answer(request: &str, status: &Status, cluster: &Cluster) -> (Exit, String) {
+    let mut text = String::new();
+    with(status, cluster, |snapshot| socket::answer(request, snapshot, &mut text).unwrap());
+    let (head, text) = text.split_once('\n').unwrap();
+    let code = head.strip_prefix("quorate 1 ").unwrap().parse().unwrap();
+    (Exit::from_code(code).unwrap(), text.to_owned())
+}
+
+fn golden(name: &str, text: &str) {
+    let path = format!("tests/golden/{name}");
+    if std::env::var_os("REWRITE").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    let want = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(want == text, "{path} differs; this is what it would be:\n{text}");
+}
+
+#[test]
+fn the_old_tools_show_what_they_showed() {
+    let cluster = five().0;
+    let scenes = [
+        ("well", five().1),
+        ("node-dead", one_node_dead()),
+        ("qdisk-gone", qdisk_gone()),
+        ("inquorate", not_quorate()),
+    ];
+    for (name, status) in scenes {
+        let mut all = String::new();
+        for request in [
+            "clustat",
+            "clustat -x",
+            "clustat -I",
+            "clustat -m my-vm5",
+            "cman_tool status",
+            "cman_tool nodes",
+            "cman_tool nodes -a -f -n my-vm5",
+            "cman_tool nodes -F id,name,type,addr,votes,exp,state",
+            "cman_tool version",
+            "cman_tool expected",
+            "cman_tool votes",
+            "wait quorate",
+            "wait released",
+        ] {
+            let (exit, text) = answer(request, &status, &cluster);
+            let sentence = request == "clustat -x" || request.starts_with("wait");
+            assert!(sentence || text.lines().all(|line| line.len() <= 80), "{text}");
+            assert!(text.lines().all(|line| line.trim_end() == line), "{text}");
+            writeln!(all, "> {request}\n{text}= {}\n", exit.code()).unwrap();
+        }
+        golden(&format!("faces-{name}.txt"), &all);
+    }
+}
+
+/// Each line of the listing above is there, in its order, under its name.
+#[test]
+fn cman_tool_status_has_every_line_of_rhcs() {
+    let listing = std::fs::read_to_string("tests/faces.rs").unwrap();
+    let names = |text: &str| -> Vec<String> {
+        let lines = text.lines().skip_while(|line| !line.starts_with("Version: "));
+        let lines = lines.take_while(|line| !line.is_empty());
+        lines.map(|line| line.split(':').next().unwrap().to_owned()).collect()
+    };
+    let listing: Vec<&str> = listing.lines().map(|line| line.trim_start_matches("//!").trim()).collect();
+    let want = names(&listing.join("\n"));
+    assert_eq!(want.len(), 20);
+    assert_eq!(names(&answer("cman_tool status", &five().1, &five().0).1), want);
+}
+
+#[test]
+fn an_unknown_node_is_answered_with_the_nearest() {
+    let (cluster, status) = five();
+    let (exit, text) = answer("clustat -m my-vn3", &status, &cluster);
+    assert_eq!((exit, text.as_str()), (Exit::No, "There is no node `my-vn3`; do you mean `my-vm3`?\n"));
+    let (exit, text) = answer("cman_tool nodes -n somebody-else", &status, &cluster);
+    assert_eq!((exit, text.as_str()), (Exit::No, "There is no node `somebody-else`.\n"));
+    let (exit, text) = answer("stauts", &status, &cluster);
+    assert_eq!(exit, Exit::Usage);
+    assert_eq!(text, "the agent does not know this request; do you mean `status`?\n");
+    assert_eq!(answer("wait forever", &status, &cluster).0, Exit::Usage);
+}
+
+#[test]
+fn metrics_are_what_prometheus_reads() {
+    let cluster = five().0;
+    for (name, status) in [("well", five().1), ("inquorate", not_quorate())] {
+        let (exit, text) = answer("metrics", &status, &cluster);
+        assert_eq!(exit, Exit::Ok);
+        exposition(&text);
+        golden(&format!("metrics-{name}.txt"), &text);
+    }
+}
+
+/// The rules of the text format: each family has its HELP and TYPE once, in front of its samples, which are numbers;
+/// counters, and only they, end in `_total`; every family is described.
+fn exposition(text: &str) {
+    let described = std::fs::read_to_string("docs/rhcs.md").unwrap();
+    let mut families: Vec<String> = Vec::new();
+    let mut lines = text.lines().peekable();
+    assert!(text.ends_with('\n'));
+    while let Some(line) = lines.next() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            let (family, sentence) = help.split_once(' ').unwrap();
+            assert!(family.starts_with("quorate") && sentence.ends_with('.'), "{line}");
+            let kind = if family.ends_with("_total") { "counter" } else { "gauge" };
+            assert_eq!(lines.next(), Some(format!("# TYPE {family} {kind}").as_str()));
+            assert!(!families.contains(&family.to_owned()), "{family} twice");
+            assert!(described.contains(&format!("`{family}`")), "{family} is not in docs/rhcs.md");
+            families.push(family.to_owned());
+            continue;
+        }
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        assert_eq!(series.split('{').next(), families.last().map(String::as_str), "{line}");
+        assert!(value.parse::<f64>().is_ok(), "{line}");
+        assert_eq!(series.contains('{'), series.ends_with("\"}"), "{line}");
+    }
+    assert!(families.len() > 40, "{}", families.len());
+}
+
+/// 64 nodes with long names: an answer is one write.
+#[test]
+fn the_largest_cluster_fits_an_answer() {
+    let (mut cluster, mut status) = five();
+    let (row, configured) = (status.nodes[0].clone(), cluster.nodes[0].clone());
+    status.nodes.clear();
+    cluster.nodes.clear();
+    for id in 1..=64 {
+        let name = format!("a-node-with-quite-a-long-name-{id:02}");
+        let heard_ms_ago = Some(u64::MAX);
+        let row = quorate::cluster::status::NodeStatus { id: node(id), heard_ms_ago, ..row.clone() };
+        status.nodes.push(row).unwrap();
+        let name = name.as_str().try_into().unwrap();
+        cluster.nodes.push(quorate::config::Node { id: node(id), name, ..configured.clone() }).unwrap();
+    }
+    status.view.as_mut().unwrap().0.members = NodeSet(u64::MAX);
+    for request in ["clustat", "clustat -x", "cman_tool nodes -a -f", "metrics"] {
+        let (_, text) = answer(request, &status, &cluster);
+        assert!(text.len() < socket::ANSWER_BYTES_MAX, "{request}: {} bytes", text.len());
+    }
+}
