@@ -11,8 +11,69 @@ pub enum Request {
     Help,
     /// One noun.
     Show(Noun, Form),
+    /// Something is to be done.
+    Do(Order),
     /// No such command.
     Unknown,
+}
+
+/// What an operator can have done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Reset this machine.
+    Reboot,
+}
+
+impl Order {
+    /// All of them.
+    pub const ALL: [Order; 1] = [Order::Reboot];
+
+    /// The word to type.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Order::Reboot => "reboot",
+        }
+    }
+
+    /// What it does.
+    pub const fn summary(self) -> &'static str {
+        match self {
+            Order::Reboot => "reset this machine, after a question",
+        }
+    }
+
+    /// What will happen, for the question.
+    pub const fn warning(self) -> &'static str {
+        match self {
+            Order::Reboot => {
+                "This machine resets at once, as after a power cut: nothing is unmounted, and the others fence this node."
+            }
+        }
+    }
+
+    /// That it happens.
+    pub const fn done(self) -> &'static str {
+        match self {
+            Order::Reboot => "The machine resets.",
+        }
+    }
+
+    /// Why this agent does not do it; `None` if it does.
+    pub const fn refusal(self, emulated: bool) -> Option<&'static str> {
+        match self {
+            Order::Reboot if emulated => {
+                Some("Nothing was done: this agent is emulated and has no machine to reset. End its process instead.")
+            }
+            Order::Reboot => None,
+        }
+    }
+}
+
+impl Request {
+    /// Does it change something, so that a person is asked first?
+    pub const fn needs_confirmation(self) -> bool {
+        matches!(self, Request::Do(_))
+    }
 }
 
 /// `noun`, `noun json` or `noun --json`, with any blanks.
@@ -26,6 +87,7 @@ pub fn parse(line: &str) -> Request {
     };
     match (first, form) {
         ("help" | "?", Form::Text) => Request::Help,
+        ("reboot", Form::Text) => Request::Do(Order::Reboot),
         _ => Noun::from_word(first).map_or(Request::Unknown, |noun| Request::Show(noun, form)),
     }
 }
@@ -40,7 +102,9 @@ mod tests {
         assert_eq!(parse(" status  json "), Request::Show(Noun::Status, Form::Json));
         assert_eq!(parse("keys --json"), Request::Show(Noun::Keys, Form::Json));
         assert_eq!(parse("?"), Request::Help);
-        for line in ["reboot", "status xml", "status json json", "help json", "Status"] {
+        assert_eq!(parse("reboot"), Request::Do(Order::Reboot));
+        assert!(Order::Reboot.refusal(true).is_some() && Order::Reboot.refusal(false).is_none());
+        for line in ["reboot now", "reboot json", "status xml", "status json json", "help json", "Status"] {
             assert_eq!(parse(line), Request::Unknown, "{line}");
         }
     }

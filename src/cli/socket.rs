@@ -19,7 +19,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFla
 
 use super::exit::Exit;
 use super::facts::Snapshot;
-use super::render::{Noun, help, render};
+use super::render::{Noun, help, render, sentence};
 use super::request::{Request, parse};
 use super::words::{Say, gate_line};
 use crate::cluster::status::Stage;
@@ -46,6 +46,9 @@ pub const GATE: &str = "gate";
 /// What only commands ask: how does the configuration mount this directory?
 pub const MOUNT: &str = "mount ";
 
+/// What only `quorate console` asks: the events of this number and above.
+pub const SINCE: &str = "events since ";
+
 /// Answers one request line.
 pub fn answer(request: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt::Result {
     if request == GATE {
@@ -53,6 +56,9 @@ pub fn answer(request: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fm
     }
     if let Some(directory) = request.strip_prefix(MOUNT) {
         return answer_mount(directory, snapshot, out);
+    }
+    if let Some(number) = request.strip_prefix(SINCE) {
+        return answer_since(number, snapshot, out);
     }
     match parse(request) {
         Request::Show(noun, form) => {
@@ -63,6 +69,11 @@ pub fn answer(request: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fm
         Request::Help => {
             head(Exit::Ok, out)?;
             help(out)
+        }
+        Request::Do(order) => {
+            let refusal = order.refusal(snapshot.facts.emulated);
+            head(if refusal.is_some() { Exit::No } else { Exit::Ok }, out)?;
+            writeln!(out, "{}", refusal.unwrap_or(order.done()))
         }
         Request::Empty | Request::Unknown => {
             head(Exit::Usage, out)?;
@@ -89,6 +100,17 @@ fn answer_gate(snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt::Result {
             writeln!(out, "{line}")
         }
     }
+}
+
+/// The number to go on from, then a sentence a line.
+fn answer_since(number: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt::Result {
+    let Ok(from) = number.parse() else {
+        head(Exit::Usage, out)?;
+        return writeln!(out, "`{number}` is not the number of an event");
+    };
+    head(Exit::Ok, out)?;
+    writeln!(out, "{}", snapshot.traces.next_number())?;
+    snapshot.traces.since(from).try_for_each(|entry| writeln!(out, "{}", sentence(snapshot, entry)))
 }
 
 /// Device, type and options, each on a line.

@@ -153,5 +153,8 @@ pub fn help(out: &mut dyn Write) -> fmt::Result {
     for noun in Noun::ALL {
         writeln!(out, "  {:<12} {}", noun.word(), noun.summary())?;
     }
+    for order in super::request::Order::ALL {
+        writeln!(out, "  {:<12} {}", order.word(), order.summary())?;
+    }
     writeln!(out, "  {:<12} this list", "help")
 }

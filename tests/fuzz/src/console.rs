@@ -121,17 +121,22 @@ pub fn request(line: &str) {
         assert!(socket::answer(line, snapshot, &mut out).is_ok());
         let (head, body) = out.split_once('\n').expect("a first line");
         let code = head.strip_prefix("quorate 1 ").and_then(|code| code.parse::<u8>().ok());
+        // What only commands ask has answers of its own.
+        if line == socket::GATE || [socket::MOUNT, socket::SINCE].iter().any(|asked| line.starts_with(asked)) {
+            assert!(code.is_some());
+            return;
+        }
         match parse(line) {
             Request::Show(_, form) => {
                 assert!(matches!(code, Some(0 | 1)), "{head}");
                 assert!(form == Form::Text || serde_json::from_str::<serde_json::Value>(body).is_ok());
             }
-            Request::Help => assert_eq!(code, Some(0)),
+            Request::Help | Request::Do(_) => assert_eq!(code, Some(0)),
             Request::Empty | Request::Unknown => assert_eq!(code, Some(2)),
         }
         let known = Noun::ALL.map(Noun::word);
         let first = line.split_ascii_whitespace().next();
-        let said = first.is_none_or(|word| known.contains(&word) || matches!(word, "help" | "?"));
+        let said = first.is_none_or(|word| known.contains(&word) || matches!(word, "help" | "?" | "reboot"));
         assert!(said || code == Some(2), "only known words do anything");
     });
     const { assert!(NODES_MAX == 64) };
