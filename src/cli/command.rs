@@ -7,6 +7,7 @@ use super::exit::Exit;
 use super::mount::{MountCommand, UmountCommand};
 use super::qdisk::QdiskCommand;
 use super::render::Noun;
+use super::shell::ConsoleCommand;
 use super::socket;
 use crate::base::NodeId;
 
@@ -30,6 +31,7 @@ pub enum Command {
     Child(ChildCommand),
     Mount(MountCommand),
     Umount(UmountCommand),
+    Console(ConsoleCommand),
     Status(StatusCommand),
     Nodes(NodesCommand),
     View(ViewCommand),

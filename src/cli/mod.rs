@@ -10,6 +10,7 @@ pub mod mount;
 pub mod qdisk;
 pub mod render;
 pub mod request;
+pub mod shell;
 pub mod socket;
 pub mod words;
 pub mod wrap;
@@ -54,6 +55,7 @@ pub fn main(
         Command::Child(command) => command.run().into(),
         Command::Mount(command) => command.run().into(),
         Command::Umount(command) => command.run().into(),
+        Command::Console(command) => command.run().into(),
         Command::Status(command) => command.run().into(),
         Command::Nodes(command) => command.run().into(),
         Command::View(command) => command.run().into(),

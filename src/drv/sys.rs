@@ -15,8 +15,11 @@ use rustix::ioctl::{Getter, Updater, ioctl};
 
 use super::arena::{Book, CHUNK_BYTES, Usage};
 
+mod signals;
 #[cfg(all(panic = "abort", target_feature = "crt-static"))]
 mod unwind;
+
+pub use signals::end_signals;
 
 /// `SG_IO` (include/scsi/sg.h): send one SCSI command and wait for it. The sg numbers are older than `_IOWR`.
 const SG_IO: u32 = 0x2285;
