@@ -165,6 +165,7 @@ fn a_line_is_edited() {
         desk.step("Down, Down: the line that was begun", b"\x1b[B\x0e");
         desk.step("80 letters: the line scrolls sideways", &[b'x'; 80]);
         desk.step("Home", b"\x1b[1~");
+        desk.step("End, Backspace ten times: it has room again", b"\x05\x08\x08\x08\x08\x08\x08\x08\x08\x08\x08");
         desk.console.note(format_args!("Something happened."));
         desk.read();
         desk.step("a line of the agent's comes", b"");

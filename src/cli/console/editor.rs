@@ -70,7 +70,10 @@ impl Editor {
     /// The part that a terminal shows in so many columns, and the column of the cursor in it.
     pub(super) fn window(&mut self, columns: usize) -> (&[u8], usize) {
         // The cursor may stand behind the last character, and needs a column there.
-        self.from = self.from.clamp((self.cursor + 1).saturating_sub(columns), self.cursor);
+        self.from = match self.line.len() < columns {
+            true => 0,
+            false => self.from.clamp((self.cursor + 1).saturating_sub(columns), self.cursor),
+        };
         let end = self.line.len().min(self.from + columns - 1);
         (&self.line[self.from..end], self.cursor - self.from)
     }
