@@ -498,7 +498,28 @@ fn the_answer_carries_the_exit_code() {
     assert_eq!(code(&released(), "status json"), Exit::Ok.code());
     assert_eq!(code(&blocked(), "status"), Exit::No.code());
     assert_eq!(code(&blocked(), "nodes"), Exit::Ok.code());
-    assert_eq!(code(&released(), "reboot"), Exit::Usage.code());
+    assert_eq!(code(&released(), "reboot now"), Exit::Usage.code());
+    assert_eq!(code(&released(), "reboot"), Exit::Ok.code());
+    assert_eq!(code(&released(), "events since x"), Exit::Usage.code());
+    assert_eq!(code(&released(), "events since 0"), Exit::Ok.code());
+}
+
+/// `quorate console` asks from the number on that it was told.
+#[test]
+fn events_can_be_asked_from_a_number_on() {
+    let cluster = cluster();
+    with(&released(), &cluster, |snapshot| {
+        let ask = |from: u64| {
+            let mut text = String::new();
+            socket::answer(&format!("{}{from}", socket::SINCE), snapshot, &mut text).unwrap();
+            text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let all = ask(0);
+        let next: u64 = all[0].parse().unwrap();
+        assert_eq!(all.len(), snapshot.traces.iter().count() + 1);
+        assert_eq!(ask(next), [all[0].clone()]);
+        assert_eq!(ask(next - 1), [all[0].clone(), all.last().unwrap().clone()]);
+    });
 }
 
 /// 64 nodes with the longest names: nothing gets lost, every line still fits.

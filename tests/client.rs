@@ -104,6 +104,8 @@ fn every_command_ends_with_a_code_of_the_one_table() {
         (&["umount", absent], 1),
         (&["lockspaces", "--socket", absent], 3),
         (&["status", "--socket", absent], 3),
+        // There is no terminal here.
+        (&["console", "--socket", absent], 2),
         (&["version"], 0),
         (&["stauts"], 2),
         (&["metrics", "--socket", absent], 3),

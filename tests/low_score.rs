@@ -155,6 +155,12 @@ fn a_low_score_takes_the_quorum_disk_and_resets_nobody() {
     assert!(events.contains("is down: connection refused, 2 times in a row."), "{events}");
     let _router = TcpListener::bind(alone.router).unwrap();
     alone.wait_quorate(true);
+    // There is no machine to reset: an order is refused, and the agent lives on.
+    let (exit, text) = quorate::cli::socket::fetch(Some(&socket(&alone.folder)), "reboot").unwrap();
+    assert_eq!(exit, Exit::No, "{text}");
+    assert!(text.starts_with("Nothing was done: this agent is emulated"), "{text}");
+    alone.wait_quorate(true);
+    assert!(!alone.ask(&["events"]).contains("ordered"));
 }
 
 /// As qdiskd did; and only after the score was sufficient once.

@@ -63,6 +63,8 @@ fn rendering_takes_no_memory() {
     for status in [scene::released(), scene::blocked()] {
         scene::with(&status, &cluster, |snapshot| {
             let mut console = Console::new("my-vm1");
+            // Keys after a long answer would turn pages.
+            assert_eq!(console.feed(b"terminal length 0\r").1, None);
             let count = taken(|| {
                 for noun in Noun::ALL {
                     for form in [Form::Text, Form::Json] {
@@ -86,6 +88,12 @@ fn rendering_takes_no_memory() {
                 for line in ["stauts", "clustat -m my-vm9", "wait released"] {
                     let mut out = heapless::String::<1024>::new();
                     socket::answer(line, snapshot, &mut out).unwrap();
+                }
+                // A history that is full, a line that scrolls, and Tab.
+                for _ in 0..20 {
+                    let (_, picture) = console.feed(b"\x1b[A\x1b[A\t\x15st\t\t\x01x\x03watch nodes\r");
+                    console.answer(&picture.unwrap(), snapshot);
+                    assert_eq!(console.feed(b"q").1, None);
                 }
                 console.note_gate(snapshot);
                 console.note_events(snapshot, 0);

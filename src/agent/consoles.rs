@@ -94,10 +94,15 @@ impl Consoles {
     }
 
     /// Moves bytes both ways as far as the lines are ready; answers whole lines.
-    pub fn serve(&mut self, answer: &mut dyn FnMut(&mut Console, Request)) {
+    pub fn serve(&mut self, now_ms: u64, answer: &mut dyn FnMut(&mut Console, Request)) {
         for shell in &mut self.shells {
-            let Ok(()) = shell.console.pump(&mut shell.serial, |console, request| answer(console, request));
+            let Ok(()) = shell.console.pump(now_ms, &mut shell.serial, |console, request| answer(console, request));
         }
+    }
+
+    /// When one of them wants to be served even if nobody types.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        self.shells.iter().filter_map(|shell| shell.console.deadline_ms()).min()
     }
 
     /// Writes what the lines take; is something left for later?

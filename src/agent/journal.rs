@@ -2,6 +2,7 @@
 
 use crate::base::trace::Ring;
 use crate::cli::Happening;
+use crate::cli::request::Order;
 use crate::cluster::trace::Trace;
 use crate::heuristics::Note;
 
@@ -33,6 +34,11 @@ impl Journal {
     /// Notes something of the agent's own.
     pub fn note(&mut self, now_ms: u64, note: Note) {
         self.ring.record(now_ms, Happening::Heuristics(note));
+    }
+
+    /// Notes what an operator had done.
+    pub fn note_order(&mut self, now_ms: u64, order: Order) {
+        self.ring.record(now_ms, Happening::Ordered(order));
     }
 
     /// Takes over what is new in the core's ring, and shows each entry of it. To be called after every step, so that what

@@ -20,6 +20,7 @@ use super::{devices, memory, space_facts};
 use crate::base::limits::{NETWORKS_MAX, SPACES_MAX};
 use crate::base::{Incarnation, NodeId, NodeSet, Nonce, SpaceError};
 use crate::cli::render::sentence;
+use crate::cli::request::{Order, Request, parse};
 use crate::cli::words::gate_line;
 use crate::cli::{AgentFacts, Counter, Memory, Snapshot, socket};
 use crate::cluster::event::{Actions, Boot, Event};
@@ -215,6 +216,9 @@ impl Agent {
         wake_ms = wake_ms.min(self.plocks.deadline_ms()).max(now_ms + 1).min(self.reap_ms);
         if self.console_pending {
             wake_ms = wake_ms.min(now_ms + CONSOLE_RETRY_MS);
+        }
+        if let Some(console_ms) = self.consoles.deadline_ms() {
+            wake_ms = wake_ms.min(console_ms);
         }
         if let Some(client_ms) = self.server.as_ref().and_then(Server::deadline_ms) {
             wake_ms = wake_ms.min(client_ms);
@@ -455,9 +459,21 @@ impl Agent {
                 }
             });
         }
-        consoles.serve(&mut |console, request| with_snapshot(&mut |snapshot| console.answer(&request, snapshot)));
+        let mut ordered = None;
+        let mut take_order = |request: &Request| {
+            if let Request::Do(order) = *request
+                && order.refusal(emulated).is_none()
+            {
+                ordered = Some(order);
+            }
+        };
+        consoles.serve(now_ms, &mut |console, request| {
+            take_order(&request);
+            with_snapshot(&mut |snapshot| console.answer(&request, snapshot));
+        });
         if let Some(server) = server {
             server.serve(now_ms, &mut |request, out| {
+                take_order(&parse(request));
                 // An answer that does not fit is cut short: the client sees that its text ends early.
                 with_snapshot(&mut |snapshot| _ = socket::answer(request, snapshot, out));
             });
@@ -465,6 +481,18 @@ impl Agent {
         consoles.put_lines();
         self.console_pending = consoles.flush();
         self.events_told = self.journal.ring().next_number();
+        if let Some(order) = ordered {
+            self.obey(now_ms, order);
+        }
+    }
+
+    /// Does what an operator has confirmed. It is told first: on the consoles, and to the client by its answer.
+    fn obey(&mut self, now_ms: u64, order: Order) {
+        self.journal.note_order(now_ms, order);
+        self.talk(now_ms);
+        match order {
+            Order::Reboot => reset::self_fence(format_args!("an operator ordered it")),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use super::mount::{MountCommand, UmountCommand};
 use super::pr::PrCommandLine;
 use super::qdisk::QdiskCommand;
 use super::render::Noun;
+use super::shell::ConsoleCommand;
 use super::socket;
 use super::wait::WaitCommand;
 use crate::base::NodeId;
@@ -34,6 +35,7 @@ pub enum Command {
     Config(ConfigCommand),
     Mount(MountCommand),
     Umount(UmountCommand),
+    Console(ConsoleCommand),
     Status(StatusCommand),
     Nodes(NodesCommand),
     View(ViewCommand),

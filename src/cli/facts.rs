@@ -1,5 +1,6 @@
 //! What the agent knows beside the core: the rest of what the status commands show.
 
+use super::request::Order;
 use crate::base::space::{SpaceError, SpaceName};
 use crate::base::trace::Ring;
 use crate::base::{NodeId, NodeSet};
@@ -182,6 +183,8 @@ pub enum Happening {
     Core(Trace),
     /// To the heuristics.
     Heuristics(Note),
+    /// By an operator's hand.
+    Ordered(Order),
 }
 
 impl<'a> Snapshot<'a> {

@@ -16,6 +16,7 @@ pub mod qdisk;
 pub mod render;
 pub mod request;
 pub mod rhcs;
+pub mod shell;
 pub mod socket;
 pub mod wait;
 pub mod words;
@@ -75,6 +76,7 @@ pub fn main(
         Command::Config(command) => command.run().into(),
         Command::Mount(command) => command.run().into(),
         Command::Umount(command) => command.run().into(),
+        Command::Console(command) => command.run().into(),
         Command::Status(command) => command.run().into(),
         Command::Nodes(command) => command.run().into(),
         Command::View(command) => command.run().into(),

@@ -15,8 +15,69 @@ pub enum Request {
     Show(Noun, Form),
     /// What an old tool showed, or metrics.
     Face(Face),
+    /// Something is to be done.
+    Do(Order),
     /// No such command.
     Unknown,
+}
+
+/// What an operator can have done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Reset this machine.
+    Reboot,
+}
+
+impl Order {
+    /// All of them.
+    pub const ALL: [Order; 1] = [Order::Reboot];
+
+    /// The word to type.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Order::Reboot => "reboot",
+        }
+    }
+
+    /// What it does.
+    pub const fn summary(self) -> &'static str {
+        match self {
+            Order::Reboot => "reset this machine, after a question",
+        }
+    }
+
+    /// What will happen, for the question.
+    pub const fn warning(self) -> &'static str {
+        match self {
+            Order::Reboot => {
+                "This machine resets at once, as after a power cut: nothing is unmounted, and the others fence this node."
+            }
+        }
+    }
+
+    /// That it happens.
+    pub const fn done(self) -> &'static str {
+        match self {
+            Order::Reboot => "The machine resets.",
+        }
+    }
+
+    /// Why this agent does not do it; `None` if it does.
+    pub const fn refusal(self, emulated: bool) -> Option<&'static str> {
+        match self {
+            Order::Reboot if emulated => {
+                Some("Nothing was done: this agent is emulated and has no machine to reset. End its process instead.")
+            }
+            Order::Reboot => None,
+        }
+    }
+}
+
+impl Request {
+    /// Does it change something, so that a person is asked first?
+    pub const fn needs_confirmation(&self) -> bool {
+        matches!(self, Request::Do(_))
+    }
 }
 
 /// `noun`, `noun json` or `noun --json`, with any blanks.
@@ -33,6 +94,7 @@ pub fn parse(line: &str) -> Request {
     };
     match (first, form) {
         ("help" | "?", Form::Text) => Request::Help,
+        ("reboot", Form::Text) => Request::Do(Order::Reboot),
         _ => Noun::from_word(first).map_or(Request::Unknown, |noun| Request::Show(noun, form)),
     }
 }
@@ -41,7 +103,8 @@ pub fn parse(line: &str) -> Request {
 pub fn meant(line: &str) -> Option<&'static str> {
     let first = line.split_ascii_whitespace().next()?;
     let nouns = Noun::ALL.into_iter().map(Noun::word);
-    nearest(first, nouns.chain(face::WORDS.map(|(word, _)| word)).chain(["help"])).filter(|word| *word != first)
+    nearest(first, nouns.chain(face::WORDS.map(|(word, _)| word)).chain(Order::ALL.map(Order::word)).chain(["help"]))
+        .filter(|word| *word != first)
 }
 
 #[cfg(test)]
@@ -58,7 +121,11 @@ mod tests {
         assert_eq!(meant("stauts json"), Some("status"));
         assert_eq!(meant("status xml"), None);
         assert_eq!(meant(" "), None);
-        for line in ["reboot", "status xml", "status json json", "help json", "Status", "clustat json"] {
+        assert_eq!(parse("reboot"), Request::Do(Order::Reboot));
+        assert!(Order::Reboot.refusal(true).is_some() && Order::Reboot.refusal(false).is_none());
+        for line in
+            ["reboot now", "reboot json", "status xml", "status json json", "help json", "Status", "clustat json"]
+        {
             assert_eq!(parse(line), Request::Unknown, "{line}");
         }
     }

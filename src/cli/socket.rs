@@ -20,7 +20,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFla
 use super::exit::Exit;
 use super::facts::Snapshot;
 use super::nearest::Meant;
-use super::render::{Noun, face, face_exit, help, render};
+use super::render::{Noun, face, face_exit, help, render, sentence};
 use super::request::{Request, meant, parse};
 use super::words::{Say, gate_line};
 use crate::cluster::status::Stage;
@@ -57,6 +57,8 @@ pub const DATA: &str = "data";
 pub const FORCED: &str = "forced ";
 /// What only commands ask: is this node `member`, `quorate` or `released`?
 pub const WAIT: &str = "wait ";
+/// What only `quorate console` asks: the events of this number and above.
+pub const SINCE: &str = "events since ";
 
 /// Answers one request line.
 pub fn answer(request: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt::Result {
@@ -83,6 +85,9 @@ pub fn answer(request: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fm
     if let Some(what) = request.strip_prefix(WAIT) {
         return answer_wait(what, snapshot, out);
     }
+    if let Some(number) = request.strip_prefix(SINCE) {
+        return answer_since(number, snapshot, out);
+    }
     match parse(request) {
         Request::Show(noun, form) => {
             let no = noun == Noun::Status && !snapshot.status.quorate;
@@ -96,6 +101,11 @@ pub fn answer(request: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fm
         Request::Help => {
             head(Exit::Ok, out)?;
             help(out)
+        }
+        Request::Do(order) => {
+            let refusal = order.refusal(snapshot.facts.emulated);
+            head(if refusal.is_some() { Exit::No } else { Exit::Ok }, out)?;
+            writeln!(out, "{}", refusal.unwrap_or(order.done()))
         }
         Request::Empty | Request::Unknown => {
             head(Exit::Usage, out)?;
@@ -144,6 +154,17 @@ fn answer_wait(what: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt:
     }
     head(Exit::No, out)?;
     writeln!(out, "the node waits for {}", Say(snapshot, status.waiting_for))
+}
+
+/// The number to go on from, then a sentence a line.
+fn answer_since(number: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt::Result {
+    let Ok(from) = number.parse() else {
+        head(Exit::Usage, out)?;
+        return writeln!(out, "`{number}` is not the number of an event");
+    };
+    head(Exit::Ok, out)?;
+    writeln!(out, "{}", snapshot.traces.next_number())?;
+    snapshot.traces.since(from).try_for_each(|entry| writeln!(out, "{}", sentence(snapshot, entry)))
 }
 
 /// Device, type and options, each on a line.

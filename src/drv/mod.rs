@@ -25,6 +25,7 @@ pub mod scan;
 pub mod serial;
 pub mod sg;
 pub mod sys;
+pub mod terminal;
 pub mod udp;
 pub mod uevent;
 pub mod watchdog;

@@ -17,8 +17,11 @@ use super::arena::{Book, CHUNK_BYTES, Usage};
 
 #[cfg(all(panic = "abort", target_feature = "crt-static"))]
 mod cstdio;
+mod signals;
 #[cfg(all(panic = "abort", target_feature = "crt-static"))]
 mod unwind;
+
+pub use signals::end_signals;
 
 /// `SG_IO` (include/scsi/sg.h): send one SCSI command and wait for it. The sg numbers are older than `_IOWR`.
 const SG_IO: u32 = 0x2285;

@@ -19,7 +19,8 @@ pub fn answer(said: &str, line: &str, mark: &str) -> String {
 
 /// What a console said, without what the harness typed and was answered.
 pub fn without_questions(said: &str) -> String {
-    let asked = |line: &&str| !line.starts_with('{') && !line.contains("end-of-answer-") && !line.ends_with(" json");
+    let typed = |line: &str| line.contains("end-of-answer-") || line.contains("terminal length 0");
+    let asked = |line: &&str| !line.starts_with('{') && !typed(line) && !line.ends_with(" json");
     said.lines().filter(asked).collect::<Vec<_>>().join("\n")
 }
 

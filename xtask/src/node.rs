@@ -81,7 +81,8 @@ impl Node {
                 // is refused by name, and after the answer to what was typed before it.
                 let mark = format!("end-of-answer-{}", self.marks.fetch_add(1, Ordering::Relaxed));
                 let end = format!("There is no command `{mark}`");
-                let said = self.vm.ask(&format!("{line}\n{mark}"), &end, deadline)?;
+                // Nobody is there to turn pages.
+                let said = self.vm.ask(&format!("terminal length 0\n{line}\n{mark}"), &end, deadline)?;
                 Ok(agent::answer(&said, line, &mark))
             }
             Guest::Toolbox => {

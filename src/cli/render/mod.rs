@@ -168,5 +168,8 @@ pub fn help(out: &mut dyn Write) -> fmt::Result {
     for (word, summary) in super::face::WORDS {
         writeln!(out, "  {word:<12} {summary}")?;
     }
+    for order in super::request::Order::ALL {
+        writeln!(out, "  {:<12} {}", order.word(), order.summary())?;
+    }
     writeln!(out, "  {:<12} this list", "help")
 }

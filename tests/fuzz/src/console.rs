@@ -120,7 +120,7 @@ fn read(pieces: &mut Console, keys: &mut Console, mut most: usize) {
         let harmless = |byte: &u8| matches!(byte, b' '..=b'~' | b'\r' | b'\n' | 0x08 | 0x07 | 0x1b);
         assert!(pieces.pending()[..count].iter().all(harmless));
         let escapes = pieces.pending()[..count].iter().filter(|byte| **byte == 0x1b).count();
-        assert!(escapes <= OUTPUT_BYTES / 8, "only notes clear a line");
+        assert!(escapes <= OUTPUT_BYTES / 6, "only a prompt drawn anew clears anything");
         pieces.sent(count);
         keys.sent(count);
         most -= count;
@@ -138,20 +138,26 @@ pub fn request(line: &str) {
         assert!(socket::answer(line, snapshot, &mut out).is_ok());
         let (head, body) = out.split_once('\n').expect("a first line");
         let code = head.strip_prefix("quorate 1 ").and_then(|code| code.parse::<u8>().ok());
+        // What only commands ask has answers of its own.
+        if line == socket::GATE || [socket::MOUNT, socket::SINCE].iter().any(|asked| line.starts_with(asked)) {
+            assert!(code.is_some());
+            return;
+        }
         match parse(line) {
             Request::Show(_, form) => {
                 assert!(matches!(code, Some(0 | 1)), "{head}");
                 assert!(form == Form::Text || serde_json::from_str::<serde_json::Value>(body).is_ok());
             }
-            Request::Help => assert_eq!(code, Some(0)),
+            Request::Help | Request::Do(_) => assert_eq!(code, Some(0)),
             Request::Face(_) => assert!(matches!(code, Some(0 | 1)), "{line:?}"),
             Request::Empty | Request::Unknown => assert_eq!(code, Some(2)),
         }
         let known = Noun::ALL.map(Noun::word);
         let faces = face::WORDS.map(|(word, _)| word);
         let first = line.split_ascii_whitespace().next();
-        let said =
-            first.is_none_or(|word| known.contains(&word) || faces.contains(&word) || matches!(word, "help" | "?"));
+        let said = first.is_none_or(|word| {
+            known.contains(&word) || faces.contains(&word) || matches!(word, "help" | "?" | "reboot")
+        });
         assert!(said || code == Some(2), "only known words do anything");
     });
     const { assert!(NODES_MAX == 64) };

@@ -1,0 +1,125 @@
+//! What only a shell does, and what Tab knows of it.
+
+use heapless::Vec;
+
+use crate::cli::face::WORDS;
+use crate::cli::render::Noun;
+use crate::cli::request::Order;
+
+/// A command of the shell itself; all others are asked of the agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Own {
+    /// Shows a noun again and again.
+    Watch(Noun),
+    /// Shows what happens as it happens.
+    Follow,
+    /// Lines of the terminal; 0: nothing is paged.
+    Length(u16),
+    /// Does the terminal know ANSI's sequences?
+    Ansi(bool),
+    Leave,
+}
+
+/// The words and what they do, for `help`.
+pub(super) const HELP: [(&str, &str); 5] = [
+    ("watch NOUN", "the same every 2 s, until a key"),
+    ("events follow", "what happens, as it happens, until a key"),
+    ("terminal length N", "pause after so many lines; 0: never"),
+    ("terminal dumb", "a terminal without ANSI sequences (`terminal ansi`: with)"),
+    ("exit", "leave `quorate console`"),
+];
+
+/// Most words that can come next: first words.
+const CHOICES_MAX: usize = Noun::ALL.len() + WORDS.len() + Order::ALL.len() + 4;
+
+pub(super) fn parse(line: &str) -> Option<Own> {
+    let mut words = line.split_ascii_whitespace();
+    let words = (words.next()?, words.next(), words.next(), words.next());
+    match words {
+        ("watch", Some(noun), None, None) => Noun::from_word(noun).map(Own::Watch),
+        ("events", Some("follow"), None, None) => Some(Own::Follow),
+        ("terminal", Some("length"), Some(lines), None) => lines.parse().ok().map(Own::Length),
+        ("terminal", Some("dumb"), None, None) => Some(Own::Ansi(false)),
+        ("terminal", Some("ansi"), None, None) => Some(Own::Ansi(true)),
+        ("exit", None, None, None) => Some(Own::Leave),
+        _ => None,
+    }
+}
+
+/// What Tab finds.
+pub(super) struct Choices {
+    /// Bytes of the word that is begun.
+    pub(super) typed: usize,
+    /// The words that begin like it.
+    pub(super) words: Vec<&'static str, CHOICES_MAX>,
+}
+
+impl Choices {
+    /// What can stand at the end of this text.
+    pub(super) fn after(text: &str) -> Choices {
+        let (before, begun) = text.rsplit_once(' ').unwrap_or(("", text));
+        let mut words = Vec::new();
+        // Cannot be full: it was counted.
+        let mut offer = |word: &'static str| {
+            if word.starts_with(begun) {
+                let _ = words.push(word);
+            }
+        };
+        let nouns = || Noun::ALL.map(Noun::word).into_iter();
+        match before.trim() {
+            "" => {
+                nouns().for_each(&mut offer);
+                WORDS.map(|(word, _)| word).into_iter().for_each(&mut offer);
+                ["help", "watch", "terminal", "exit"].into_iter().for_each(&mut offer);
+                Order::ALL.map(Order::word).into_iter().for_each(&mut offer);
+            }
+            "watch" => nouns().for_each(&mut offer),
+            "terminal" => ["length", "dumb", "ansi"].into_iter().for_each(&mut offer),
+            "events" => ["follow", "json"].into_iter().for_each(&mut offer),
+            word if Noun::from_word(word).is_some() => offer("json"),
+            _ => {}
+        }
+        Choices { typed: begun.len(), words }
+    }
+
+    /// What all of them have in common.
+    pub(super) fn common(&self) -> &'static str {
+        let first = self.words.first().copied().unwrap_or_default();
+        let common = |word: &&str| first.bytes().zip(word.bytes()).take_while(|(one, other)| one == other).count();
+        &first[..self.words.iter().map(common).min().unwrap_or_default()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tab_knows_what_can_come_next() {
+        for (text, want, common) in [
+            ("st", "status", "status"),
+            ("v", "view votes", "v"),
+            ("watch no", "nodes", "nodes"),
+            ("watch  q", "qdisk", "qdisk"),
+            ("events ", "follow json", ""),
+            ("nodes j", "json", "json"),
+            ("terminal ", "length dumb ansi", ""),
+            ("reb", "reboot", "reboot"),
+            ("x", "", ""),
+            ("status json ", "", ""),
+        ] {
+            let choices = Choices::after(text);
+            assert_eq!((choices.words.join(" ").as_str(), choices.common()), (want, common), "{text}");
+        }
+        assert_eq!(Choices::after("").words.len(), CHOICES_MAX);
+    }
+
+    #[test]
+    fn only_whole_commands_are_the_shells_own() {
+        assert_eq!(parse(" watch  nodes "), Some(Own::Watch(Noun::Nodes)));
+        assert_eq!(parse("terminal length 0"), Some(Own::Length(0)));
+        for line in ["watch", "watch it", "watch nodes json", "terminal length", "terminal length -1", "exit now", ""] {
+            assert_eq!(parse(line), None, "{line}");
+        }
+    }
+}
