@@ -6,7 +6,7 @@ use anyhow::Result;
 use argh::FromArgs;
 
 use crate::config::Config;
-use crate::lab::{BOOT_WITHIN, Lab, LabOptions};
+use crate::lab::{Lab, LabOptions};
 use crate::scenario::{Run, Which};
 use crate::target::Kind;
 use crate::{control, selftest};
@@ -152,7 +152,7 @@ impl Up {
         })?;
         let started = Instant::now();
         for (id, node) in lab.nodes() {
-            match node.wait_ready(BOOT_WITHIN) {
+            match node.wait_ready(lab.boot_within()) {
                 Ok(()) => eprintln!("node {id} takes commands after {:.1?}", started.elapsed()),
                 // The others may be well, and whoever wants to know why this one is not needs it as it is.
                 Err(error) => eprintln!("node {id} is not ready: {error:#}"),
