@@ -33,6 +33,8 @@ const WATCHDOG_S: u32 = 15;
 const WATCHDOG: &str = "/dev/watchdog";
 /// The configuration in an image.
 const CONFIG_PATH: &str = "/etc/quorate/config";
+/// Where systemd's EFI stub puts one that lies beside the image; see docs/configuration.md.
+const CREDENTIAL_PATH: &str = "/.extra/credentials/quorate.cred";
 /// The console of an image unless the kernel command line says `quorate.console=`.
 const CONSOLE: &str = "/dev/console";
 
@@ -187,7 +189,10 @@ pub fn first_process() -> ! {
 
 /// Configuration, identity, addresses, devices.
 fn configure(cmdline: &str, consoles: &mut Consoles) -> Result<(Box<Cluster>, NodeId), CannotStart> {
-    let cluster = read_config(CONFIG_PATH)?;
+    // The one inside comes first: where the image is signed, what lies beside it is not.
+    let beside = !Path::new(CONFIG_PATH).exists() && Path::new(CREDENTIAL_PATH).exists();
+    let path = if beside { CREDENTIAL_PATH } else { CONFIG_PATH };
+    let cluster = read_config(path)?;
     let chosen = boot::cmdline_value(cmdline, "quorate.node").and_then(|id| id.parse().ok()).and_then(NodeId::new);
     wait_for("network card", consoles, &mut || !boot::interfaces(NET).is_empty());
     let node = which_node(&cluster, chosen)?;

@@ -81,21 +81,28 @@ impl Archive {
         Ok(())
     }
 
-    /// Ends the archive and writes it to `path`.
-    pub fn write(mut self, path: &Path, compression: Compression) -> Result<()> {
+    /// Ends the archive, as the kernel takes it.
+    pub fn pack(mut self, compression: Compression) -> Result<Vec<u8>> {
         newc::trailer(&mut self.bytes)?;
         // The kernel reads an archive in pieces of four bytes.
         self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+        match compression {
+            Compression::None => Ok(self.bytes),
+            Compression::Zstd => {
+                let plain = tempfile::NamedTempFile::new()?;
+                fs::write(plain.path(), &self.bytes)?;
+                process::output(Command::new("zstd").args(["-19", "-q", "-c"]).arg(plain.path()))
+            }
+        }
+    }
+
+    /// Ends the archive and writes it to `path`.
+    pub fn write(self, path: &Path, compression: Compression) -> Result<()> {
+        let bytes = self.pack(compression)?;
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory)?;
         }
-        fs::write(path, &self.bytes)?;
-        if compression == Compression::Zstd {
-            let packed = path.with_extension("zst");
-            process::output(Command::new("zstd").args(["-19", "-q", "-f"]).arg(path).arg("-o").arg(&packed))?;
-            fs::rename(packed, path)?;
-        }
-        Ok(())
+        Ok(fs::write(path, bytes)?)
     }
 }
 
@@ -105,10 +112,13 @@ mod tests {
 
     #[test]
     fn an_archive_reads_back() {
-        let mut archive = Archive::new().unwrap();
-        archive.file("etc/quorate/config", 0o600, b"blob").unwrap();
-        let mut bytes = std::mem::take(&mut archive.bytes);
-        newc::trailer(&mut bytes).unwrap();
+        let made = || {
+            let mut archive = Archive::new().unwrap();
+            archive.file("etc/quorate/config", 0o600, b"blob").unwrap();
+            archive.pack(Compression::None).unwrap()
+        };
+        let bytes = made();
+        assert_eq!(bytes, made(), "the same files make the same bytes");
 
         let mut names = Vec::new();
         let mut rest = bytes.as_slice();

@@ -27,6 +27,9 @@ const FOR_VMS: &[Need] = &[
     need("/usr/bin/sg_persist", "sg3-utils"),
 ];
 
+/// What the formats of disks that qemu-img knows take.
+const FOR_DISKS: &[Need] = &[need("/usr/bin/qemu-img", "qemu-utils")];
+
 /// What each of the userspace targets takes.
 const FOR_ISTGT: &[Need] = &[need("/usr/sbin/istgt", "istgt")];
 const FOR_TGT: &[Need] = &[need("/usr/sbin/tgtd", "tgt")];
@@ -38,6 +41,11 @@ const fn need(path: &'static str, package: &'static str) -> Need {
 /// Makes sure that images can be built.
 pub fn ensure_for_images() -> Result<()> {
     ensure(FOR_IMAGES)
+}
+
+/// Makes sure that disks can be converted.
+pub fn ensure_for_disks() -> Result<()> {
+    ensure(FOR_DISKS)
 }
 
 /// Makes sure that images can be built and VMs can be run on disks of this target.

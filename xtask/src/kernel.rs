@@ -1,6 +1,7 @@
 //! Debian's own kernel: fetched, unpacked, never installed.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,6 +14,8 @@ use crate::{debian, process};
 pub struct Kernel {
     /// The uncompressed kernel.
     pub vmlinux: PathBuf,
+    /// The same as it came: a program that firmware can start.
+    pub bzimage: PathBuf,
     modules: PathBuf,
     index: Index,
 }
@@ -36,7 +39,8 @@ impl Kernel {
         let tree = debian::unpack_dependency(meta, prepare)?;
         let modules = modules(&tree)?;
         let index = Index::read(&modules)?;
-        Ok(Self { vmlinux: vmlinux(&tree), modules, index })
+        let bzimage = bzimage(&tree, modules.file_name().unwrap_or_default());
+        Ok(Self { vmlinux: vmlinux(&tree), bzimage, modules, index })
     }
 
     /// Files of the modules named and of all they need, each after what it needs.
@@ -51,9 +55,13 @@ fn prepare(tree: &Path) -> Result<()> {
     let modules = modules(tree)?;
     let release = modules.file_name().unwrap_or_default();
     process::run(Command::new("/sbin/depmod").arg("-b").arg(tree).arg(release))?;
+    unpack(&bzimage(tree, release), &vmlinux(tree))
+}
+
+fn bzimage(tree: &Path, release: &OsStr) -> PathBuf {
     let mut bzimage = tree.join("boot/vmlinuz-").into_os_string();
     bzimage.push(release);
-    unpack(Path::new(&bzimage), &vmlinux(tree))
+    bzimage.into()
 }
 
 fn vmlinux(tree: &Path) -> PathBuf {

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::board::Board;
+use crate::board::{Board, Format};
 use crate::config::Config;
 use crate::extras::Extras;
+use crate::image::Bake;
 use crate::kernel::Kernel;
 use crate::line::Line;
 use crate::node::{Disk, Guest, Node, attach_disks};
@@ -18,12 +19,17 @@ use crate::qemu::{Accelerator, Vm};
 use crate::relay::{self, Relay};
 use crate::switch::Switch;
 use crate::target::{DATA_BYTES, DiskFile, Kind, Layout, Place, Target};
-use crate::{debian, image, toolbox};
+use crate::{debian, toolbox};
 
 /// Five VMs at once on two busy cores, and some more.
 pub const BOOT_WITHIN: Duration = Duration::from_secs(120);
+/// With firmware, which under emulation takes its time before the kernel does.
+const FIRMWARE_BOOT_WITHIN: Duration = Duration::from_secs(600);
 /// A command on a console, on a busy host.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+
+/// What nodes with firmware boot from: the format with most in it that could be wrong.
+const INSTALLED: Format = Format::Vhdx;
 
 /// What a lab is made of.
 pub struct LabOptions {
@@ -109,6 +115,7 @@ pub struct Lab {
     switch: Switch,
     target: Target,
     run: RunDir,
+    boot_within: Duration,
 }
 
 impl Lab {
@@ -125,6 +132,11 @@ impl Lab {
         Ok(lab)
     }
 
+    /// What a node's boot may take.
+    pub fn boot_within(&self) -> Duration {
+        self.boot_within
+    }
+
     /// Boots every node.
     pub fn boot_nodes(&self) -> Result<()> {
         self.nodes.iter().try_for_each(|node| node.boot())
@@ -134,7 +146,7 @@ impl Lab {
     /// written from here, which is how a quorum disk gets its format.
     pub fn prepare(options: &LabOptions) -> Result<Self> {
         debian::ensure_for_vms(options.target)?;
-        let board = Board::load(&options.board)?;
+        let board = Board::for_qemu(&options.board)?;
         let kernel = Kernel::fetch(&board.kernel.package)?;
         let run = RunDir::create()?;
         let accelerator = Accelerator::choose(options.kvm);
@@ -144,10 +156,16 @@ impl Lab {
         let setup = toolbox::node_setup(layout.luns());
         toolbox::initramfs(&board, &kernel, &[], &setup, &tools)?;
         let (initrd, mut extras) = (run.file("node.cpio"), options.extras.clone());
+        let disk = run.file("node").with_added_extension(INSTALLED.extension());
+        let firmware = board.firmware.as_ref().filter(|_| options.config.is_some());
         let guest = match &options.config {
             Some(config) => {
                 extras = extras.with_needs_of(&config.cluster()?)?;
-                image::initramfs(&board, &kernel, config, &extras, &initrd)?;
+                let bake = Bake { board: &board, kernel: &kernel, config, extras: &extras };
+                match firmware {
+                    Some(_) => bake.bootable(INSTALLED, &disk, true)?,
+                    None => bake.initramfs(&initrd)?,
+                }
                 Guest::Agent
             }
             None => {
@@ -164,7 +182,7 @@ impl Lab {
         let switch = Switch::start(&run, &ids)?;
         let describe = |name: &str, initrd: &Path, words: &[String], disks: &[Disk]| {
             let mut vm = Vm::describe(name, &board, &kernel, initrd, words, accelerator, &run);
-            attach_disks(&mut vm, &board.storage.controller, disks);
+            attach_disks(&mut vm, &board, disks);
             vm
         };
         let wire = |id: u8, lun: u8| -> Result<Wire> {
@@ -176,7 +194,16 @@ impl Lab {
         let paths = paths.collect::<Result<Vec<Vec<_>>>>()?;
         let nodes = ids.iter().zip(&paths).map(|(&id, wires)| {
             let disks: Vec<Disk> = wires.iter().map(|wire| wire.disk.clone()).collect();
-            let mut vm = describe(&format!("node{id}"), &initrd, &[format!("quorate.node={id}")], &disks);
+            let name = format!("node{id}");
+            let mut vm = match firmware {
+                Some(firmware) => {
+                    let disk = (disk.as_path(), INSTALLED.name());
+                    let mut vm = Vm::describe_installed(&name, &board, firmware, disk, accelerator, &run)?;
+                    attach_disks(&mut vm, &board, &disks);
+                    vm
+                }
+                None => describe(&name, &initrd, &[format!("quorate.node={id}")], &disks),
+            };
             vm.add_switched_nic(&board, id, &run);
             let node = Node::new(vm, guest);
             if !extras.has_guest() {
@@ -196,6 +223,7 @@ impl Lab {
             switch,
             target,
             run,
+            boot_within: if firmware.is_some() { FIRMWARE_BOOT_WITHIN } else { BOOT_WITHIN },
         };
         lab.observer.boot()?;
         Ok(lab)

@@ -9,6 +9,7 @@ mod control;
 mod cpio;
 mod debian;
 mod demo;
+mod esp;
 mod explore;
 mod extras;
 mod fuzz;
@@ -34,6 +35,8 @@ mod switch;
 mod target;
 mod test;
 mod toolbox;
+mod uki;
+mod vhdx;
 mod vm;
 mod wait;
 

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::agent;
+use crate::board::Board;
 use crate::line::Line;
 use crate::qemu::Vm;
 use crate::target;
@@ -201,16 +202,16 @@ impl Disk {
 /// Adds shared disks to a VM.
 ///
 /// Reset keeps a disk's nexus; kill and boot make a new one, since QEMU's initiator takes a new session id.
-pub fn attach_disks(vm: &mut Vm, controller: &str, disks: &[Disk]) {
-    vm.add(&["-device", &format!("{controller},id=shared")]);
+pub fn attach_disks(vm: &mut Vm, board: &Board, disks: &[Disk]) {
+    board.storage.controller.iter().for_each(|controller| vm.add(&["-device", &format!("{controller},id=shared")]));
     disks.iter().for_each(|disk| disk.attach(vm));
 }
 
 /// Adds the data disk so many times, as SCSI ids 0 and up, each time through an I_T nexus of its own.
-pub fn attach_nexuses(vm: &mut Vm, controller: &str, target: &target::Target, nexuses: u8) {
+pub fn attach_nexuses(vm: &mut Vm, board: &Board, target: &target::Target, nexuses: u8) {
     let disk = |nexus| {
         let name = format!("nexus{nexus}");
         Disk { place: (nexus, 0), name: name.clone(), ..Disk::of(target, 0, &target.portal, &name) }
     };
-    attach_disks(vm, controller, &(0..nexuses).map(disk).collect::<Vec<_>>());
+    attach_disks(vm, board, &(0..nexuses).map(disk).collect::<Vec<_>>());
 }

@@ -8,13 +8,15 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use crate::board::Board;
+use fs_err as fs;
+
+use crate::board::{Board, Firmware};
 use crate::console::{self, Console};
 use crate::kernel::Kernel;
 use crate::paths::RunDir;
 use crate::process::Process;
 use crate::qmp::Qmp;
-use crate::{switch, wait};
+use crate::{debian, switch, wait};
 
 /// A fresh QEMU opens its monitor well before this, on any machine that could run the guest.
 const MONITOR_WITHIN: Duration = Duration::from_secs(30);
@@ -69,6 +71,38 @@ impl Vm {
         accelerator: Accelerator,
         run: &RunDir,
     ) -> Self {
+        let mut vm = Self::bare(name, board, accelerator, run);
+        vm.add(&["-kernel", &kernel.vmlinux.display().to_string()]);
+        vm.add(&["-initrd", &initrd.display().to_string()]);
+        vm.add(&["-append", &board.command_line(words)]);
+        vm
+    }
+
+    /// Describes a VM of the board whose firmware boots a disk in this format, which several VMs may share: none writes to it.
+    pub fn describe_installed(
+        name: &str,
+        board: &Board,
+        firmware: &Firmware,
+        disk: (&Path, &str),
+        accelerator: Accelerator,
+        run: &RunDir,
+    ) -> Result<Self> {
+        let package = debian::unpack(&firmware.package, &[&firmware.package])?;
+        // The variables are the machine's own, and stay from boot to boot.
+        let variables = run.file(&format!("{name}.variables"));
+        fs::copy(package.join(&firmware.variables), &variables)?;
+        let mut vm = Self::bare(name, board, accelerator, run);
+        let flash = "if=pflash,format=raw";
+        vm.add(&["-drive", &format!("{flash},readonly=on,file={}", package.join(&firmware.code).display())]);
+        vm.add(&["-drive", &format!("{flash},file={}", variables.display())]);
+        let (path, format) = disk;
+        vm.add(&["-drive", &format!("if=none,id=boot,readonly=on,format={format},file={}", path.display())]);
+        vm.add(&["-device", &format!("{},drive=boot,bootindex=0", firmware.disk)]);
+        Ok(vm)
+    }
+
+    /// A VM of the board that has nothing to boot.
+    fn bare(name: &str, board: &Board, accelerator: Accelerator, run: &RunDir) -> Self {
         let monitor = run.socket(&format!("{name}.qmp"));
         let console = Console::new(run.file(&format!("{name}.input")), run.file(&format!("{name}.console")));
         let mut vm = Self {
@@ -84,7 +118,7 @@ impl Vm {
         // Nothing but what is named here: no VGA, floppy or CD for the guest to find and wait for.
         vm.add(&["-nodefaults", "-no-user-config", "-display", "none"]);
         vm.add(&["-name", name]);
-        vm.add(&["-machine", &board.machine.model]);
+        board.machine.model.iter().for_each(|model| vm.add(&["-machine", model]));
         vm.add(&["-accel", accelerator.argument()]);
         let processor = match accelerator {
             Accelerator::Kvm => "host",
@@ -94,9 +128,6 @@ impl Vm {
         vm.add(&["-cpu", processor]);
         vm.add(&["-m", &format!("{}M", board.machine.memory_mib)]);
         vm.add(&["-smp", &board.machine.processors.to_string()]);
-        vm.add(&["-kernel", &kernel.vmlinux.display().to_string()]);
-        vm.add(&["-initrd", &initrd.display().to_string()]);
-        vm.add(&["-append", &board.command_line(words)]);
         vm.add(&["-qmp", &format!("unix:{},server=on,wait=off", vm.monitor.display())]);
         // signal: a byte 3 that is typed is the guest's.
         vm.add(&["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);
@@ -121,8 +152,9 @@ impl Vm {
             port.display()
         );
         self.add(&["-netdev", &backend]);
-        let card = format!("{},netdev=wire,id=nic,mac={}", board.network.device, switch::mac(node));
-        self.add(&["-device", &card]);
+        if let Some(device) = &board.network.device {
+            self.add(&["-device", &format!("{device},netdev=wire,id=nic,mac={}", switch::mac(node))]);
+        }
     }
 
     /// Adds a second serial port, ttyS1 in the guest, which ends in a socket.

@@ -7,7 +7,7 @@ use argh::FromArgs;
 use quorate_guest::line::Lock;
 
 use crate::config::Config;
-use crate::lab::{BOOT_WITHIN, Lab, LabOptions};
+use crate::lab::{Lab, LabOptions};
 use crate::scenario::{Run, Which};
 use crate::target::Kind;
 use crate::{control, selftest};
@@ -59,11 +59,12 @@ struct Up {
 /// disks and configurations. qdisk: who wins which split, and what failing disks and heuristics do. split: one split, many
 /// times. watchdog: nodes fenced by their own, which is the board's. same-lun: data and quorum disk as partitions of one
 /// LUN. gfs2: the file system on five nodes that fail, and every acknowledged record is there; gfs2-short: a part of it
-/// with three. pr: random reservation commands to the target and to the model of one, without any agent.
+/// with three. uefi: three nodes whose firmware boots them from a VHDX. pr: random reservation commands to the target and to
+/// the model of one, without any agent.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "run")]
 struct Scenario {
-    /// five, smoke, qdisk, split, watchdog, same-lun, input, gfs2, gfs2-short or pr
+    /// five, smoke, qdisk, split, watchdog, same-lun, input, gfs2, gfs2-short, uefi or pr
     #[argh(positional)]
     which: Which,
     /// lio (default), istgt or tgt
@@ -156,7 +157,7 @@ impl Up {
         })?;
         let started = Instant::now();
         for (id, node) in lab.nodes() {
-            match node.wait_ready(BOOT_WITHIN) {
+            match node.wait_ready(lab.boot_within()) {
                 Ok(()) => eprintln!("node {id} takes commands after {:.1?}", started.elapsed()),
                 // The others may be well, and whoever wants to know why this one is not needs it as it is.
                 Err(error) => eprintln!("node {id} is not ready: {error:#}"),

@@ -12,6 +12,7 @@ mod same_lun;
 mod split;
 mod steps;
 mod story;
+mod uefi;
 mod watch;
 mod writes;
 
@@ -46,6 +47,8 @@ pub enum Which {
     Gfs2,
     /// Its first two trials, with three nodes.
     Gfs2Short,
+    /// Form, pause, rejoin with three nodes that boot by their firmware.
+    Uefi,
     /// Random reservation commands, compared with the model of a target.
     Pr,
 }
@@ -64,9 +67,10 @@ impl std::str::FromStr for Which {
             "input" => Ok(Self::Input),
             "gfs2" => Ok(Self::Gfs2),
             "gfs2-short" => Ok(Self::Gfs2Short),
+            "uefi" => Ok(Self::Uefi),
             "pr" => Ok(Self::Pr),
             _ => Err(format!(
-                "no scenario `{name}`; there are five, smoke, qdisk, split, watchdog, same-lun, input, gfs2, gfs2-short and pr"
+                "no scenario `{name}`; there are five, smoke, qdisk, split, watchdog, same-lun, input, gfs2, gfs2-short, uefi and pr"
             )),
         }
     }
@@ -112,6 +116,7 @@ impl Run {
             Which::SameLun => Config::load("same-lun").and_then(|config| self.on(config, &mut story, same_lun::run)),
             Which::Gfs2 => gfs2::run(&self, &mut story),
             Which::Gfs2Short => gfs2::short(&self, &mut story),
+            Which::Uefi => self.installed(&mut story),
             Which::Input => input::run(&self, &mut story),
             Which::Pr => pr::run(&self, &mut story),
         };
@@ -157,6 +162,21 @@ impl Run {
             }
             crate::control::serve(&mut lab)?;
         }
+        done
+    }
+
+    /// On the board given, or on `uefi` if that one has no firmware.
+    fn installed(&self, story: &mut Story) -> Result<()> {
+        let board = match Board::for_qemu(&self.board)?.firmware {
+            Some(_) => self.board.clone(),
+            None => "uefi".into(),
+        };
+        let (config, given_up) = Config::load("five-node")?.first_nodes(3).suited_to(self.target);
+        given_up.iter().for_each(|what| println!("with {what}"));
+        let cluster = config.cluster()?;
+        let mut lab = Lab::start(&LabOptions { board, ..self.options(3, Some(config)) })?;
+        let done = lab.run(|lab| uefi::run(story, &Watch::new(lab, cluster)));
+        println!("consoles and disks: {}", lab.files().display());
         done
     }
 

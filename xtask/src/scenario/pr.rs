@@ -32,7 +32,7 @@ nexuses=$(nexus 0),$(nexus 1),$(nexus 2),$(nexus 3)
 /// Boots target and guest, runs the comparison, and passes its report on.
 pub fn run(run: &Run, story: &mut Story) -> Result<()> {
     debian::ensure_for_vms(run.target)?;
-    let board = Board::load(&run.board)?;
+    let board = Board::for_qemu(&run.board)?;
     let kernel = Kernel::fetch(&board.kernel.package)?;
     let test = build::static_test("scsi_differential")?;
     let files = RunDir::create()?;
@@ -43,7 +43,7 @@ pub fn run(run: &Run, story: &mut Story) -> Result<()> {
     let program = Extras::default().with_program("bin/program", &test);
     toolbox::initramfs_with(&program, &board, &kernel, &[], SETUP, &initrd)?;
     let mut vm = Vm::describe("initiators", &board, &kernel, &initrd, &[], accelerator, &files);
-    attach_nexuses(&mut vm, &board.storage.controller, &target, NEXUSES);
+    attach_nexuses(&mut vm, &board, &target, NEXUSES);
     let guest = Node::new(vm, Guest::Toolbox);
     story.step("four nexuses to one disk", |_| {
         guest.boot()?;

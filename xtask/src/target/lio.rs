@@ -27,7 +27,7 @@ pub fn start(place: &Place<'_>, port: u16, luns: &[Lun]) -> Result<Vm> {
     // restrict: the guest is reached through the one forwarded port and reaches nothing itself.
     let network = format!("user,id=wire,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:3260");
     vm.add(&["-netdev", &network]);
-    vm.add(&["-device", &format!("{},netdev=wire", place.board.network.device)]);
+    place.board.network.device.iter().for_each(|device| vm.add(&["-device", &format!("{device},netdev=wire")]));
     vm.boot()?;
     vm.wait_console(toolbox::READY, READY_WITHIN).context("the LIO target did not come up")?;
     Ok(vm)
