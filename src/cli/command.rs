@@ -3,10 +3,8 @@
 use argh::FromArgs;
 
 use super::child::ChildCommand;
-use super::config::ConfigCommand;
 use super::exit::Exit;
 use super::mount::{MountCommand, UmountCommand};
-use super::pr::PrCommandLine;
 use super::qdisk::QdiskCommand;
 use super::render::Noun;
 use super::shell::ConsoleCommand;
@@ -32,7 +30,6 @@ pub enum Command {
     Agent(AgentCommand),
     Payload(PayloadCommand),
     Child(ChildCommand),
-    Config(ConfigCommand),
     Mount(MountCommand),
     Umount(UmountCommand),
     Console(ConsoleCommand),
@@ -46,7 +43,6 @@ pub enum Command {
     Lockspaces(LockspacesCommand),
     Plocks(PlocksCommand),
     Events(EventsCommand),
-    Pr(PrCommandLine),
     Metrics(MetricsCommand),
     Wait(WaitCommand),
     Clustat(ClustatCommand),
