@@ -10,6 +10,7 @@ mod last_man;
 mod lvm;
 mod moments;
 mod stage;
+mod withdraw;
 mod workload;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -46,7 +47,7 @@ const FORM: Trial = Trial { name: "form", what: "what one node writes, all other
 const PAUSE: Trial =
     Trial { name: "pause", what: "the holder of the reservation is paused in its writes", run: faults::pause };
 
-const TRIALS: [Trial; 13] = [
+const TRIALS: [Trial; 14] = [
     FORM,
     PAUSE,
     Trial { name: "cut", what: "a node loses its network and still reaches the disks", run: faults::cut },
@@ -56,6 +57,7 @@ const TRIALS: [Trial; 13] = [
     Trial { name: "mounting", what: "a node fails while another one mounts", run: moments::mounting },
     Trial { name: "leaving", what: "a node fails while another one unmounts", run: moments::leaving },
     Trial { name: "remount", what: "all unmount one after the other and mount again", run: moments::remount },
+    Trial { name: "withdraw", what: "the GFS2 of one node gives up, its node does not", run: withdraw::run },
     Trial { name: "last-man", what: "nodes fail until one is left; then they come back", run: last_man::run },
     Trial { name: BLACKOUT, what: "all lose their power at once, and get it back", run: last_man::blackout },
     Trial { name: "bench", what: "from a pause to the replayed journal, ten times", run: bench::run },
