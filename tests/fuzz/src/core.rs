@@ -8,7 +8,7 @@ use quorate::base::{Change, Incarnation, NodeId, NodeSet, Nonce, Phase, Proposal
 use quorate::cli::render::render;
 use quorate::cli::{Form, Noun, socket};
 use quorate::cluster::{Boot, Event, Node, Settings};
-use quorate::config::{Cluster, Demand, check};
+use quorate::config::{Cluster, Demand, check, defaults};
 use quorate::disk::{DiskError, HeaderFacts, HeaderFault, SlotRead, Standing};
 use quorate::scsi::{Capabilities, Target};
 use quorate::wire::{Heartbeat, Message};
@@ -54,6 +54,7 @@ fn chosen(input: &mut Input<'_>) -> Cluster {
     }
     if is(2) {
         chosen.fencing.abort = Demand::Preferred;
+        chosen.fencing.drain_ms = defaults::DRAIN_MS;
         chosen.fencing.persist = Demand::Preferred;
     }
     for name in ["/dev/sdc", "/dev/sdd", "/dev/sde"].into_iter().take(usize::from(odd >> 3 & 3)) {
