@@ -194,6 +194,31 @@ mod tests {
         assert_eq!(sent.load(std::sync::atomic::Ordering::SeqCst), 1);
     }
 
+    static CLOCK_MS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(100);
+
+    /// Making way for a command takes it past its time.
+    struct Slow(Counting);
+    impl Target for Slow {
+        fn make_way(&mut self, _: &PrCommand) -> Option<Narrow> {
+            CLOCK_MS.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            None
+        }
+        fn command(&mut self, command: &PrCommand) -> PrOutcome {
+            self.0.command(command)
+        }
+    }
+
+    #[test]
+    fn the_time_that_making_way_takes_counts() {
+        let sent = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+        let theirs = sent.clone();
+        let mut opener: Opener<dyn Target> = Box::new(move || Ok(Box::new(Slow(Counting(theirs.clone())))));
+        let now_ms = || CLOCK_MS.load(std::sync::atomic::Ordering::SeqCst);
+        assert_eq!(run_target(job(100), &mut None, &mut opener, now_ms).outcome, Err(PrError::Stale));
+        assert_eq!(sent.load(std::sync::atomic::Ordering::SeqCst), 0);
+        assert_eq!(run_target(job(102), &mut None, &mut opener, now_ms).outcome, Ok(PrReply::Good));
+    }
+
     #[test]
     fn a_disk_that_is_not_there_is_no_unknown_result_and_is_looked_for_again() {
         let mut tries = 0;
