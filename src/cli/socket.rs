@@ -87,6 +87,13 @@ pub fn answer(request: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fm
         }
         Request::Empty | Request::Unknown => {
             head(Exit::Usage, out)?;
+            // What `cman_tool kill` and `leave` ask for.
+            if request == "leave" || request.starts_with("fence ") {
+                return out.write_str(
+                    "Nothing was done: this version neither leaves nor fences by hand. Reset the machine in question; the \
+                     others fence it\n",
+                );
+            }
             match meant(request) {
                 Some(word) => writeln!(out, "the agent does not know this request{}", Meant(Some(word))),
                 None => out.write_str("the agent does not know this request; are agent and command of one version?\n"),
