@@ -20,7 +20,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
 /// Without the default feature these are the library.
 const CORE: [&str; 7] = ["base", "wire", "disk", "scsi", "config", "cluster", "heuristics"];
 
-/// Compiled only with the feature `agent`: the TOML text is xtask's business.
+/// Compiled only with the feature `agent`: what people write needs a heap.
 const NEEDS_STD: &str = "config/schema";
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

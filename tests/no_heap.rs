@@ -100,6 +100,7 @@ fn rendering_takes_no_memory() {
                 let mut out = heapless::String::<8192>::new();
                 socket::answer("status json", snapshot, &mut out).unwrap();
                 socket::answer(socket::GATE, snapshot, &mut out).unwrap();
+                socket::answer(socket::CONFIG, snapshot, &mut out).unwrap();
             });
             assert_eq!(count, 0);
         });

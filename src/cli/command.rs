@@ -3,8 +3,10 @@
 use argh::FromArgs;
 
 use super::child::ChildCommand;
+use super::config::ConfigCommand;
 use super::exit::Exit;
 use super::mount::{MountCommand, UmountCommand};
+use super::pr::PrCommandLine;
 use super::qdisk::QdiskCommand;
 use super::render::Noun;
 use super::shell::ConsoleCommand;
@@ -30,6 +32,7 @@ pub enum Command {
     Agent(AgentCommand),
     Payload(PayloadCommand),
     Child(ChildCommand),
+    Config(ConfigCommand),
     Mount(MountCommand),
     Umount(UmountCommand),
     Console(ConsoleCommand),
@@ -43,6 +46,7 @@ pub enum Command {
     Lockspaces(LockspacesCommand),
     Plocks(PlocksCommand),
     Events(EventsCommand),
+    Pr(PrCommandLine),
     Metrics(MetricsCommand),
     Wait(WaitCommand),
     Clustat(ClustatCommand),

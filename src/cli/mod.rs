@@ -2,6 +2,7 @@
 
 pub mod child;
 pub mod command;
+pub mod config;
 pub mod console;
 pub mod date;
 pub mod exit;
@@ -10,6 +11,7 @@ pub mod facts;
 pub mod json;
 pub mod mount;
 pub mod nearest;
+pub mod pr;
 pub mod qdisk;
 pub mod render;
 pub mod request;
@@ -71,6 +73,7 @@ pub fn main(
         Command::Agent(command) => agent(command),
         Command::Payload(command) => payload(command),
         Command::Child(command) => command.run().into(),
+        Command::Config(command) => command.run().into(),
         Command::Mount(command) => command.run().into(),
         Command::Umount(command) => command.run().into(),
         Command::Console(command) => command.run().into(),
@@ -84,6 +87,7 @@ pub fn main(
         Command::Lockspaces(command) => command.run().into(),
         Command::Plocks(command) => command.run().into(),
         Command::Events(command) => command.run().into(),
+        Command::Pr(command) => command.run().into(),
         Command::Metrics(command) => socket::ask(command.socket.as_deref(), "metrics", false).into(),
         Command::Wait(command) => command.run().into(),
         Command::Clustat(_) | Command::CmanTool(_) | Command::Mkqdisk(_) => Exit::Usage.into(),

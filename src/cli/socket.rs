@@ -24,6 +24,7 @@ use super::render::{Noun, face, face_exit, help, render, sentence};
 use super::request::{Request, meant, parse};
 use super::words::{Say, gate_line};
 use crate::cluster::status::Stage;
+use crate::config::show;
 
 /// First word of every socket's name; alone it is the name of the only agent of a machine.
 pub const NAME: &str = "quorate";
@@ -47,6 +48,13 @@ pub const GATE: &str = "gate";
 /// What only commands ask: how does the configuration mount this directory?
 pub const MOUNT: &str = "mount ";
 
+/// What only commands ask: the whole configuration, but for its key.
+pub const CONFIG: &str = "config";
+
+/// What only commands ask: the names of the data disks, each on a line.
+pub const DATA: &str = "data";
+/// What only commands say: something was done to a data disk although it is the agent's.
+pub const FORCED: &str = "forced ";
 /// What only commands ask: is this node `member`, `quorate` or `released`?
 pub const WAIT: &str = "wait ";
 /// What only `quorate console` asks: the events of this number and above.
@@ -56,6 +64,20 @@ pub const SINCE: &str = "events since ";
 pub fn answer(request: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt::Result {
     if request == GATE {
         return answer_gate(snapshot, out);
+    }
+    if request == CONFIG {
+        head(Exit::Ok, out)?;
+        return show::toml(snapshot.facts.cluster, out);
+    }
+    if request == DATA {
+        head(Exit::Ok, out)?;
+        // Where disks are emulated their names are those of no device.
+        let data = if snapshot.facts.emulated { &[] } else { &snapshot.facts.cluster.data[..] };
+        return data.iter().try_for_each(|disk| writeln!(out, "{}", disk.device));
+    }
+    if let Some(what) = request.strip_prefix(FORCED) {
+        log::warn!("somebody has forced `quorate pr {what}`");
+        return head(Exit::Ok, out);
     }
     if let Some(directory) = request.strip_prefix(MOUNT) {
         return answer_mount(directory, snapshot, out);
@@ -190,7 +212,7 @@ pub fn full_name(given: &str) -> Option<String<NAME_BYTES>> {
 }
 
 /// Names of the agents of this machine, from the kernel's list.
-fn names() -> Vec<String<NAME_BYTES>, 8> {
+pub fn names() -> Vec<String<NAME_BYTES>, 8> {
     let mut names = Vec::new();
     let Ok(file) = std::fs::File::open("/proc/net/unix") else { return names };
     for line in BufReader::new(file).lines().map_while(Result::ok) {

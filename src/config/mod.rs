@@ -1,7 +1,7 @@
 //! L1: what a cluster is. The schema, its checks, and the blob that images carry. Shared with xtask.
 //!
-//! A value's way: TOML text -> [`schema::Document`] (`xtask`) -> [`schema::Document::check`] -> [`Cluster`] ->
-//! [`blob::encode`] -> the image -> [`blob::decode`], which checks again -> the agent.
+//! A value's way: TOML text -> [`schema::text`] -> [`schema::Document`] -> [`schema::Document::check`] -> [`Cluster`] ->
+//! [`blob::encode`] -> the image -> [`blob::decode`], which checks again -> the agent; and back to a text for people: [`show`].
 
 pub mod blob;
 pub mod build;
@@ -12,6 +12,7 @@ pub mod heuristic;
 pub mod mount;
 #[cfg(feature = "agent")]
 pub mod schema;
+pub mod show;
 pub mod watchdog;
 
 pub use check::CheckError;

@@ -1,8 +1,9 @@
-//! The configuration as people write it. Parsed by xtask (the agent reads only the blob); unknown keys are refused by
-//! the parser, which names their line.
+//! The configuration as people write it. [`text`] reads it, for `quorate config` and for xtask; the agent reads only the blob.
+//! That these types can be deserialized as well gives the tests a second reader, the crate `toml`, to hold the first one to.
 
 mod heuristic;
 mod mount;
+pub mod text;
 
 pub use heuristic::{HeuristicTable, Kind};
 pub use mount::{MountTable, PayloadTable};

@@ -8,6 +8,7 @@ pub mod boot;
 pub mod clock;
 pub mod dlm;
 pub mod emu;
+pub mod ioc_pr;
 pub mod kmsg;
 pub mod misc;
 pub mod mount;

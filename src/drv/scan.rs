@@ -115,6 +115,39 @@ pub fn same_disk(a: &Path, b: &Path) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
+/// Are these on one logical unit: the same disk, a partition of it, or a multipath or other mapped device on it?
+pub fn same_unit(a: &Path, b: &Path) -> bool {
+    let (one, other) = (units(a), units(b));
+    same_disk(a, b) || one.iter().any(|unit| other.contains(unit))
+}
+
+/// How deep mapped devices may lie on one another.
+const DEPTH_MAX: usize = 4;
+
+/// The kernel's folders of the disks that a device is, or is on.
+fn units(path: &Path) -> Vec<PathBuf> {
+    let Ok(meta) = fs::metadata(path) else { return Vec::new() };
+    if !meta.file_type().is_block_device() {
+        return Vec::new();
+    }
+    let (major, minor) = (rustix::fs::major(meta.rdev()), rustix::fs::minor(meta.rdev()));
+    let mut found = Vec::new();
+    below(&Path::new("/sys/dev/block").join(format!("{major}:{minor}")), DEPTH_MAX, &mut found);
+    found
+}
+
+fn below(device: &Path, depth: usize, found: &mut Vec<PathBuf>) {
+    let Ok(own) = fs::canonicalize(device) else { return };
+    let whole = if own.join("partition").exists() { own.parent().map(Path::to_path_buf) } else { Some(own) };
+    let Some(whole) = whole else { return };
+    if let Some(depth) = depth.checked_sub(1) {
+        for other in fs::read_dir(whole.join("slaves")).into_iter().flatten().flatten() {
+            below(&other.path(), depth, found);
+        }
+    }
+    found.push(whole);
+}
+
 /// The name that the target gives the disk, with the number of the partition. Names that a vendor makes up of model and
 /// serial (t10) are left out: disks without a serial share them.
 fn wwid(path: &Path) -> Option<String> {

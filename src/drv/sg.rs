@@ -24,6 +24,7 @@ use rustix::fs::OFlags;
 use super::narrow::Narrow;
 use super::sys::{self, Transfer};
 use crate::scsi::cdb::{Cdb, Data, KEYS_BYTES_MAX};
+use crate::scsi::target::Request;
 use crate::scsi::{PrCommand, PrError, PrOutcome, outcome};
 
 /// An open disk.
@@ -59,7 +60,16 @@ impl SgDisk {
     /// refusal, it costs nothing, because a disk that refuses a REGISTER has refused the TEST UNIT READY before it.
     /// The kernel does not repeat passed-through commands by itself, so one call is at most one execution.
     pub fn execute(&self, command: &PrCommand, timeout_ms: u32) -> PrOutcome {
-        let cdb = Cdb::new(command);
+        self.send(&Cdb::new(command), command, timeout_ms)
+    }
+
+    /// The same for what people ask by hand. What is no command of the product brings no data back.
+    pub fn ask(&self, request: &Request, timeout_ms: u32) -> PrOutcome {
+        let read_as = if let Request::Pr(command) = request { command } else { &PrCommand::TestUnitReady };
+        self.send(&Cdb::of(request), read_as, timeout_ms)
+    }
+
+    fn send(&self, cdb: &Cdb, command: &PrCommand, timeout_ms: u32) -> PrOutcome {
         let mut room = [0; KEYS_BYTES_MAX];
         let transfer = match &cdb.data {
             Data::None => Transfer::None,

@@ -298,6 +298,75 @@ pub fn watchdog_set_timeout(watchdog: BorrowedFd<'_>, seconds: i32) -> io::Resul
     if result == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
 }
 
+/// A request of linux/pr.h.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlockPr {
+    /// `struct pr_registration`.
+    Register,
+    /// `struct pr_reservation`.
+    Reserve,
+    /// `struct pr_reservation`.
+    Release,
+    /// `struct pr_preempt`.
+    Preempt,
+    /// `struct pr_preempt`.
+    PreemptAbort,
+    /// `struct pr_clear`.
+    Clear,
+    /// `struct pr_read_reservation`, from the kernel.
+    ReadReservation,
+}
+
+/// Direction, size, letter and number of a request of linux/pr.h: `_IOC` of asm-generic/ioctl.h.
+const fn pr_number(direction: u32, bytes: usize, number: u32) -> u32 {
+    direction << 30 | (bytes as u32) << 16 | (b'p' as u32) << 8 | number
+}
+
+impl BlockPr {
+    /// The ioctl's number. Its structure has 16 bytes or 24.
+    pub const fn number(self) -> u32 {
+        match self {
+            BlockPr::Register => pr_number(1, 24, 200),
+            BlockPr::Reserve => pr_number(1, 16, 201),
+            BlockPr::Release => pr_number(1, 16, 202),
+            BlockPr::Preempt => pr_number(1, 24, 203),
+            BlockPr::PreemptAbort => pr_number(1, 24, 204),
+            BlockPr::Clear => pr_number(1, 16, 205),
+            BlockPr::ReadReservation => pr_number(2, 16, 207),
+        }
+    }
+}
+
+/// A request to the block layer; what the driver said (`enum pr_status`, 0 = done).
+pub fn block_pr(file: BorrowedFd<'_>, what: BlockPr, words: &mut [u64; 3]) -> io::Result<i32> {
+    // JUSTIFICATION: no crate here wraps the ioctls of linux/pr.h.
+    // SAFETY: the kernel reads or writes as many bytes as the number says, 16 or 24, and `words` has 24, aligned as the
+    // structures are; none of them holds a pointer. Files that are no block devices answer ENOTTY.
+    let result = unsafe { libc::ioctl(file.as_raw_fd(), what.number() as _, words.as_mut_ptr()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// `struct pr_read_keys`.
+#[repr(C)]
+struct PrReadKeys {
+    generation: u32,
+    num_keys: u32,
+    keys_ptr: u64,
+}
+
+const _: () = assert!(size_of::<PrReadKeys>() == 16 && offset_of!(PrReadKeys, keys_ptr) == 8);
+
+/// IOC_PR_READ_KEYS: what the driver said, the generation, and how many keys there are, also where that is more than fit.
+pub fn block_pr_keys(file: BorrowedFd<'_>, keys: &mut [u64]) -> io::Result<(i32, u32, u32)> {
+    let room = u32::try_from(keys.len()).unwrap_or(u32::MAX);
+    let mut request = PrReadKeys { generation: 0, num_keys: room, keys_ptr: keys.as_mut_ptr() as u64 };
+    // JUSTIFICATION: as for `block_pr`.
+    // SAFETY: `request` has the kernel's layout (asserted above) and outlives the call; the kernel writes at most `num_keys`
+    // keys through its pointer, which is that of a slice of at least so many.
+    let result = unsafe { libc::ioctl(file.as_raw_fd(), pr_number(3, 16, 206) as _, &mut request) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok((result, request.generation, request.num_keys)) }
+}
+
 /// A global allocator that uses an arena which lives elsewhere, so that the library can look at it.
 pub struct Heap<const CHUNKS: usize>(pub &'static Arena<CHUNKS>);
 

@@ -1,5 +1,6 @@
 //! Commands as bytes: the CDB, and the parameter list or the room for an answer that goes with it.
 
+use super::target::Request;
 use super::{PrCommand, TYPE_WERO};
 use crate::base::PrKey;
 use crate::base::limits::KEYS_MAX;
@@ -21,12 +22,16 @@ pub mod service_in {
     pub const REPORT_CAPABILITIES: u8 = 2;
 }
 
-/// Service actions of PERSISTENT RESERVE OUT that the product issues (SPC-4 6.16.2).
+/// Service actions of PERSISTENT RESERVE OUT (SPC-4 6.16.2); RELEASE and CLEAR are sent by hand only.
 pub mod service_out {
     /// REGISTER.
     pub const REGISTER: u8 = 0;
     /// RESERVE.
     pub const RESERVE: u8 = 1;
+    /// RELEASE.
+    pub const RELEASE: u8 = 2;
+    /// CLEAR.
+    pub const CLEAR: u8 = 3;
     /// PREEMPT.
     pub const PREEMPT: u8 = 4;
     /// PREEMPT AND ABORT.
@@ -103,6 +108,24 @@ impl Cdb {
         }
     }
 
+    /// The same of what only people's commands ask for, with any type.
+    pub fn of(request: &Request) -> Cdb {
+        let none = PrKey(0);
+        match *request {
+            Request::Pr(command) => Cdb::new(&command),
+            Request::Register { existing, new, aptpl } => {
+                Cdb::persistent_out(service_out::REGISTER, 0, existing, new, aptpl)
+            }
+            Request::Reserve { key, kind } => Cdb::persistent_out(service_out::RESERVE, kind, key, none, false),
+            Request::Release { key, kind } => Cdb::persistent_out(service_out::RELEASE, kind, key, none, false),
+            Request::Clear { key } => Cdb::persistent_out(service_out::CLEAR, 0, key, none, false),
+            Request::Preempt { own, victim, kind, abort } => {
+                let service = if abort { service_out::PREEMPT_AND_ABORT } else { service_out::PREEMPT };
+                Cdb::persistent_out(service, kind, own, victim, false)
+            }
+        }
+    }
+
     /// The CDB itself: 6 or 10 bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
@@ -121,7 +144,7 @@ impl Cdb {
         bytes[0] = PERSISTENT_RESERVE_OUT;
         bytes[1] = service;
         // SCOPE (upper four bits) is LU_SCOPE = 0; the element scope is obsolete.
-        bytes[2] = kind;
+        bytes[2] = kind & 0x0f;
         bytes[5..9].copy_from_slice(&(LIST_BYTES as u32).to_be_bytes());
         let mut list = [0; LIST_BYTES];
         list[0..8].copy_from_slice(&own.0.to_be_bytes());

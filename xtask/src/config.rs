@@ -7,7 +7,7 @@ use argh::FromArgs;
 use fs_err as fs;
 use quorate::base::limits::BLOB_BYTES_MAX;
 use quorate::cli::qdisk::{FormatCommand, Wanted, format};
-use quorate::config::schema::Document;
+use quorate::config::schema::{Document, text};
 use quorate::config::{Cluster, Demand, blob};
 
 use crate::board;
@@ -28,8 +28,9 @@ impl Config {
         if !path.is_file() {
             bail!("no cluster configuration at {}; see configs/ for those there are", path.display());
         }
-        let text = fs::read_to_string(&path)?;
-        let document = toml::from_str(&text).with_context(|| format!("{} is not a configuration", path.display()))?;
+        let written = fs::read_to_string(&path)?;
+        let document =
+            text::document(&written).with_context(|| format!("{} is not a configuration", path.display()))?;
         let config = Self { path, document, damaged: false };
         config.cluster()?;
         Ok(config)

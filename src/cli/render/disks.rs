@@ -93,7 +93,7 @@ pub(super) fn reservation_text(snapshot: &Snapshot<'_>, out: &mut Wrap<'_>) -> f
             Some(held) => {
                 writeln!(out, "Reservation follows:")?;
                 writeln!(out, "    Key={}", held.key)?;
-                writeln!(out, "    scope: LU_SCOPE,  type: {}", kind(held.kind))?;
+                writeln!(out, "    scope: LU_SCOPE,  type: {}", reservation_type(held.kind))?;
                 // The all-registrants types name no holder.
                 if held.key.0 != 0 {
                     writeln!(out, "    holder: {}", Say(snapshot, held.key))?;
@@ -113,7 +113,7 @@ pub(super) fn reservation_json(snapshot: &Snapshot<'_>, json: &mut Json<'_>) -> 
                 row.object("reservation", |json| {
                     json.text("key", held.key)?;
                     json.number("type", held.kind)?;
-                    json.text("type_name", kind(held.kind))?;
+                    json.text("type_name", reservation_type(held.kind))?;
                     let owner = held.key.owner(snapshot.facts.cluster.id);
                     json.maybe_number("holder", owner.map(|(node, _)| node.get()))
                 })
@@ -124,7 +124,7 @@ pub(super) fn reservation_json(snapshot: &Snapshot<'_>, json: &mut Json<'_>) -> 
 }
 
 /// Reservation types as sg_persist names them (SPC-4 table 50).
-fn kind(kind: u8) -> &'static str {
+pub fn reservation_type(kind: u8) -> &'static str {
     match kind {
         1 => "Write Exclusive",
         3 => "Exclusive Access",

@@ -13,6 +13,7 @@ mod spaces;
 mod status;
 mod view;
 
+pub use disks::reservation_type;
 pub use events::sentence;
 pub use rhcs::{exit as face_exit, face};
 

@@ -1,0 +1,55 @@
+//! What two configurations differ in, key by key.
+
+use crate::config::show::{Table, lines};
+use crate::config::{Cluster, show};
+
+/// A table, and its keys with their values.
+type Flat = Vec<(Table, Vec<(&'static str, String)>)>;
+
+fn flat(cluster: &Cluster) -> Flat {
+    let mut flat = Flat::new();
+    // Fails only if the closure does.
+    let _ = lines(cluster, &mut |table, line| {
+        match (line, flat.last_mut()) {
+            (Some((key, value)), Some((_, keys))) => keys.push((key, value.to_string())),
+            _ => flat.push((table, Vec::new())),
+        }
+        Ok(())
+    });
+    flat
+}
+
+/// A line for each key that differs. Nodes are compared by their ids, disks, heuristics and mounts by their positions; the
+/// cluster's key only as to whether it is another one.
+pub fn differences(before: &Cluster, after: &Cluster) -> Vec<String> {
+    let (old, new) = (flat(before), flat(after));
+    let mut found = Vec::new();
+    if before.key != after.key {
+        found.push(format!("cluster.key: {} -> another one", show::KEY_SET));
+    }
+    for (table, keys) in &old {
+        let Some((_, others)) = new.iter().find(|(other, _)| other == table) else {
+            found.push(whole(*table, "removed", keys));
+            continue;
+        };
+        for (key, value) in keys {
+            match others.iter().find(|(other, _)| other == key) {
+                Some((_, other)) if other == value => {}
+                Some((_, other)) => found.push(format!("{table}.{key}: {value} -> {other}")),
+                None => found.push(format!("{table}.{key}: {value} -> left out")),
+            }
+        }
+        for (key, value) in others.iter().filter(|(other, _)| !keys.iter().any(|(key, _)| key == other)) {
+            found.push(format!("{table}.{key}: left out -> {value}"));
+        }
+    }
+    for (table, keys) in new.iter().filter(|(table, _)| !old.iter().any(|(other, _)| other == table)) {
+        found.push(whole(*table, "added", keys));
+    }
+    found
+}
+
+fn whole(table: Table, what: &str, keys: &[(&'static str, String)]) -> String {
+    let keys: Vec<String> = keys.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+    format!("{table}: {what}: {}", keys.join(", "))
+}
