@@ -10,7 +10,7 @@ use quorate::base::{
 use quorate::disk::Standing;
 use quorate::wire::envelope::{HEAD_BYTES, TAG_BYTES};
 use quorate::wire::{
-    Envelope, Gate, Heartbeat, Key, Message, Opened, Refusal, Sequences, SpaceOrder, SpaceReport, seal,
+    Envelope, Gate, Heartbeat, Key, Message, Opened, PutOut, Refusal, Sequences, SpaceOrder, SpaceReport, seal,
 };
 use samples::*;
 
@@ -59,6 +59,7 @@ fn heartbeat() -> Message {
         standing: Standing::WARM | Standing::QUORATE,
         config: ConfigStamp { version: 7, digest: 0x1234_5678 },
         spaces: 3,
+        wants_out: Some(PutOut { node: node(3), life: Incarnation(70) }),
     })
 }
 
@@ -217,6 +218,7 @@ fn the_largest_messages_fit() {
             standing: Standing::from_bits_retain(u16::MAX),
             config: ConfigStamp { version: u32::MAX, digest: u32::MAX },
             spaces: u32::MAX,
+            wants_out: Some(PutOut { node: node(64), life: Incarnation(u32::MAX) }),
         }),
         spaces_max(),
         Message::SpaceOrder {

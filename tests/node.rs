@@ -89,6 +89,8 @@ impl World {
             ["boot", ref ids @ ..] => ids.iter().for_each(|id| self.boot(node(id))),
             ["version", version] => self.settings.config_version = version.parse().unwrap(),
             ["off", ref ids @ ..] => ids.iter().for_each(|id| self.machines[node(id).index()] = None),
+            ["fence", by, id] => self.step(node(by), Event::Fence(node(id))),
+            ["leave", id] => self.step(node(id), Event::Leave),
             ["pause", id] => self.paused.insert(node(id)),
             ["resume", id] => self.paused.remove(node(id)),
             ["cut", ref ids @ ..] => self.cut = ids.iter().map(|id| node(id)).collect(),
@@ -216,7 +218,7 @@ impl World {
             // Both stand among the traces.
             Action::Space { .. } | Action::Disconnect { .. } => unreachable!("no kernel here has lockspaces"),
             Action::OpenGate { .. } => {}
-            Action::SelfFence(_) => self.machines[id.index()] = None,
+            Action::SelfFence(_) | Action::Left(_) => self.machines[id.index()] = None,
         }
     }
 }
@@ -235,6 +237,10 @@ fn words(trace: Trace) -> String {
         Trace::Proven(id) => format!("proved {id}"),
         Trace::GateOpened(id) => format!("opens its gate in {id}"),
         Trace::SelfFence(why) => format!("resets itself: {}", format!("{why:?}").split('(').next().unwrap_or_default()),
+        Trace::FenceOrdered(peer, life) => format!("is ordered to fence n{peer}, life {life}"),
+        Trace::FenceNotDone(peer) => format!("gives up fencing n{peer}"),
+        Trace::Leaving => "wants to leave".into(),
+        Trace::Left(id) => format!("left by {id}"),
         Trace::ShutOut(id) => format!("is shut out by {id}"),
         Trace::Stalled { .. } => "stood still".into(),
         Trace::Withdrawn(id) => format!("withdraws {id}"),

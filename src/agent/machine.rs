@@ -60,6 +60,8 @@ pub struct Machine {
     pub behind: Behind,
     /// A second life in this boot would be found by the marker.
     pub mark_boot: bool,
+    /// The node left: nothing of this life is anybody's business any more.
+    pub has_left: bool,
     /// Off the CPU for longer than this within a turn: disk commands of that turn are not sent.
     pub turn_ms_max: u64,
 }
@@ -107,6 +109,7 @@ impl Machine {
             }
             Action::OpenGate { view } => self.open_gate(*view, step_ms),
             Action::SelfFence(why) => self_fence(*why),
+            Action::Left(_) => self.has_left = true,
         }
     }
 

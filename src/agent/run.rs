@@ -126,6 +126,7 @@ impl Agent {
             refused: heapless::Deque::new(),
             behind,
             mark_boot: !emulated,
+            has_left: false,
             turn_ms_max: u64::from(cluster.timing.heartbeat_ms),
         };
         let mut agent = Agent {

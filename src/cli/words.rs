@@ -118,6 +118,8 @@ pub const fn stage(stage: Stage) -> &'static str {
         Stage::Blocked => "blocked",
         Stage::ShutOut => "shut-out",
         Stage::Fenced => "fenced",
+        Stage::Leaving => "leaving",
+        Stage::Left => "left",
     }
 }
 

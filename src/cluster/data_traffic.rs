@@ -49,6 +49,9 @@ impl Node {
 
     /// What this disk needs most.
     fn next_command(&self, index: usize) -> Option<PrCommand> {
+        if self.leaves() {
+            return None;
+        }
         let disk = &self.disks[index];
         if !disk.probe.ready {
             return Some(PrCommand::TestUnitReady);

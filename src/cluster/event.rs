@@ -60,6 +60,11 @@ pub enum Event<'a> {
         /// How it went.
         outcome: PrOutcome,
     },
+    /// An operator wants this member out. `Node::may_fence` tells beforehand why not.
+    Fence(NodeId),
+    /// An operator wants this node out of the cluster, and nothing on the machine can write to the shared disks any more.
+    /// `Node::may_leave` tells beforehand whether the others can do without it.
+    Leave,
     /// The heuristics' score changed.
     Score(u16),
     /// The kernel waits to enter a lockspace. May be told again; is not told while a command about this lockspace is out.
@@ -153,6 +158,8 @@ pub enum Action {
     },
     /// Reset the machine now, without sync. Nothing follows it.
     SelfFence(SelfFence),
+    /// This node left, by this view. Nothing follows it.
+    Left(ViewId),
 }
 
 /// Why a node resets itself (invariant I8 lists all the reasons there may be).

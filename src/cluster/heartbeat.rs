@@ -27,6 +27,7 @@ impl Node {
             standing: self.standing(),
             config: self.config,
             spaces: self.spaces.version(),
+            wants_out: self.wants_out(),
         };
         for node in self.settings.nodes.iter().filter(|node| *node != self.boot.node) {
             let peer = self.peers.of(node);

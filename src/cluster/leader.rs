@@ -290,7 +290,7 @@ impl Node {
             .iter()
             .filter(|node| hears.contains(*node) && view.has_member(*node, self.life_of(*node)))
             .collect();
-        let unfit = self.unfit_members(&view);
+        let unfit = self.unfit_members(&view).union(self.ordered_out(&view));
         let keep = present.without(unfit);
         let lost = view.members.without(keep);
         let released = self.committed_phase == Phase::Released;
@@ -317,7 +317,8 @@ impl Node {
             self.split_since_ms = None;
             return self.give_way(false);
         }
-        if lost.contains(self.me()) {
+        // Who leaves leads no further: the others see it in its heartbeats, and one of them takes over.
+        if lost.contains(self.me()) || self.leaves() {
             return;
         }
         if !lost.is_empty() {

@@ -24,7 +24,7 @@ pub struct ShutOut {
 impl Node {
     /// Learns that a view is committed or released.
     pub(super) fn learn(&mut self, view: &View, phase: Phase, actions: &mut Actions) {
-        if phase < Phase::Committed || self.fenced.is_some() {
+        if phase < Phase::Committed || self.is_over() {
             return;
         }
         if let Some(known) = &self.committed {
@@ -37,12 +37,10 @@ impl Node {
         }
         let member = view.has_member(self.me(), self.incarnation);
         if !member && (self.warm() || view.condemns(self.me(), self.incarnation)) {
-            let reason = if self.warm() {
-                SelfFence::Evicted(view.id)
-            } else {
-                SelfFence::Overtaken(view.incarnations.of(self.me()))
-            };
-            return self.self_fence(reason, actions);
+            if self.warm() {
+                return self.is_out(SelfFence::Evicted(view.id), view.id, actions);
+            }
+            return self.self_fence(SelfFence::Overtaken(view.incarnations.of(self.me())), actions);
         }
         self.promise_term(view.id.term, actions);
         if self.accepted.is_none_or(|held| held.view.id < view.id) {
@@ -57,6 +55,9 @@ impl Node {
             Some(_) | None => 0,
         };
         let known_uuid = self.committed.map_or(0, |known| known.qdisk_uuid);
+        if let Some(old) = self.committed {
+            self.note_departures(&old, view);
+        }
         self.committed = Some(*view);
         self.committed_phase = phase;
         self.shut_out = None;
@@ -70,6 +71,7 @@ impl Node {
         self.again = true;
         self.trace(Trace::Committed(view.id, view.members));
         if phase == Phase::Released {
+            self.note_fenced();
             self.trace(Trace::Released(view.id, view.members));
         }
         if member {
@@ -87,6 +89,7 @@ impl Node {
         }
         self.touch_slot();
         self.again = true;
+        self.note_fenced();
         self.trace(Trace::Released(view.id, view.members));
     }
 
@@ -157,7 +160,7 @@ impl Node {
             return;
         }
         if self.now_ms - seen.since_ms >= wait_ms && read_again {
-            self.self_fence(SelfFence::ShutOut(seen.id), actions);
+            self.is_out(SelfFence::ShutOut(seen.id), seen.id, actions);
         }
     }
 

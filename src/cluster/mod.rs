@@ -1,6 +1,7 @@
 //! L2: the core. `Node::step(now, event, actions)` decides everything and touches nothing.
 
 mod acceptor;
+pub mod by_hand;
 mod check;
 mod data;
 mod data_traffic;

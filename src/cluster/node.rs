@@ -9,6 +9,7 @@
 use heapless::Vec;
 
 use super::acceptor::Answer;
+use super::by_hand::{DEPARTURES_MAX, Departure, Order};
 use super::data::DataDisk;
 use super::event::{Action, Actions, Boot, Event, Op, SelfFence, Settings};
 use super::leader::Lead;
@@ -68,6 +69,9 @@ pub struct Node {
     pub(super) gate: Option<ViewId>,
     pub(super) shut_out: Option<ShutOut>,
     pub(super) fenced: Option<SelfFence>,
+    pub(super) left: Option<ViewId>,
+    pub(super) order: Order,
+    pub(super) departures: Vec<Departure, DEPARTURES_MAX>,
     pub(super) was_quorate: bool,
 
     pub(super) lead: Lead,
@@ -126,6 +130,9 @@ impl Node {
             gate: None,
             shut_out: None,
             fenced: None,
+            left: None,
+            order: Order::None,
+            departures: Vec::new(),
             was_quorate: false,
             lead: Lead::Idle,
             backoff_until_ms: now_ms,
@@ -145,7 +152,7 @@ impl Node {
     /// Takes one event at `now_ms` and adds what has to be done to `actions`, which the caller empties before the next
     /// step.
     pub fn step(&mut self, now_ms: u64, event: Event<'_>, actions: &mut Actions) {
-        if self.fenced.is_some() {
+        if self.is_over() {
             return;
         }
         let off_cpu_ms = now_ms.saturating_sub(self.now_ms);
@@ -156,6 +163,8 @@ impl Node {
         match event {
             Event::Tick => {}
             Event::Score(score) => self.score = score,
+            Event::Fence(node) => self.order_fence(node),
+            Event::Leave => self.order_leave(),
             Event::Frame { from, incarnation, nonce, addressed, message } => {
                 self.frame(from, incarnation, nonce, addressed, message, actions);
             }
@@ -171,18 +180,18 @@ impl Node {
         for look in 0.. {
             assert!(look < LOOKS_MAX, "a step must settle");
             self.again = false;
-            if self.fenced.is_none() {
+            if !self.is_over() {
                 self.look(actions);
             }
-            if !self.again || self.fenced.is_some() {
+            if !self.again || self.is_over() {
                 break;
             }
         }
-        if self.fenced.is_none() && !self.is_starting() {
+        if !self.is_over() && !self.is_starting() {
             // Once a step at most, however often the looks made them due: `ACTIONS_MAX` counts on it.
             self.send_heartbeats(actions);
         }
-        if self.fenced.is_some() {
+        if self.is_over() {
             // It was put first, and what the rest of the step came to is not done any more.
             actions.truncate(1);
         }
@@ -199,6 +208,7 @@ impl Node {
             return;
         }
         self.flush_answers(actions);
+        self.look_at_orders();
         self.look_at_membership(actions);
         self.look_at_leadership(actions);
         self.look_at_fencing(actions);
@@ -209,7 +219,7 @@ impl Node {
 
     /// When the node wants a `Tick` if nothing else happens before.
     pub fn deadline_ms(&self) -> u64 {
-        if self.fenced.is_some() {
+        if self.is_over() {
             return u64::MAX;
         }
         let mut deadline = if self.is_starting() {
@@ -228,7 +238,10 @@ impl Node {
         deadline = retries.into_iter().flatten().fold(deadline, u64::min);
         // While the incarnation is being chosen a disk has nothing more to do once its keys are read.
         let starting = self.is_starting();
-        for disk in self.disks.iter().filter(|disk| disk.in_flight.is_none() && !(starting && disk.keys_op > 0)) {
+        let quiet = self.leaves();
+        for disk in
+            self.disks.iter().filter(|disk| disk.in_flight.is_none() && !quiet && !(starting && disk.keys_op > 0))
+        {
             deadline = deadline.min(disk.audit_ms.max(disk.not_before_ms));
             if disk.drain_until_ms > self.now_ms {
                 deadline = deadline.min(disk.drain_until_ms);
@@ -308,7 +321,7 @@ impl Node {
     }
 
     pub(super) fn self_fence(&mut self, reason: SelfFence, actions: &mut Actions) {
-        if self.fenced.is_none() {
+        if !self.is_over() {
             self.fenced = Some(reason);
             self.trace(Trace::SelfFence(reason));
             actions.clear();

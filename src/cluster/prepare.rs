@@ -9,7 +9,7 @@ use super::node::{Node, push};
 use super::trace::Trace;
 use super::votes::{Ballot, is_quorum};
 use crate::base::limits::NODES_MAX;
-use crate::base::{Incarnation, NodeId, Phase, Proposal, Term, View, ViewId};
+use crate::base::{Incarnation, NodeId, NodeSet, Phase, Proposal, Term, View, ViewId};
 use crate::disk::Standing;
 use crate::wire::Message;
 
@@ -175,7 +175,8 @@ impl Node {
             let life = preparing.lives[node.index()];
             base.is_none_or(|base| base.may_have(*node, life)) && self.life_of(*node) == life
         });
-        let members = members.collect();
+        let members: NodeSet = members.collect();
+        let members = members.without(self.committed.map_or(NodeSet::EMPTY, |view| self.ordered_out(&view)));
         self.propose(leading, members, ballot, actions);
     }
 }

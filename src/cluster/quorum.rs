@@ -68,6 +68,10 @@ impl Node {
     pub(super) fn living_coordinator(&self) -> Option<NodeId> {
         let view = self.committed?;
         let coordinator = view.coordinator()?;
+        // One that leaves, or that an operator wants out, is not followed any further.
+        if self.ordered_out(&view).contains(coordinator) {
+            return None;
+        }
         if coordinator == self.me() {
             let leads = matches!(&self.lead, Lead::Leading(leading) if leading.term == view.id.term);
             return (leads && self.leads_or_follows_a_quorum()).then_some(coordinator);

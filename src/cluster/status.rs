@@ -75,6 +75,10 @@ pub enum Stage {
     ShutOut,
     /// Resets itself.
     Fenced,
+    /// Waits for a view without it: an operator wants it to leave.
+    Leaving,
+    /// Left.
+    Left,
 }
 
 /// The one thing that is missing.
@@ -289,6 +293,12 @@ impl Node {
     fn stage(&self) -> Stage {
         if self.fenced.is_some() {
             return Stage::Fenced;
+        }
+        if self.left.is_some() {
+            return Stage::Left;
+        }
+        if self.leaves() {
+            return Stage::Leaving;
         }
         if self.is_starting() {
             return Stage::Starting;

@@ -139,6 +139,14 @@ pub enum Trace {
         /// How.
         error: SpaceError,
     },
+    /// An operator wants this life out.
+    FenceOrdered(NodeId, Incarnation),
+    /// Nobody followed that order for long.
+    FenceNotDone(NodeId),
+    /// This node wants to leave.
+    Leaving,
+    /// This node left.
+    Left(ViewId),
     /// Shut out by a view that may be committed.
     ShutOut(ViewId),
     /// Resets itself.

@@ -21,7 +21,9 @@ impl Node {
     /// Is it this node's turn to propose?
     pub(super) fn maybe_prepare(&mut self, actions: &mut Actions) {
         let led = self.living_coordinator().is_some();
-        if led || self.shut_out.is_some() {
+        let ordered_out = self.committed.map_or(NodeSet::EMPTY, |view| self.ordered_out(&view));
+        let goes = self.leaves() || ordered_out.contains(self.me());
+        if led || goes || self.shut_out.is_some() {
             self.leaderless_since_ms = None;
             return;
         }
@@ -33,7 +35,7 @@ impl Node {
             let peer = self.peers.of(coordinator);
             let hears_us = peer.alive || peer.heartbeat.is_none_or(|heartbeat| heartbeat.hears.contains(self.me()));
             let lately = peer.frame_ms.is_some_and(|at| self.now_ms - at <= self.suspect_ms());
-            coordinator != self.me() && hears_us && lately
+            coordinator != self.me() && hears_us && lately && !ordered_out.contains(coordinator)
         });
         let turn_ms = since_ms + (rank + u64::from(heard)) * self.suspect_ms();
         if self.now_ms < turn_ms.max(self.backoff_until_ms).max(self.cannot_fence_until_ms) {

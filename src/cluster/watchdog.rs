@@ -259,6 +259,7 @@ mod tests {
             standing,
             config: ConfigStamp { version: 1, digest: 0 },
             spaces: 0,
+            wants_out: None,
         }
     }
 

@@ -30,7 +30,7 @@ use crate::base::{ClusterId, Incarnation, NodeId, Nonce};
 /// First bytes of every frame.
 pub const MAGIC: &[u8; 3] = b"QRM";
 /// The frame format that we speak. 2: heartbeats and acknowledgements tell of lockspaces.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 /// Bytes before the message.
 pub const HEAD_BYTES: usize = 36;
 /// Bytes of the tag.

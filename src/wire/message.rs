@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::limits::SPACES_MAX;
 use crate::base::{
-    Change, ConfigStamp, Incarnation, NodeSet, Nonce, PLOCK_ITEMS, Phase, PlockAnswer, PlockItem, Proposal, SpaceName,
-    Stay, Stays, Term, View, ViewId,
+    Change, ConfigStamp, Incarnation, NodeId, NodeSet, Nonce, PLOCK_ITEMS, Phase, PlockAnswer, PlockItem, Proposal,
+    SpaceName, Stay, Stays, Term, View, ViewId,
 };
 use crate::disk::Standing;
 
@@ -191,4 +191,15 @@ pub struct Heartbeat {
     pub config: ConfigStamp,
     /// Rises with every change of what the sender has to say of its lockspaces; 0 = it never had one.
     pub spaces: u32,
+    /// Whom the sender's operator wants out; the sender itself if it leaves.
+    pub wants_out: Option<PutOut>,
+}
+
+/// One life of one node that is to be a member no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PutOut {
+    /// The node.
+    pub node: NodeId,
+    /// The life: an order never hits a later one.
+    pub life: Incarnation,
 }

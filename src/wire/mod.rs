@@ -11,4 +11,4 @@ mod text;
 
 pub use envelope::{Envelope, Key, Sequences, seal};
 pub use gate::{Drops, Gate, Opened, Refusal};
-pub use message::{Heartbeat, Message, SpaceOrder, SpaceReport};
+pub use message::{Heartbeat, Message, PutOut, SpaceOrder, SpaceReport};

@@ -151,7 +151,7 @@ fn cman_status(snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt::Result {
     let (status, facts) = (snapshot.status, snapshot.facts);
     let member = snapshot.members().contains(status.node);
     let state = match status.stage {
-        Stage::ShutOut | Stage::Fenced => "Not-in-Cluster",
+        Stage::ShutOut | Stage::Fenced | Stage::Left => "Not-in-Cluster",
         _ if member => "Cluster-Member",
         _ => "Joining",
     };

@@ -81,6 +81,14 @@ impl Display for Say<'_, Trace> {
             }
             Trace::SpaceLeft(name) => write!(f, "Is out of lockspace {name}."),
             Trace::SpaceFailed { name, error } => write!(f, "Lockspace {name}: {error}."),
+            Trace::FenceOrdered(peer, incarnation) => {
+                write!(f, "An operator wants {}, incarnation {incarnation}, fenced.", node(peer))
+            }
+            Trace::FenceNotDone(peer) => {
+                write!(f, "Gave the order to fence {} up: without it there were never enough votes.", node(peer))
+            }
+            Trace::Leaving => f.write_str("Is ready to leave; waits for a view without this node."),
+            Trace::Left(view) => write!(f, "Left the cluster by view {view}."),
             Trace::ShutOut(view) => write!(f, "View {view} leaves this node out; finds out whether it stands."),
             Trace::SelfFence(why) => write!(f, "RESETS THIS MACHINE: {}.", Say(snapshot, why)),
         }

@@ -11,7 +11,7 @@ use quorate::cluster::{Boot, Event, Node, Settings};
 use quorate::config::{Cluster, Demand, check, defaults};
 use quorate::disk::{DiskError, HeaderFacts, HeaderFault, SlotRead, Standing};
 use quorate::scsi::{Capabilities, Target};
-use quorate::wire::{Heartbeat, Message};
+use quorate::wire::{Heartbeat, Message, PutOut};
 
 use crate::console::{cluster, with_snapshot};
 use crate::driver::Driver;
@@ -124,6 +124,8 @@ fn event(input: &mut Input<'_>, driver: &mut Driver) {
         22 => stale(input, driver, disk),
         _ => match input.u16() {
             0xa000..=0xdfff => lockspaces(input, driver, peer),
+            0x9f00..=0x9fff => driver.step(Event::Fence(values::node(input))),
+            0x9ef0..=0x9eff => driver.step(Event::Leave),
             score => driver.step(Event::Score(score)),
         },
     }
@@ -192,6 +194,7 @@ fn beat(input: &mut Input<'_>, driver: &Driver) -> Heartbeat {
         standing: Standing::from_bits_retain(input.u16()),
         config: driver.node.settings().stamp(),
         spaces: (input.peek() & 3).into(),
+        wants_out: input.flag().then(|| PutOut { node: values::node(input), life: values::incarnation(input) }),
     }
 }
 

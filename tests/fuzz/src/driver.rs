@@ -129,8 +129,8 @@ impl Driver {
                 self.gates += 1;
                 assert_eq!(self.gates, 1, "a gate opens once in a life");
             }
-            Action::SelfFence(_) => {
-                assert_eq!(actions, 1, "nothing else is done with a self-fence");
+            Action::SelfFence(_) | Action::Left(_) => {
+                assert_eq!(actions, 1, "nothing else is done with a self-fence, or after leaving");
                 self.fenced = true;
             }
         }

@@ -9,7 +9,7 @@ use quorate::base::{
 };
 use quorate::disk::{Eviction, Slot, Standing};
 use quorate::scsi::{Capabilities, Held, PrCommand, PrError, PrReply};
-use quorate::wire::{Heartbeat, Message, SpaceOrder, SpaceReport};
+use quorate::wire::{Heartbeat, Message, PutOut, SpaceOrder, SpaceReport};
 
 use crate::input::Input;
 
@@ -110,6 +110,7 @@ pub fn heartbeat(input: &mut Input<'_>) -> Heartbeat {
         standing: standing(input),
         config: ConfigStamp { version: input.u8().into(), digest: input.u8().into() },
         spaces: (input.peek() & 7).into(),
+        wants_out: input.flag().then(|| PutOut { node: node(input), life: incarnation(input) }),
     }
 }
 

@@ -132,11 +132,15 @@ pub enum Fault {
     DataCrawl,
     /// One node's path to a data disk is unplugged.
     DataUnplugged,
+    /// An operator orders a node to have another one fenced.
+    FenceByHand,
+    /// An operator lets a node leave.
+    Leave,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 64] = [
+    pub const ALL: [Fault; 66] = [
         Fault::Crash,
         Fault::Pause,
         Fault::PauseUnnoticed,
@@ -201,6 +205,8 @@ impl Fault {
         Fault::QdiskReplacedSide,
         Fault::DataCrawl,
         Fault::DataUnplugged,
+        Fault::FenceByHand,
+        Fault::Leave,
     ];
 
     /// Needs a qdisk to mean anything.
@@ -238,7 +244,12 @@ impl Fault {
     /// Several things at once, that decide together who may go on; or a disk that is bad in another way: drawn from their own
     /// stream.
     pub(crate) fn of_arbitration(self) -> bool {
-        self >= Fault::Split
+        (Fault::Split..=Fault::DataUnplugged).contains(&self)
+    }
+
+    /// What operators do: drawn from its own stream.
+    pub(crate) fn of_operators(self) -> bool {
+        self >= Fault::FenceByHand
     }
 
     /// May it strike where watchdogs fence? There are no reservations there. A machine that goes back to a snapshot or stands still

@@ -11,6 +11,7 @@ use crate::unit::Manners;
 const WATCHDOG_STREAM: u64 = 0x5157_4f52_4d00_0056;
 /// How many lockspaces a seed's world has.
 const LOCKS_STREAM: u64 = 0x5157_4f52_4d00_0005;
+const OPERATORS_STREAM: u64 = 0x5157_4f52_4d00_0006;
 /// Two clocks of which one is so much too fast and the other too slow differ by hardly less than the 2 % that margins allow for.
 const DRIFT_PPM_MAX: u64 = 9_900;
 
@@ -173,6 +174,10 @@ impl Options {
         let draw = if fenced_by_watchdog { Options::draw_with_watchdogs } else { Options::draw_with_reservations };
         let mut options = draw(seed);
         options.lockspaces = Rng::new(seed ^ LOCKS_STREAM).pick(&[0, 1, 1, 2]);
+        let mut operators = Rng::new(seed ^ OPERATORS_STREAM);
+        if operators.below(3) == 0 {
+            options.faults.extend(Fault::ALL.into_iter().filter(|fault| fault.of_operators()));
+        }
         options
     }
 

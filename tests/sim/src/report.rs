@@ -85,6 +85,10 @@ pub struct Counters {
     pub boots: u64,
     /// Agents that started again in the same boot.
     pub agent_starts: u64,
+    /// Nodes that left.
+    pub left: u64,
+    /// Nodes that were not let go, and ended all the same.
+    pub left_without_consent: u64,
     /// Machines that went back to a snapshot.
     pub restores: u64,
     /// Pauses that struck between two actions.
@@ -142,6 +146,8 @@ impl Counters {
             (&mut self.frames_forged, other.frames_forged),
             (&mut self.boots, other.boots),
             (&mut self.agent_starts, other.agent_starts),
+            (&mut self.left, other.left),
+            (&mut self.left_without_consent, other.left_without_consent),
             (&mut self.restores, other.restores),
             (&mut self.pauses_between_actions, other.pauses_between_actions),
             (&mut self.registers, other.registers),
@@ -206,6 +212,8 @@ impl Counters {
             self.faults.iter().map(|(fault, times)| (format!("{fault:?}"), *times)).collect();
         faults.push(("pauses between actions".to_string(), self.pauses_between_actions));
         faults.push(("agents started again".to_string(), self.agent_starts));
+        faults.push(("left".to_string(), self.left));
+        faults.push(("left without consent".to_string(), self.left_without_consent));
         faults.push(("snapshots restored".to_string(), self.restores));
         let mishaps = Mishap::ALL.iter().map(|what| (format!("{what:?}"), self.mishaps[*what as usize])).collect();
         let mut refusals = pairs(&[("damaged", self.frames_damaged), ("forged", self.frames_forged)]);

@@ -20,6 +20,11 @@ impl Checker {
     ) {
         let (node, incarnation) = life;
         let entry = self.lives.get(&life).cloned().unwrap_or_default();
+        // Who has said that it leaves has nothing left to be reset for, whoever puts it out.
+        let put_out = matches!(why, SelfFence::Evicted(_) | SelfFence::ShutOut(_) | SelfFence::KeyGone { .. });
+        if entry.leaves && put_out && !entry.rewound {
+            self.fail("I8", now, format!("node {node} (life {incarnation}) leaves, and resets itself: {why:?}"));
+        }
         let just = match why {
             SelfFence::Evicted(_) => self.condemned(life, true),
             // Whoever proposed it may give it up: it is asked, or looked for a second time.
@@ -45,6 +50,33 @@ impl Checker {
         };
         if !just {
             self.fail("I8", now, format!("node {node} (life {incarnation}) resets itself without need: {why:?}"));
+        }
+    }
+
+    /// A life says in a heartbeat whom it wants out.
+    pub fn wants_out(&mut self, life: LifeId, wanted: LifeId) {
+        if life == wanted {
+            self.lives.entry(life).or_default().leaves = true;
+        } else {
+            self.ordered_out.insert(wanted);
+        }
+    }
+
+    /// A life sends a command to a data disk: one that said that it leaves must not, for the others take its key away.
+    pub fn commands(&mut self, now: Micros, life: LifeId) {
+        if self.lives.get(&life).is_some_and(|entry| entry.leaves && !entry.rewound) {
+            self.fail(
+                "LEAVE",
+                now,
+                format!("node {} (life {}) leaves, and sends a data disk a command", life.0, life.1),
+            );
+        }
+    }
+
+    /// A life ends because it left.
+    pub fn left_cluster(&mut self, now: Micros, life: LifeId) {
+        if !self.condemned(life, false) {
+            self.fail("LEAVE", now, format!("node {} (life {}) left, and no view is without it", life.0, life.1));
         }
     }
 

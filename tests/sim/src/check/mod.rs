@@ -67,6 +67,8 @@ pub struct Life {
     pub gate: Option<(Micros, ViewId)>,
     /// Its machine was reset, or lost its power.
     pub ended: bool,
+    /// It said that it leaves.
+    pub leaves: bool,
     /// A reservation refused its slot.
     pub slot_refused: bool,
     /// When it was last shown a quorate node: by its heartbeat, or by a slot that had changed since it was last seen.
@@ -121,6 +123,8 @@ pub struct Checker {
     pub(crate) shown: BTreeMap<(LifeId, ViewId), Micros>,
     /// Qdisks that the operator, or a view without the qdisk's votes, adopted.
     pub(crate) adopted: BTreeSet<u128>,
+    /// Lives that an operator wanted out.
+    pub(crate) ordered_out: BTreeSet<LifeId>,
     locks: locks::Locks,
 }
 
@@ -147,6 +151,7 @@ impl Checker {
             looked: BTreeMap::new(),
             shown: BTreeMap::new(),
             adopted: BTreeSet::new(),
+            ordered_out: BTreeSet::new(),
             locks: locks::Locks::default(),
         }
     }

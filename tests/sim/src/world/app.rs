@@ -22,6 +22,12 @@ pub(super) struct WriteFlight {
     unguarded: bool,
 }
 
+impl WriteFlight {
+    pub(super) fn is_of(&self, node: usize) -> bool {
+        self.node == node
+    }
+}
+
 impl World {
     pub(super) fn app_turn(&mut self, node: usize, boot: u32) {
         if self.machines[node].boot != boot || self.machines[node].power == Power::Off {

@@ -51,6 +51,8 @@ pub(super) enum Due {
     Snapshot { node: usize, back: Micros },
     /// A machine goes back to how it was at this time.
     Restore(Box<(Micros, Machine)>),
+    /// A node that is to leave may be ready, or lose patience.
+    Leave { node: usize, boot: u32, since: Micros },
     /// A node's heuristics change their mind.
     Flap { node: usize, until: Micros },
     /// An outsider sends something.
@@ -110,6 +112,7 @@ impl World {
             Due::Snapshot { node, back } if self.faults_on => self.take_snapshot(node, back),
             Due::Restore(snapshot) if self.faults_on => self.restore_snapshot(snapshot.0, snapshot.1),
             Due::Snapshot { .. } | Due::Restore(_) => {}
+            Due::Leave { node, boot, since } => self.may_have_left(node, boot, since),
             Due::Flap { node, until } => self.flap(node, until),
             Due::Forge { until } => self.forge(until),
             Due::Nemesis => self.strike(),

@@ -80,6 +80,22 @@ impl World {
         }
     }
 
+    /// Everything that is mounted is unmounted, to leave the cluster; what is still being mounted, once it is.
+    pub(super) fn unmount_all(&mut self, node: usize) {
+        let boot = self.machines[node].boot;
+        let spaces = self.machines[node].kernel.spaces.iter_mut();
+        let ready = spaces.filter(|(_, space)| space.entered && !space.leaving);
+        let names: Vec<SpaceName> = ready
+            .map(|(name, space)| {
+                space.leaving = true;
+                *name
+            })
+            .collect();
+        for name in names {
+            self.give(node, boot, Input::SpaceOffline(name));
+        }
+    }
+
     /// What the kernel waits for is told again, in case a uevent got lost.
     pub(super) fn rescan(&mut self, node: usize, boot: u32) {
         if self.machines[node].boot != boot || self.machines[node].power == Power::Off {

@@ -137,7 +137,7 @@ impl World {
         if machine.power != Power::On || self.waits_for_disks(node) {
             return self.queue.push(self.now + 20 * MS, Due::AgentStart { node, boot });
         }
-        if machine.gate_open {
+        if machine.marked {
             // src/agent/gate.rs: the marker of an open gate in this boot.
             *self.counters.self_fences.entry("stale boot").or_default() += 1;
             return self.kill(node, "its gate was open in this boot");

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use quorate::base::{Incarnation, Phase, SpaceError, SpaceName, View};
+use quorate::base::{Incarnation, NodeId, Phase, SpaceError, SpaceName, View};
 use quorate::cluster::event::{Op, SelfFence};
 use quorate::cluster::status::Status;
 use quorate::cluster::trace::Trace;
@@ -28,6 +28,8 @@ pub(super) enum Input {
     QdiskRead(Op, Result<Box<Image>, DiskError>),
     PrDone(u8, Op, Box<PrOutcome>),
     Score(u16),
+    Fence(NodeId),
+    Leave,
     SpaceOnline(SpaceName),
     SpaceOffline(SpaceName),
     SpaceDone(Op, Result<(), SpaceError>),
@@ -69,6 +71,10 @@ pub(super) struct Machine {
     pub stepped_ms: u64,
     pub traces_seen: u64,
     pub gate_open: bool,
+    /// Its agent was told that nothing can write any more.
+    pub asked_to_leave: bool,
+    /// Its gate was open in this boot.
+    pub marked: bool,
     pub kernel: Kernel,
     pub score: u16,
     pub wire: Option<Wire>,
@@ -126,6 +132,8 @@ impl Machine {
             stepped_ms: 0,
             traces_seen: 0,
             gate_open: false,
+            marked: false,
+            asked_to_leave: false,
             score: 1,
             wire: None,
             pauses: 0,
@@ -321,6 +329,8 @@ impl World {
             }
             Input::PrDone(disk, op, outcome) => Event::PrDone { disk: *disk, op: *op, outcome: (**outcome).clone() },
             Input::Score(score) => Event::Score(*score),
+            Input::Fence(victim) => Event::Fence(*victim),
+            Input::Leave => Event::Leave,
             Input::SpaceOnline(name) => Event::SpaceOnline(*name),
             Input::SpaceOffline(name) => Event::SpaceOffline(*name),
             Input::SpaceDone(op, result) => Event::SpaceDone { op: *op, result: *result },
@@ -341,7 +351,7 @@ impl World {
         }
         core.step(now_ms, event, &mut actions);
         self.counters.steps += 1;
-        if !actions.iter().any(|action| matches!(action, Action::SelfFence(_))) {
+        if !actions.iter().any(|action| matches!(action, Action::SelfFence(_) | Action::Left(_))) {
             self.checker.goes_on(self.now, life);
         }
         while let Some(action) = actions.pop() {
@@ -404,7 +414,7 @@ impl World {
             // Whose key a stranger took will find that out, and cannot stay.
             let registered = self.options.watchdog.is_some()
                 || self.disks.iter().all(|disk| disk.target.keys().any(|other| other == key));
-            if well && registered && view.condemns(life.0, life.1) {
+            if well && registered && view.condemns(life.0, life.1) && !self.checker.ordered_out.contains(&life) {
                 let text = format!("view {} evicts {}, which has been well for at least 5 s", view.id, life.0);
                 self.checker.fail("I8", self.now, text);
             }
@@ -438,11 +448,12 @@ impl World {
             Action::OpenGate { view } => {
                 self.tell(|| format!("n{}: opens its gate under {view}", node + 1));
                 let life = self.machines[node].life();
-                self.machines[node].gate_open = true;
+                (self.machines[node].gate_open, self.machines[node].marked) = (true, true);
                 self.checker.gate_opened(self.now, life, view);
                 self.counters.gates += 1;
             }
             Action::SelfFence(why) => self.self_fence(node, why),
+            Action::Left(view) => self.left(node, view),
         }
     }
 

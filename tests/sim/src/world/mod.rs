@@ -47,6 +47,7 @@ mod lives;
 mod machine;
 mod nemesis;
 mod net;
+mod operators;
 mod outsider;
 mod placing;
 mod pr_io;

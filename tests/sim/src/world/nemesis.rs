@@ -126,6 +126,8 @@ impl World {
                 self.settings.config_version += 1;
                 self.kill(node, "new image");
             }
+            Fault::FenceByHand => self.order_fence(node),
+            Fault::Leave => self.begin_to_leave(node),
             _ => self.arbitration_fault(fault, node, disk, end),
         }
     }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use quorate::base::limits::FRAME_BYTES_MAX;
 use quorate::base::{Incarnation, NodeId, NodeSet, Nonce, Phase};
-use quorate::wire::{Envelope, Gate, Key, Message, Opened, Sequences, seal};
+use quorate::wire::{Envelope, Gate, Heartbeat, Key, Message, Opened, Sequences, seal};
 
 use super::machine::Input;
 use super::{CLUSTER, Due, World};
@@ -126,6 +126,9 @@ impl Net {
 impl World {
     pub(super) fn send(&mut self, node: usize, to: NodeSet, message: Message) {
         self.overhear(node, &message);
+        if let Message::Heartbeat(Heartbeat { wants_out: Some(wanted), .. }) = &message {
+            self.checker.wants_out(self.machines[node].life(), (wanted.node, wanted.life));
+        }
         let message = Rc::new(message);
         for receiver in to.iter() {
             let (from, incarnation) = self.machines[node].life();

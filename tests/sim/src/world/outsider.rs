@@ -59,6 +59,7 @@ impl World {
                 standing: Standing::all(),
                 config: self.settings.stamp(),
                 spaces: u32::MAX,
+                wants_out: None,
             }),
             1 => Message::Prepare { term },
             2 => Message::Withdrawn { id: self.status(to).and_then(|status| status.view).map_or(id, |view| view.0.id) },

@@ -286,7 +286,7 @@ impl World {
             Action::Pr { .. } => Some(Output::Pr),
             Action::Space { .. } | Action::Disconnect { .. } => Some(Output::Space),
             Action::OpenGate { .. } => Some(Output::Gate),
-            Action::SelfFence(_) => Some(Output::Reset),
+            Action::SelfFence(_) | Action::Left(_) => Some(Output::Reset),
         };
         // Nobody hears what is said into a cut link.
         let unheard = |to: &NodeSet| to.iter().all(|to| books.parted.contains(&(node, to.index())));
@@ -330,5 +330,6 @@ fn brief(action: &Action) -> String {
         Action::Disconnect { cluster, .. } => format!("kernel: only {cluster} are left"),
         Action::OpenGate { view } => format!("opens its gate under {view}"),
         Action::SelfFence(why) => format!("resets itself: {why:?}"),
+        Action::Left(view) => format!("left by {view}"),
     }
 }

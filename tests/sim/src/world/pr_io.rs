@@ -57,6 +57,7 @@ impl World {
             self.checker.fail("contract", self.now, format!("n{}: two commands in flight to disk {disk}", node + 1));
         }
         self.machines[node].pr_busy[usize::from(disk)] = true;
+        self.checker.commands(self.now, life);
         if aborts(&command) && disk == 0 && self.is_at_the_qdisk(node) {
             self.abort_meets_qdisk(node);
         }
