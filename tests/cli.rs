@@ -16,6 +16,7 @@ use quorate::cli::request::Request;
 use quorate::cli::{
     Exit, Form, Happening, MountFacts, MountState, MountWait, Noun, SpaceFacts, SpaceState, SpaceWait, socket,
 };
+use quorate::cluster::by_hand::NoOrder;
 use quorate::cluster::plocks::Plocks;
 use quorate::cluster::status::{DataStatus, NodeStatus, QdiskStatus, Stage, Status, TargetRefusal, Waiting};
 use quorate::config::schema::Document;
@@ -471,6 +472,8 @@ fn the_console_shows_what_the_socket_answers() {
     with(&released(), &cluster, |snapshot| {
         let mut console = Console::new("my-vm1");
         console.greet("0.1.0");
+        // Nobody turns the page here.
+        assert_eq!(console.feed(b"terminal length 0\r").1, None);
         for (command, request) in [("help", Request::Help), ("nodes", Request::Show(Noun::Nodes, Form::Text))] {
             let (_, got) = console.feed(format!("{command}\r").as_bytes());
             assert_eq!(got.as_ref(), Some(&request));
@@ -591,4 +594,35 @@ fn the_documents_describe_what_is_printed() {
         let row = format!("| {} | {} |", exit.code(), exit.meaning());
         assert!(table.contains(&row), "docs/configuration.md lacks: {row}");
     }
+}
+
+/// An order is followed, or refused with the reason and a way out.
+#[test]
+fn orders_that_must_not_be_followed_are_refused() {
+    let mut text = String::new();
+    let votes = NoOrder::Votes { have: 2, need: 3 };
+    let cases: [(&str, Option<NoOrder>); 11] = [
+        ("fence my-vm3", None),
+        ("fence 3", None),
+        ("fence 64", None),
+        ("fence nobody", None),
+        ("fence my-vm5", Some(votes)),
+        ("fence my-vm3", Some(NoOrder::NotMember)),
+        ("fence my-vm3", Some(NoOrder::NotReleased)),
+        ("fence my-vm3", Some(votes)),
+        ("leave", None),
+        ("leave", Some(votes)),
+        ("leave", Some(NoOrder::NotReleased)),
+    ];
+    for (line, no_order) in cases {
+        let (cluster, mut status) = (cluster(), released());
+        status.nodes.iter_mut().for_each(|node| node.no_order = no_order);
+        scene::with(&status, &cluster, |snapshot| {
+            let mut answer = String::new();
+            socket::answer(line, snapshot, &mut answer).unwrap();
+            fits(&answer);
+            writeln!(text, "# {line}: {no_order:?}\n{}", answer.trim_end()).unwrap();
+        });
+    }
+    golden("orders.txt", &text);
 }

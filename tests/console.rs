@@ -6,7 +6,8 @@ mod scene;
 use std::fmt::Write as _;
 
 use quorate::cli::console::{Console, LINE_BYTES_MAX, OUTPUT_BYTES, PAGER_MS_MAX, WATCH_MS};
-use quorate::cli::request::{Order, Request, parse};
+use quorate::cli::order::{Name, Order};
+use quorate::cli::request::{Request, parse};
 use quorate::cli::{Form, Noun, Snapshot};
 
 use scene::{blocked, cluster, released, with};
@@ -268,6 +269,11 @@ fn what_changes_something_is_confirmed() {
         assert_eq!(desk.asked, []);
         desk.step("reboot; yes", b"reboot\ryes\r");
         assert_eq!(desk.asked, [Request::Do(Order::Reboot)]);
+        desk.step("fence my-vm3; yes", b"fence my-vm3\ryes\r");
+        desk.step("leave; yes", b"leave\ryes\r");
+        let fence = Order::Fence(Name::of("my-vm3").unwrap());
+        assert_eq!(desk.asked[1..], [Request::Do(fence), Request::Do(Order::Leave)]);
+        desk.step("fence", b"fence\r");
         desk.step("Up: the answer is no line to type again", b"\x1b[A");
         desk.is("console-confirmation.txt");
     });

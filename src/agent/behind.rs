@@ -3,7 +3,7 @@
 
 use std::io::{self, PipeReader, Read};
 
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal};
 
 use super::gate;
 use super::mounts::Mounts;
@@ -16,6 +16,8 @@ use crate::drv::{process, program};
 
 /// Between two starts of a payload that ends.
 const RETRY_MS: u64 = 1_000;
+/// From telling a payload to end to killing it.
+const KILL_MS: u64 = 20_000;
 /// Bytes of a line that a program prints; what is longer goes on in the next.
 const LINE_BYTES_MAX: usize = 200;
 /// Pieces of output that are read in a turn of the loop, which has other things to do.
@@ -30,6 +32,8 @@ pub struct Behind {
     mounts: Mounts,
     /// `None` = nothing.
     payload: Option<Payload>,
+    /// The node is about to leave.
+    closing: bool,
 }
 
 struct Payload {
@@ -39,6 +43,8 @@ struct Payload {
     start_ms: Option<u64>,
     /// Of a program.
     output: Option<Output>,
+    /// It was told to end; when it is killed.
+    kill_ms: Option<u64>,
 }
 
 enum What {
@@ -65,8 +71,8 @@ impl Behind {
             }
         };
         let payload = what.filter(|_| wanted);
-        let payload = payload.map(|what| Payload { what, child: None, start_ms: None, output: None });
-        Ok(Behind { mounts, payload })
+        let payload = payload.map(|what| Payload { what, child: None, start_ms: None, output: None, kill_ms: None });
+        Ok(Behind { mounts, payload, closing: false })
     }
 
     /// For the status.
@@ -74,18 +80,53 @@ impl Behind {
         self.mounts.facts()
     }
 
-    /// The gate is open.
+    /// The gate is open. Too late where the node is about to leave.
     pub fn open(&mut self, now_ms: u64) {
+        if self.closing {
+            return;
+        }
         self.mounts.open(now_ms);
         if let Some(payload) = &mut self.payload {
             payload.start_ms = Some(now_ms);
         }
     }
 
+    /// Ends everything behind the gate: the payload, then the mounts, last one first.
+    pub fn close(&mut self, now_ms: u64) {
+        self.closing = true;
+        match &mut self.payload {
+            Some(payload) => payload.close(now_ms),
+            None => self.mounts.close(now_ms),
+        }
+    }
+
+    /// The node stays after all: everything is to be there again.
+    pub fn reopen(&mut self, now_ms: u64) {
+        self.closing = false;
+        self.mounts.reopen(now_ms);
+        if let Some(payload) = self.payload.as_mut().filter(|payload| payload.child.is_none()) {
+            payload.start_ms = Some(now_ms);
+        }
+        if let Some(payload) = &mut self.payload {
+            payload.kill_ms = None;
+        }
+    }
+
+    /// Is nothing there any more, of what was closed?
+    pub fn is_closed(&self) -> bool {
+        self.payload.as_ref().is_none_or(|payload| payload.child.is_none()) && self.mounts.are_gone()
+    }
+
     /// Everything that can be done without waiting.
     pub fn turn(&mut self, now_ms: u64, node: NodeId, incarnation: Incarnation) {
         self.mounts.turn(now_ms);
         let Some(payload) = &mut self.payload else { return };
+        if payload.kill_ms.is_some_and(|kill_ms| now_ms >= kill_ms) {
+            payload.kill();
+        }
+        if payload.is_closing() && payload.child.is_none() {
+            self.mounts.close(now_ms);
+        }
         if let Some(output) = &mut payload.output {
             output.take(PIECES_MAX);
         }
@@ -134,6 +175,35 @@ impl Payload {
         }
     }
 
+    /// Tells it to end, and does not start it again.
+    fn close(&mut self, now_ms: u64) {
+        self.start_ms = None;
+        self.kill_ms = Some(now_ms + KILL_MS);
+        if let Some(pid) = self.child {
+            log::info!("tells the payload to end");
+            // A program leads a group of its own, and ends as a whole.
+            let _ = match self.what {
+                What::Program(_) => rustix::process::kill_process_group(pid, Signal::TERM),
+                What::Writer { .. } => rustix::process::kill_process(pid, Signal::TERM),
+            };
+        }
+    }
+
+    fn is_closing(&self) -> bool {
+        self.kill_ms.is_some()
+    }
+
+    fn kill(&mut self) {
+        self.kill_ms = Some(u64::MAX);
+        if let Some(pid) = self.child {
+            log::warn!("the payload did not end within {} s; kills it", KILL_MS / 1_000);
+            let _ = match self.what {
+                What::Program(_) => rustix::process::kill_process_group(pid, Signal::KILL),
+                What::Writer { .. } => rustix::process::kill_process(pid, Signal::KILL),
+            };
+        }
+    }
+
     /// Sees whether it has ended.
     fn reap(&mut self, now_ms: u64) {
         let Some(pid) = self.child.filter(|pid| process::has_ended(*pid)) else { return };
@@ -145,11 +215,15 @@ impl Payload {
             output.take(LAST_PIECES_MAX);
             output.end_line();
         }
-        match process::reap(pid).flatten() {
+        let code = process::reap(pid).flatten();
+        self.child = None;
+        if self.is_closing() {
+            return log::info!("the payload has ended");
+        }
+        match code {
             Some(code) => log::error!("the payload ended (exit code {code}); starts it again in {RETRY_MS} ms"),
             None => log::error!("the payload was ended by a signal; starts it again in {RETRY_MS} ms"),
         }
-        self.child = None;
         self.start_ms = Some(now_ms + RETRY_MS);
     }
 }

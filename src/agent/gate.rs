@@ -18,6 +18,8 @@ use crate::base::{Incarnation, NodeId, ViewId};
 
 /// Where markers live: a tmpfs, which goes with the boot.
 pub const MARKERS: &str = "/run/quorate";
+/// What the marker says of a node that left.
+const LEFT: &str = "left\n";
 /// What the kernel shows of lock spaces and cluster file systems in use.
 const KERNEL_USERS: [&str; 2] = ["/sys/kernel/dlm", "/sys/fs/gfs2"];
 
@@ -28,12 +30,15 @@ pub enum StaleBoot {
     Marker(PathBuf),
     /// A lock space or a mounted file system.
     InUse(PathBuf),
+    /// This node left in this boot: nothing is to be reset, and nobody may join.
+    Left,
 }
 
 impl fmt::Display for StaleBoot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StaleBoot::Marker(path) => write!(f, "the gate was open in this boot before ({})", path.display()),
+            StaleBoot::Left => f.write_str("this node left the cluster in this boot"),
             StaleBoot::InUse(path) => write!(f, "shared storage is in use already ({})", path.display()),
         }
     }
@@ -50,6 +55,9 @@ pub fn check_boot(boot_id: u128) -> Result<(), StaleBoot> {
 
 fn check_boot_in(markers: &Path, users: &[&Path], boot_id: u128) -> Result<(), StaleBoot> {
     let marker = marker(markers, boot_id);
+    if fs::read_to_string(&marker).is_ok_and(|text| text == LEFT) {
+        return Err(StaleBoot::Left);
+    }
     // A marker that cannot be looked for counts as found only if its folder is there.
     if marker.try_exists().unwrap_or(true) {
         return Err(StaleBoot::Marker(marker));
@@ -67,6 +75,16 @@ fn check_boot_in(markers: &Path, users: &[&Path], boot_id: u128) -> Result<(), S
 /// Writes the marker; only then the gate may open.
 pub fn mark(boot_id: u128, view: ViewId) -> io::Result<()> {
     mark_in(Path::new(MARKERS), boot_id, view)
+}
+
+/// Notes in the marker that this node left.
+pub fn mark_left(boot_id: u128) -> io::Result<()> {
+    mark_left_in(Path::new(MARKERS), boot_id)
+}
+
+fn mark_left_in(markers: &Path, boot_id: u128) -> io::Result<()> {
+    fs::create_dir_all(markers)?;
+    fs::write(marker(markers, boot_id), LEFT)
 }
 
 fn mark_in(markers: &Path, boot_id: u128, view: ViewId) -> io::Result<()> {
@@ -115,6 +133,8 @@ mod tests {
         mark_in(&root, 1, ViewId::ZERO).unwrap();
         assert!(matches!(check_boot_in(&root, &[&users], 1), Err(StaleBoot::Marker(_))));
         assert_eq!(check_boot_in(&root, &[&users], 2), Ok(()));
+        mark_left_in(&root, 1).unwrap();
+        assert_eq!(check_boot_in(&root, &[&users], 1), Err(StaleBoot::Left));
         fs::create_dir_all(users.join("storage")).unwrap();
         assert_eq!(check_boot_in(&root, &[&users], 2), Err(StaleBoot::InUse(users.join("storage"))));
         fs::remove_dir_all(&root).unwrap();

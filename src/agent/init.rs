@@ -315,6 +315,8 @@ fn check_boot(emulate: bool) -> Result<u128, CannotStart> {
     })?;
     match gate::check_boot(boot_id) {
         Ok(()) => Ok(boot_id),
+        // Nothing of this node is on the disks any more.
+        Err(stale @ StaleBoot::Left) => Err(CannotStart::Stale(stale)),
         Err(stale) => reset::self_fence_with(Exit::StaleBoot.into(), format_args!("{}", CannotStart::Stale(stale))),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::base::trace::Ring;
 use crate::cli::Happening;
-use crate::cli::request::Order;
+use crate::cli::order::Order;
 use crate::cluster::trace::Trace;
 use crate::heuristics::Note;
 

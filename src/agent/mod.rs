@@ -11,6 +11,7 @@ pub mod disks;
 pub mod gate;
 pub mod init;
 pub mod journal;
+pub mod leaving;
 pub mod lines;
 pub mod machine;
 pub mod memory;

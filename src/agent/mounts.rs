@@ -18,6 +18,8 @@ use crate::drv::process;
 const RETRY_MS: u64 = 2_000;
 /// The most of that.
 const RETRY_MS_MAX: u64 = 16_000;
+/// From a refusal to unmount to the next try.
+const UNMOUNT_RETRY_MS: u64 = 1_000;
 /// Until the first line about a mount that takes its time, and between such lines.
 const TELL_MS: (u64, u64) = (2_000, 10_000);
 
@@ -51,6 +53,8 @@ impl Known {
 struct Running {
     helper: Helper,
     index: usize,
+    /// It unmounts it.
+    unmounts: bool,
     /// It has said its last word.
     over: bool,
     tell_ms: u64,
@@ -84,6 +88,29 @@ impl Mounts {
         self.plan.open(now_ms);
     }
 
+    /// Unmounts everything, last one first. What is in use is tried again.
+    pub fn close(&mut self, now_ms: u64) {
+        // It may wait for a device for ever; what the kernel was asked for comes, and is unmounted.
+        if let Some(running) = self.helper.as_mut().filter(|running| !running.unmounts && !running.over) {
+            let waits = self.plan.facts.get(running.index).map(|mount| mount.state);
+            if waits == Some(MountState::Waiting(MountWait::Device)) {
+                running.helper.end();
+            }
+        }
+        self.plan.close(now_ms);
+    }
+
+    /// Mounts again what was unmounted.
+    pub fn reopen(&mut self, now_ms: u64) {
+        self.plan.reopen(now_ms);
+    }
+
+    /// Is nothing of it mounted any more, or about to be?
+    pub fn are_gone(&self) -> bool {
+        let there = |mount: &MountFacts| matches!(mount.state, MountState::Mounted { .. } | MountState::Mounting);
+        self.helper.is_none() && !self.plan.facts.iter().any(there)
+    }
+
     /// Is this child a helper of ours?
     pub fn has_child(&self, pid: Pid) -> bool {
         self.helper.as_ref().is_some_and(|running| pid_of(&running.helper) == Some(pid))
@@ -99,14 +126,21 @@ impl Mounts {
             };
             running.over = matches!(report, Report::Done { .. } | Report::Failed(_));
             let index = running.index;
-            self.plan.heard(index, report, now_ms, &self.known);
+            if running.unmounts {
+                self.plan.unmounting(index, report, now_ms, &self.known);
+            } else {
+                self.plan.heard(index, report, now_ms, &self.known);
+            }
         }
         self.reap();
         self.tell(now_ms);
-        if self.helper.is_none()
-            && let Some(index) = self.plan.due(now_ms)
-        {
+        if self.helper.is_some() {
+            return;
+        }
+        if let Some(index) = self.plan.due(now_ms) {
             self.start(index, now_ms);
+        } else if let Some(index) = self.plan.due_out(now_ms) {
+            self.unmount(index, now_ms);
         }
     }
 
@@ -139,9 +173,21 @@ impl Mounts {
         match Helper::start(Task::Mount(wanted), Some(std::process::id())) {
             Ok(helper) => {
                 self.plan.heard(index, Report::Looks, now_ms, &self.known);
-                self.helper = Some(Running { helper, index, over: false, tell_ms: now_ms + TELL_MS.0 });
+                let tell_ms = now_ms + TELL_MS.0;
+                self.helper = Some(Running { helper, index, unmounts: false, over: false, tell_ms });
             }
             Err(fault) => self.plan.heard(index, Report::Failed(fault), now_ms, &self.known),
+        }
+    }
+
+    fn unmount(&mut self, index: usize, now_ms: u64) {
+        let Some((_, directory)) = self.wanted.get(index) else { return };
+        match Helper::start(Task::Unmount(directory), Some(std::process::id())) {
+            Ok(helper) => {
+                let tell_ms = now_ms + TELL_MS.0;
+                self.helper = Some(Running { helper, index, unmounts: true, over: false, tell_ms });
+            }
+            Err(fault) => self.plan.unmounting(index, Report::Failed(fault), now_ms, &self.known),
         }
     }
 
@@ -157,6 +203,9 @@ impl Mounts {
         };
         let (directory, age) = (&mount.directory, Age(now_ms.saturating_sub(facts.since_ms)));
         match facts.state {
+            _ if running.unmounts => {
+                log::info!("mount {directory}: the kernel unmounts it; `lockspaces` shows what the DLM waits for");
+            }
             MountState::Mounting => {
                 log::info!(
                     "mount {directory}: the kernel has been at it for {age}; `lockspaces` shows what the DLM waits for"
@@ -188,6 +237,8 @@ struct Plan {
     listed: [bool; MOUNTS_MAX],
     open: bool,
     by_hand: bool,
+    /// The node is to leave: everything is unmounted.
+    closing: bool,
     /// Refusals in a row of the mount whose turn it is.
     refusals: u32,
     /// Not to be tried before.
@@ -205,6 +256,7 @@ impl Plan {
             listed: [false; MOUNTS_MAX],
             open: false,
             by_hand,
+            closing: false,
             refusals: 0,
             retry_ms: 0,
             told: None,
@@ -222,11 +274,59 @@ impl Plan {
 
     /// The mount to try now: the first that is not there. What somebody has unmounted is left to him.
     fn due(&self, now_ms: u64) -> Option<usize> {
-        if !self.open || self.by_hand || now_ms < self.retry_ms {
+        if !self.open || self.by_hand || self.closing || now_ms < self.retry_ms {
             return None;
         }
         let settled = |mount: &MountFacts| matches!(mount.state, MountState::Mounted { .. } | MountState::Unmounted);
         self.facts.iter().position(|mount| !settled(mount))
+    }
+
+    fn close(&mut self, now_ms: u64) {
+        if !self.closing {
+            (self.closing, self.refusals, self.retry_ms, self.told) = (true, 0, now_ms, None);
+        }
+    }
+
+    fn reopen(&mut self, now_ms: u64) {
+        if !core::mem::take(&mut self.closing) {
+            return;
+        }
+        (self.refusals, self.retry_ms, self.told) = (0, now_ms, None);
+        for index in 0..self.facts.len() {
+            if self.facts[index].state == MountState::Waiting(MountWait::Gate) {
+                self.set(index, MountState::Waiting(MountWait::Turn), now_ms);
+            }
+        }
+    }
+
+    /// The mount to unmount now: the last that is there.
+    fn due_out(&self, now_ms: u64) -> Option<usize> {
+        let due = self.closing && now_ms >= self.retry_ms;
+        let there = |mount: &MountFacts| matches!(mount.state, MountState::Mounted { .. });
+        self.facts.iter().rposition(there).filter(|_| due)
+    }
+
+    /// The helper says how far it is with unmounting.
+    fn unmounting(&mut self, index: usize, report: Report, now_ms: u64, known: &Known) {
+        let Some(directory) = known.mounts.get(index).map(|mount| &mount.directory) else { return };
+        match report {
+            Report::Looks | Report::Asks => {}
+            Report::Done { took_ms, .. } => {
+                log::info!("mount {directory}: unmounted; the kernel took {}", Age(took_ms.into()));
+                self.set(index, MountState::Waiting(MountWait::Gate), now_ms);
+                (self.listed[index], self.told) = (false, None);
+            }
+            Report::Failed(fault) => {
+                self.retry_ms = now_ms + UNMOUNT_RETRY_MS;
+                if self.told != Some(fault) {
+                    self.told = Some(fault);
+                    log::error!(
+                        "mount {directory}: in use, or the kernel refuses to unmount it; `quorate umount {directory}` says who \
+                         uses it; tries again every second"
+                    );
+                }
+            }
+        }
     }
 
     /// The helper says how far it is.

@@ -11,16 +11,18 @@ use super::behind::Behind;
 use super::consoles::Consoles;
 use super::disks::{start_qdisk, start_target};
 use super::journal::Journal;
+use super::leaving::{End, Leaving, Next};
 use super::machine::{Machine, Refused, STALE};
 use super::peers::Peers;
 use super::probes::Probes;
 use super::server::Server;
 use super::spaces::{CannotStart, Happened, Spaces};
-use super::{devices, memory, space_facts};
+use super::{devices, gate, memory, space_facts};
 use crate::base::limits::{NETWORKS_MAX, SPACES_MAX};
 use crate::base::{Incarnation, NodeId, NodeSet, Nonce, SpaceError};
+use crate::cli::order::Order;
 use crate::cli::render::sentence;
-use crate::cli::request::{Order, Request, parse};
+use crate::cli::request::{Request, parse};
 use crate::cli::words::gate_line;
 use crate::cli::{AgentFacts, Counter, Memory, Snapshot, socket};
 use crate::cluster::event::{Actions, Boot, Event};
@@ -77,6 +79,7 @@ pub struct Agent {
     cluster: Box<Cluster>,
     consoles: Consoles,
     server: Option<Server>,
+    leaving: Leaving,
     emulated: bool,
     started_ms: u64,
     /// What the process had used up by then: PID 1 loads modules before.
@@ -141,6 +144,7 @@ impl Agent {
             cluster,
             consoles,
             server: Some(server),
+            leaving: Leaving::No,
             emulated,
             started_ms: now_ms,
             started_cpu_ms: process::cpu_ms(),
@@ -207,14 +211,51 @@ impl Agent {
             // Orphans, which a first process inherits.
             while process::reap_one(|pid| behind.has_child(pid)) {}
         }
+        self.leave_further(now_ms);
         self.talk(now_ms);
+    }
+
+    /// Does what is next to do on the way out.
+    fn leave_further(&mut self, now_ms: u64) {
+        let Machine { behind, spaces, has_left, .. } = &mut *self.machine;
+        let closed = behind.is_closed() && spaces.as_ref().is_none_or(|spaces| spaces.states().is_empty());
+        let fence_ms = u64::from(self.cluster.timing.fence_timeout_ms);
+        match self.leaving.turn(now_ms, closed, *has_left, fence_ms) {
+            Next::Wait => {}
+            Next::Ask => self.step(Event::Leave),
+            Next::Stay => {
+                for entry in spaces.iter().flat_map(|spaces| spaces.states()) {
+                    log::error!("lockspace {} is in use: something of it is still mounted", entry.name);
+                }
+                log::error!("this node stays: what uses the shared storage did not end in time");
+                behind.reopen(now_ms);
+            }
+            Next::End(end) => self.end(now_ms, end),
+        }
+    }
+
+    /// The last thing that this agent does, but for a first process, which stays to be asked.
+    fn end(&mut self, now_ms: u64, end: End) {
+        reset::disarm_watchdog();
+        if self.machine.mark_boot {
+            // If that fails, the marker of the gate stays: then the next start resets the machine, which is as safe.
+            let _ = gate::mark_left(self.machine.boot_id);
+        }
+        log::info!("{end}; a reboot of the machine makes it join again");
+        if std::process::id() != 1 {
+            self.talk(now_ms);
+            std::process::exit(0);
+        }
     }
 
     /// When the loop has to run again if nothing happens: one deadline for all.
     fn wake_ms(&self, now_ms: u64) -> u64 {
         // A core that wants to run at once gets the next millisecond: a loop that never waits would starve the machine.
-        let mut wake_ms = self.node.deadline_ms().min(self.probes.tracker().deadline_ms());
-        wake_ms = wake_ms.min(self.plocks.deadline_ms()).max(now_ms + 1).min(self.reap_ms);
+        let mut wake_ms = self.probes.tracker().deadline_ms();
+        if self.leaving != Leaving::Gone {
+            wake_ms = wake_ms.min(self.node.deadline_ms()).min(self.plocks.deadline_ms());
+        }
+        wake_ms = wake_ms.max(now_ms + 1).min(self.reap_ms);
         if self.console_pending {
             wake_ms = wake_ms.min(now_ms + CONSOLE_RETRY_MS);
         }
@@ -259,6 +300,9 @@ impl Agent {
 
     /// One event into the core; everything it wants is done before this returns.
     fn step(&mut self, event: Event<'_>) {
+        if self.leaving == Leaving::Gone {
+            return;
+        }
         let step_ms = clock::boottime_ms();
         self.node.step(step_ms, event, &mut self.actions);
         self.note_traces(step_ms);
@@ -425,7 +469,7 @@ impl Agent {
             self.gate_line_ms = now_ms + GATE_LINE_MS;
         }
         let events_due = self.journal.ring().next_number() != self.events_told;
-        let Agent { node, machine, probes, journal, cluster, consoles, server, plocks, .. } = self;
+        let Agent { node, machine, probes, journal, cluster, consoles, server, plocks, leaving, .. } = self;
         let tracker: &Tracker = probes.tracker();
         let (emulated, started_ms, events_told) = (self.emulated, self.started_ms, self.events_told);
         let started_cpu_ms = self.started_cpu_ms;
@@ -446,6 +490,8 @@ impl Agent {
                 mounts: machine.behind.mounts(),
                 spaces: &space_facts::gather(node, machine.spaces.as_ref()),
                 plocks,
+                leaving: leaving.facts(),
+                departures: node.departures(),
                 emulated,
             };
             say(&Snapshot { status: &status, facts: &facts, traces: journal.ring() });
@@ -461,37 +507,47 @@ impl Agent {
             });
         }
         let mut ordered = None;
-        let mut take_order = |request: &Request| {
+        let mut take_order = |request: &Request, snapshot: &Snapshot<'_>| {
             if let Request::Do(order) = *request
-                && order.refusal(emulated).is_none()
+                && order.refusal(snapshot).is_none()
             {
-                ordered = Some(order);
+                let whom = if let Order::Fence(name) = order { name.find(snapshot) } else { None };
+                ordered = Some((order, whom));
             }
         };
         consoles.serve(now_ms, &mut |console, request| {
-            take_order(&request);
-            with_snapshot(&mut |snapshot| console.answer(&request, snapshot));
+            with_snapshot(&mut |snapshot| {
+                take_order(&request, snapshot);
+                console.answer(&request, snapshot);
+            });
         });
         if let Some(server) = server {
             server.serve(now_ms, &mut |request, out| {
-                take_order(&parse(request));
-                // An answer that does not fit is cut short: the client sees that its text ends early.
-                with_snapshot(&mut |snapshot| _ = socket::answer(request, snapshot, out));
+                with_snapshot(&mut |snapshot| {
+                    take_order(&parse(request), snapshot);
+                    // An answer that does not fit is cut short: the client sees that its text ends early.
+                    _ = socket::answer(request, snapshot, out);
+                });
             });
         }
         consoles.put_lines();
         self.console_pending = consoles.flush();
         self.events_told = self.journal.ring().next_number();
-        if let Some(order) = ordered {
-            self.obey(now_ms, order);
+        if let Some((order, whom)) = ordered {
+            self.obey(now_ms, order, whom);
         }
     }
 
     /// Does what an operator has confirmed. It is told first: on the consoles, and to the client by its answer.
-    fn obey(&mut self, now_ms: u64, order: Order) {
+    fn obey(&mut self, now_ms: u64, order: Order, whom: Option<NodeId>) {
         self.journal.note_order(now_ms, order);
         self.talk(now_ms);
         match order {
+            Order::Fence(_) => whom.into_iter().for_each(|whom| self.step(Event::Fence(whom))),
+            Order::Leave | Order::LeaveNow => {
+                self.leaving.begin(now_ms, order == Order::Leave);
+                self.machine.behind.close(now_ms);
+            }
             Order::Reboot => reset::self_fence(format_args!("an operator ordered it")),
         }
     }

@@ -2,6 +2,7 @@
 
 use argh::FromArgs;
 
+use super::by_hand::{FenceCommand, LeaveCommand};
 use super::child::ChildCommand;
 use super::config::ConfigCommand;
 use super::exit::Exit;
@@ -46,6 +47,9 @@ pub enum Command {
     Lockspaces(LockspacesCommand),
     Plocks(PlocksCommand),
     Events(EventsCommand),
+    Fences(FencesCommand),
+    Fence(FenceCommand),
+    Leave(LeaveCommand),
     Pr(PrCommandLine),
     Metrics(MetricsCommand),
     Wait(WaitCommand),
@@ -208,4 +212,5 @@ show!(HeuristicsCommand, "heuristics", Heuristics, "Show this node's heuristics 
 show!(LockspacesCommand, "lockspaces", Lockspaces, "Show the lockspaces of the kernel's DLM, as dlm_tool ls.");
 show!(PlocksCommand, "plocks", Plocks, "Show the POSIX locks on cluster file systems, as dlm_tool plocks.");
 show!(EventsCommand, "events", Events, "Show what happened lately.");
+show!(FencesCommand, "fences", Fences, "Show who was put out lately, why, and how long it took.");
 show!(QdiskStatusCommand, "status", Qdisk, "Show the quorum disk as this node's agent sees it.");

@@ -1,9 +1,12 @@
 //! What the agent knows beside the core: the rest of what the status commands show.
 
-use super::request::Order;
+use core::fmt::{self, Display, Formatter};
+
+use super::order::Order;
 use crate::base::space::{SpaceError, SpaceName};
 use crate::base::trace::Ring;
 use crate::base::{NodeId, NodeSet};
+use crate::cluster::by_hand::Departure;
 use crate::cluster::plocks::Plocks;
 use crate::cluster::status::Status;
 use crate::cluster::trace::Trace;
@@ -40,8 +43,33 @@ pub struct AgentFacts<'a> {
     pub spaces: &'a [SpaceFacts],
     /// POSIX locks.
     pub plocks: &'a Plocks,
+    /// How far this node is with leaving, if it was told to.
+    pub leaving: Option<Leaving>,
+    /// Who was put out lately, oldest first.
+    pub departures: &'a [Departure],
     /// The disks are files and reservations are emulated: nothing is fenced for real.
     pub emulated: bool,
+}
+
+/// How far a node is with leaving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leaving {
+    /// The payload, the mounts or the lockspaces are still there.
+    Closing,
+    /// Waits for a view without it.
+    Asking,
+    /// It left.
+    Gone,
+}
+
+impl Display for Leaving {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Leaving::Closing => "ends what uses the shared storage",
+            Leaving::Asking => "everything is unmounted; waits for a view without this node",
+            Leaving::Gone => "this node left; reboot the machine to join again",
+        })
+    }
 }
 
 /// Memory of the process, in bytes.

@@ -1,5 +1,6 @@
 //! L4: commands, renderers, the console. A console and the socket ask for the same nouns and get the same text.
 
+pub mod by_hand;
 pub mod child;
 pub mod command;
 pub mod config;
@@ -11,6 +12,7 @@ pub mod facts;
 pub mod json;
 pub mod mount;
 pub mod nearest;
+pub mod order;
 pub mod pr;
 pub mod qdisk;
 pub mod render;
@@ -87,6 +89,9 @@ pub fn main(
         Command::Lockspaces(command) => command.run().into(),
         Command::Plocks(command) => command.run().into(),
         Command::Events(command) => command.run().into(),
+        Command::Fences(command) => command.run().into(),
+        Command::Fence(command) => command.run().into(),
+        Command::Leave(command) => command.run().into(),
         Command::Pr(command) => command.run().into(),
         Command::Metrics(command) => socket::ask(command.socket.as_deref(), "metrics", false).into(),
         Command::Wait(command) => command.run().into(),

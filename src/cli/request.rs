@@ -2,6 +2,7 @@
 
 use super::face::{self, Face};
 use super::nearest::nearest;
+use super::order::Order;
 use super::render::{Form, Noun};
 
 /// What a line asks for.
@@ -21,58 +22,6 @@ pub enum Request {
     Unknown,
 }
 
-/// What an operator can have done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// Reset this machine.
-    Reboot,
-}
-
-impl Order {
-    /// All of them.
-    pub const ALL: [Order; 1] = [Order::Reboot];
-
-    /// The word to type.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Order::Reboot => "reboot",
-        }
-    }
-
-    /// What it does.
-    pub const fn summary(self) -> &'static str {
-        match self {
-            Order::Reboot => "reset this machine, after a question",
-        }
-    }
-
-    /// What will happen, for the question.
-    pub const fn warning(self) -> &'static str {
-        match self {
-            Order::Reboot => {
-                "This machine resets at once, as after a power cut: nothing is unmounted, and the others fence this node."
-            }
-        }
-    }
-
-    /// That it happens.
-    pub const fn done(self) -> &'static str {
-        match self {
-            Order::Reboot => "The machine resets.",
-        }
-    }
-
-    /// Why this agent does not do it; `None` if it does.
-    pub const fn refusal(self, emulated: bool) -> Option<&'static str> {
-        match self {
-            Order::Reboot if emulated => {
-                Some("Nothing was done: this agent is emulated and has no machine to reset. End its process instead.")
-            }
-            Order::Reboot => None,
-        }
-    }
-}
-
 impl Request {
     /// Does it change something, so that a person is asked first?
     pub const fn needs_confirmation(&self) -> bool {
@@ -87,6 +36,9 @@ pub fn parse(line: &str) -> Request {
     if face::WORDS.iter().any(|(word, _)| *word == first) {
         return face::parse(first, words).map_or(Request::Unknown, Request::Face);
     }
+    if Order::WORDS.iter().any(|(word, _)| *word == first) {
+        return Order::parse(first, words).map_or(Request::Unknown, Request::Do);
+    }
     let form = match (words.next(), words.next()) {
         (None, _) => Form::Text,
         (Some("json" | "--json"), None) => Form::Json,
@@ -94,7 +46,6 @@ pub fn parse(line: &str) -> Request {
     };
     match (first, form) {
         ("help" | "?", Form::Text) => Request::Help,
-        ("reboot", Form::Text) => Request::Do(Order::Reboot),
         _ => Noun::from_word(first).map_or(Request::Unknown, |noun| Request::Show(noun, form)),
     }
 }
@@ -103,8 +54,11 @@ pub fn parse(line: &str) -> Request {
 pub fn meant(line: &str) -> Option<&'static str> {
     let first = line.split_ascii_whitespace().next()?;
     let nouns = Noun::ALL.into_iter().map(Noun::word);
-    nearest(first, nouns.chain(face::WORDS.map(|(word, _)| word)).chain(Order::ALL.map(Order::word)).chain(["help"]))
-        .filter(|word| *word != first)
+    nearest(
+        first,
+        nouns.chain(face::WORDS.map(|(word, _)| word)).chain(Order::WORDS.map(|(word, _)| word)).chain(["help"]),
+    )
+    .filter(|word| *word != first)
 }
 
 #[cfg(test)]
@@ -122,10 +76,17 @@ mod tests {
         assert_eq!(meant("status xml"), None);
         assert_eq!(meant(" "), None);
         assert_eq!(parse("reboot"), Request::Do(Order::Reboot));
-        assert!(Order::Reboot.refusal(true).is_some() && Order::Reboot.refusal(false).is_none());
-        for line in
-            ["reboot now", "reboot json", "status xml", "status json json", "help json", "Status", "clustat json"]
-        {
+        for line in [
+            "reboot now",
+            "reboot json",
+            "fence",
+            "leave json",
+            "status xml",
+            "status json json",
+            "help json",
+            "Status",
+            "clustat json",
+        ] {
             assert_eq!(parse(line), Request::Unknown, "{line}");
         }
     }

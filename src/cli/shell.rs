@@ -90,7 +90,7 @@ impl ConsoleCommand {
             }
             Request::Show(noun, Form::Text) => noun.word().to_owned(),
             Request::Show(noun, Form::Json) => format!("{} json", noun.word()),
-            Request::Do(order) => order.word().to_owned(),
+            Request::Do(order) => order.to_string(),
             Request::Face(_) => console.entered().trim().to_owned(),
             Request::Help | Request::Empty | Request::Unknown => return console.reply(&request, ""),
         };

@@ -18,8 +18,9 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
 use super::exit::Exit;
-use super::facts::Snapshot;
+use super::facts::{Leaving, Snapshot};
 use super::nearest::Meant;
+use super::order::Name;
 use super::render::{Noun, face, face_exit, help, render, sentence};
 use super::request::{Request, meant, parse};
 use super::words::{Say, gate_line};
@@ -57,6 +58,10 @@ pub const DATA: &str = "data";
 pub const FORCED: &str = "forced ";
 /// What only commands ask: is this node `member`, `quorate` or `released`?
 pub const WAIT: &str = "wait ";
+/// What only `quorate fence` asks, with a node and milliseconds: was it put out since then, and proven to be off the disks?
+pub const FENCED: &str = "fenced ";
+/// What only `quorate leave` asks: has this node left? `Usage`: it is not about to.
+pub const LEAVING: &str = "leaving";
 /// What only `quorate console` asks: the events of this number and above.
 pub const SINCE: &str = "events since ";
 
@@ -85,6 +90,12 @@ pub fn answer(request: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fm
     if let Some(what) = request.strip_prefix(WAIT) {
         return answer_wait(what, snapshot, out);
     }
+    if let Some(node) = request.strip_prefix(FENCED) {
+        return answer_fenced(node, snapshot, out);
+    }
+    if request == LEAVING {
+        return answer_leaving(snapshot, out);
+    }
     if let Some(number) = request.strip_prefix(SINCE) {
         return answer_since(number, snapshot, out);
     }
@@ -103,19 +114,11 @@ pub fn answer(request: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fm
             help(out)
         }
         Request::Do(order) => {
-            let refusal = order.refusal(snapshot.facts.emulated);
-            head(if refusal.is_some() { Exit::No } else { Exit::Ok }, out)?;
-            writeln!(out, "{}", refusal.unwrap_or(order.done()))
+            head(if order.refusal(snapshot).is_some() { Exit::No } else { Exit::Ok }, out)?;
+            order.answer(snapshot, out)
         }
         Request::Empty | Request::Unknown => {
             head(Exit::Usage, out)?;
-            // What `cman_tool kill` and `leave` ask for.
-            if request == "leave" || request.starts_with("fence ") {
-                return out.write_str(
-                    "Nothing was done: this version neither leaves nor fences by hand. Reset the machine in question; the \
-                     others fence it\n",
-                );
-            }
             match meant(request) {
                 Some(word) => writeln!(out, "the agent does not know this request{}", Meant(Some(word))),
                 None => out.write_str("the agent does not know this request; are agent and command of one version?\n"),
@@ -161,6 +164,49 @@ fn answer_wait(what: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt:
     }
     head(Exit::No, out)?;
     writeln!(out, "the node waits for {}", Say(snapshot, status.waiting_for))
+}
+
+/// `Ok` and how it went, else what it waits for.
+fn answer_fenced(asked: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt::Result {
+    let (node, ms) = asked.split_once(' ').unwrap_or((asked, ""));
+    let node = Name::of(node).and_then(|name| name.find(snapshot));
+    let (Some(id), Ok(ms)) = (node, ms.parse::<u64>()) else {
+        head(Exit::Usage, out)?;
+        return writeln!(out, "`{asked}` is no node of the configuration and a time");
+    };
+    let since_ms = snapshot.facts.now_ms.saturating_sub(ms);
+    let mut departures = snapshot.facts.departures.iter();
+    let last = departures.rfind(|departure| departure.node == id && departure.since_ms >= since_ms);
+    match last.and_then(|last| Some(last.released_ms?.saturating_sub(last.since_ms))) {
+        Some(ms) => {
+            head(Exit::Ok, out)?;
+            writeln!(out, "{} is out; the disks were proven to be without it after {ms} ms.", Say(snapshot, id))
+        }
+        _ => {
+            head(Exit::No, out)?;
+            writeln!(
+                out,
+                "{} is not fenced yet; waits for {}",
+                Say(snapshot, id),
+                Say(snapshot, snapshot.status.waiting_for)
+            )
+        }
+    }
+}
+
+/// `Ok` if it has, else how far it is.
+fn answer_leaving(snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt::Result {
+    match snapshot.facts.leaving {
+        Some(Leaving::Gone) => head(Exit::Ok, out),
+        Some(leaving) => {
+            head(Exit::No, out)?;
+            writeln!(out, "{leaving}")
+        }
+        None => {
+            head(Exit::Usage, out)?;
+            writeln!(out, "this node stays: something did not end in time; `events` and the log tell what")
+        }
+    }
 }
 
 /// The number to go on from, then a sentence a line.

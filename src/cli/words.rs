@@ -409,6 +409,7 @@ pub fn gate_line<'a>(snapshot: &'a Snapshot<'a>) -> Option<impl Display + 'a> {
     }
     match (snapshot.status.gate_open, snapshot.status.self_fence) {
         (Some(_), None) => None,
+        (None, None) if snapshot.facts.leaving.is_some() => None,
         _ => Some(Line(snapshot)),
     }
 }

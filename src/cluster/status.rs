@@ -2,6 +2,7 @@
 
 use heapless::Vec;
 
+use super::by_hand::NoOrder;
 use super::data::Registration;
 use super::event::SelfFence;
 use super::node::Node;
@@ -186,6 +187,8 @@ pub struct NodeStatus {
     pub slot_ms_ago: Option<u64>,
     /// Waiting to be proven fenced.
     pub victim: bool,
+    /// Why it may not be put out by hand now; of this node, why it may not leave.
+    pub no_order: Option<NoOrder>,
 }
 
 /// The qdisk as this node sees it.
@@ -431,6 +434,7 @@ impl Node {
             score: if me { self.score } else { peer.heartbeat.map_or(0, |last| last.score) },
             heard_ms_ago: peer.echoed_ms.map(|at| now_ms.saturating_sub(at)),
             slot_ms_ago: if me { self.qdisk.good_ms } else { peer.slot_changed_ms }.map(|at| now_ms.saturating_sub(at)),
+            no_order: if me { self.may_leave().err() } else { self.may_fence(node).err() },
             victim: self.committed_phase < Phase::Released && view.is_some_and(|view| view.victims.contains(node)),
         }
     }

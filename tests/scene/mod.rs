@@ -7,6 +7,7 @@ use quorate::base::{
     Change, ConfigStamp, Incarnation, NodeId, NodeSet, Phase, PrKey, SpaceError, SpaceName, Term, View, ViewId,
 };
 use quorate::cli::{AgentFacts, Counter, Happening, Memory, MountFacts, Snapshot, SpaceFacts};
+use quorate::cluster::by_hand::{Departure, Why};
 use quorate::cluster::event::SelfFence;
 use quorate::cluster::plocks::Plocks;
 use quorate::cluster::status::{DataStatus, NodeStatus, QdiskStatus, Stage, Status, TargetRefusal, Waiting};
@@ -56,6 +57,7 @@ pub fn released() -> Status {
             heard_ms_ago: Some(40 * u64::from(id)),
             slot_ms_ago: Some(90 * u64::from(id)),
             victim: false,
+            no_order: None,
         };
         nodes.push(row).unwrap();
     }
@@ -228,6 +230,24 @@ pub fn every_trace() -> Ring<Happening> {
     traces
 }
 
+/// One of each kind; the last is not over yet.
+pub fn departures() -> [Departure; 4] {
+    let gone = |id, why, since_ms, released_ms| Departure {
+        node: node(id),
+        life: Incarnation(6),
+        view: view_id(),
+        why,
+        since_ms,
+        released_ms,
+    };
+    [
+        gone(4, Why::Lost, 10_000, Some(10_733)),
+        gone(3, Why::Left, 30_000, Some(30_250)),
+        gone(2, Why::Ordered(node(5)), 60_000, Some(61_012)),
+        gone(1, Why::Rebooted, 92_000, None),
+    ]
+}
+
 pub const DROPS: [Counter; 3] = [
     Counter { name: "bad-mac", value: 3 },
     Counter { name: "other-cluster", value: 0 },
@@ -285,6 +305,7 @@ pub fn with_plocks<T>(
     (mounts, spaces, plocks): (&[MountFacts], &[SpaceFacts], &Plocks),
     run: impl FnOnce(&Snapshot<'_>) -> T,
 ) -> T {
+    let departures = departures();
     let memory = Memory { arena: 1 << 20, used: 290_000, high_water: 300_000, resident: Some(2_200_000) };
     let facts = AgentFacts {
         cluster,
@@ -300,6 +321,8 @@ pub fn with_plocks<T>(
         mounts,
         spaces,
         plocks,
+        leaving: None,
+        departures: &departures,
         emulated: false,
     };
     run(&Snapshot { status, facts: &facts, traces })

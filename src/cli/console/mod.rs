@@ -20,8 +20,9 @@ use heapless::String;
 
 use super::facts::Snapshot;
 use super::nearest::Meant;
+use super::order::Order;
 use super::render::{Form, Noun, face, help, render};
-use super::request::{Order, Request, meant, parse};
+use super::request::{Request, meant, parse};
 use super::words::gate_line;
 use super::wrap::{COLUMNS, Wrap};
 use crate::base::limits::NAME_BYTES_MAX;
@@ -371,10 +372,7 @@ impl Console {
         self.show(request, &mut |out| match request {
             Request::Show(noun, form) => render(*noun, *form, snapshot, out),
             Request::Face(what) => face(what, snapshot, out),
-            Request::Do(order) => {
-                let text = order.refusal(snapshot.facts.emulated).unwrap_or(order.done());
-                Wrap::new(out, 0).write_fmt(format_args!("{text}\n"))
-            }
+            Request::Do(order) => order.answer(snapshot, out),
             Request::Help | Request::Empty | Request::Unknown => Ok(()),
         });
     }

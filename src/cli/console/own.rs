@@ -3,8 +3,8 @@
 use heapless::Vec;
 
 use crate::cli::face::WORDS;
+use crate::cli::order::Order;
 use crate::cli::render::Noun;
-use crate::cli::request::Order;
 
 /// A command of the shell itself; all others are asked of the agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(super) const HELP: [(&str, &str); 5] = [
 ];
 
 /// Most words that can come next: first words.
-const CHOICES_MAX: usize = Noun::ALL.len() + WORDS.len() + Order::ALL.len() + 4;
+const CHOICES_MAX: usize = Noun::ALL.len() + WORDS.len() + Order::WORDS.len() + 4;
 
 pub(super) fn parse(line: &str) -> Option<Own> {
     let mut words = line.split_ascii_whitespace();
@@ -71,9 +71,10 @@ impl Choices {
                 nouns().for_each(&mut offer);
                 WORDS.map(|(word, _)| word).into_iter().for_each(&mut offer);
                 ["help", "watch", "terminal", "exit"].into_iter().for_each(&mut offer);
-                Order::ALL.map(Order::word).into_iter().for_each(&mut offer);
+                Order::WORDS.map(|(word, _)| word).into_iter().for_each(&mut offer);
             }
             "watch" => nouns().for_each(&mut offer),
+            "leave" => offer("now"),
             "terminal" => ["length", "dumb", "ansi"].into_iter().for_each(&mut offer),
             "events" => ["follow", "json"].into_iter().for_each(&mut offer),
             word if Noun::from_word(word).is_some() => offer("json"),

@@ -38,7 +38,7 @@ impl Display for Say<'_, Happening> {
         match self.1 {
             Happening::Core(trace) => Say(self.0, trace).fmt(f),
             Happening::Heuristics(note) => Say(self.0, note).fmt(f),
-            Happening::Ordered(order) => write!(f, "An operator ordered `{}`.", order.word()),
+            Happening::Ordered(order) => write!(f, "An operator ordered `{order}`."),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod disks;
 mod events;
+mod fences;
 mod heuristics;
 mod metrics;
 mod mounts;
@@ -51,11 +52,13 @@ pub enum Noun {
     Plocks,
     /// What happened lately.
     Events,
+    /// Who was put out lately.
+    Fences,
 }
 
 impl Noun {
     /// All of them, in the order of `help`.
-    pub const ALL: [Noun; 11] = [
+    pub const ALL: [Noun; 12] = [
         Noun::Status,
         Noun::Nodes,
         Noun::View,
@@ -67,6 +70,7 @@ impl Noun {
         Noun::Lockspaces,
         Noun::Plocks,
         Noun::Events,
+        Noun::Fences,
     ];
 
     /// The word to type.
@@ -83,6 +87,7 @@ impl Noun {
             Noun::Lockspaces => "lockspaces",
             Noun::Plocks => "plocks",
             Noun::Events => "events",
+            Noun::Fences => "fences",
         }
     }
 
@@ -100,6 +105,7 @@ impl Noun {
             Noun::Lockspaces => "the kernel's lockspaces, as dlm_tool ls",
             Noun::Plocks => "POSIX locks on cluster file systems, as dlm_tool plocks",
             Noun::Events => "what happened lately, oldest first",
+            Noun::Fences => "who was put out lately, why, and how long it took",
         }
     }
 
@@ -135,6 +141,7 @@ pub fn render(noun: Noun, form: Form, snapshot: &Snapshot<'_>, out: &mut dyn Wri
                 Noun::Lockspaces => spaces::text(snapshot, &mut text),
                 Noun::Plocks => plocks::text(snapshot, &mut text),
                 Noun::Events => events::text(snapshot, &mut text),
+                Noun::Fences => fences::text(snapshot, &mut text),
             }
         }
         Form::Json => Json::document(out, |json| {
@@ -154,6 +161,7 @@ pub fn render(noun: Noun, form: Form, snapshot: &Snapshot<'_>, out: &mut dyn Wri
                 Noun::Lockspaces => spaces::json(snapshot, json),
                 Noun::Plocks => plocks::json(snapshot, json),
                 Noun::Events => events::json(snapshot, json),
+                Noun::Fences => fences::json(snapshot, json),
             }
         }),
     }
@@ -168,8 +176,8 @@ pub fn help(out: &mut dyn Write) -> fmt::Result {
     for (word, summary) in super::face::WORDS {
         writeln!(out, "  {word:<12} {summary}")?;
     }
-    for order in super::request::Order::ALL {
-        writeln!(out, "  {:<12} {}", order.word(), order.summary())?;
+    for (word, summary) in super::order::Order::WORDS {
+        writeln!(out, "  {word:<12} {summary}")?;
     }
     writeln!(out, "  {:<12} this list", "help")
 }

@@ -55,6 +55,9 @@ pub(super) fn text(snapshot: &Snapshot<'_>, out: &mut Wrap<'_>) -> fmt::Result {
     if status.waiting_for != Waiting::Nothing {
         writeln!(out, "Waiting for: {}", Say(snapshot, status.waiting_for))?;
     }
+    if let Some(leaving) = facts.leaving {
+        writeln!(out, "Leaving: {leaving}")?;
+    }
     if let Some(why) = status.self_fence {
         writeln!(out, "Reset: {}", Say(snapshot, why))?;
     }
@@ -103,6 +106,7 @@ pub(super) fn json(snapshot: &Snapshot<'_>, json: &mut Json<'_>) -> fmt::Result 
         json.text("text", Say(snapshot, status.waiting_for))
     })?;
     json.maybe_text("qdisk_trouble", status.qdisk.as_ref().and_then(qdisk_trouble))?;
+    json.maybe_text("leaving", facts.leaving)?;
     json.maybe_text("self_fence", status.self_fence.map(|why| Say(snapshot, why)))?;
     json.list("residues", |list| residues(snapshot, |residue| list.text("", residue)))?;
     json.flag("emulated", facts.emulated)?;

@@ -45,6 +45,8 @@ pub fn with_snapshot<T>(node: &Node, cluster: &Cluster, now_ms: u64, look: impl 
         mounts,
         spaces,
         plocks,
+        leaving: None,
+        departures: node.departures(),
         emulated,
     };
     let mut traces = Ring::new();

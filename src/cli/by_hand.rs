@@ -1,0 +1,161 @@
+//! `quorate fence` and `quorate leave`: asked about on a terminal, ordered, and waited for.
+
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use argh::FromArgs;
+
+use super::exit::Exit;
+use super::order::{Name, Order};
+use super::socket::{self, Failure};
+
+/// Between two questions how far it is.
+const EVERY: Duration = Duration::from_millis(200);
+/// Between two lines that say it is not done yet.
+const TELL: Duration = Duration::from_secs(5);
+
+/// Put a member out: the others take its key off the disks, and if it runs it resets itself. Returns when the disks are
+/// proven to be without it. Exit code 1: refused; 7: not in time.
+#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[argh(subcommand, name = "fence")]
+pub struct FenceCommand {
+    /// the node, by its name or id
+    #[argh(positional)]
+    pub node: String,
+    /// do not ask
+    #[argh(switch, short = 'y')]
+    pub yes: bool,
+    /// seconds to wait for it (default 40)
+    #[argh(option, default = "40")]
+    pub timeout: u64,
+    /// the agent's socket, where several run (default: the only one)
+    #[argh(option)]
+    pub socket: Option<String>,
+}
+
+/// End the payload, unmount, and let this node leave the cluster. Returns when the agent has ended. Exit code 1: refused,
+/// or something is still in use; 7: not in time.
+#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[argh(subcommand, name = "leave")]
+pub struct LeaveCommand {
+    /// do not ask
+    #[argh(switch, short = 'y')]
+    pub yes: bool,
+    /// leave even if the others lose quorum by it, or cannot be asked
+    #[argh(switch)]
+    pub now: bool,
+    /// seconds to wait for it (default 100)
+    #[argh(option, default = "100")]
+    pub timeout: u64,
+    /// the agent's socket, where several run (default: the only one)
+    #[argh(option)]
+    pub socket: Option<String>,
+}
+
+impl FenceCommand {
+    /// Orders, and waits.
+    pub fn run(&self) -> Exit {
+        let Some(name) = Name::of(&self.node) else {
+            eprintln!("quorate fence: `{}` is too long for a node's name; `quorate nodes` lists them", self.node);
+            return Exit::Usage;
+        };
+        let socket = self.socket.as_deref();
+        end("fence", order(socket, Order::Fence(name), self.yes).and_then(|()| self.wait(socket)))
+    }
+
+    fn wait(&self, socket: Option<&str>) -> Result<Exit, Failure> {
+        let (patience, ordered) = (Patience::new("fence", self.timeout), Instant::now());
+        loop {
+            // With the time that giving the order may have taken.
+            let since_ms = ordered.elapsed().as_millis() + socket::DEADLINE.as_millis();
+            let (exit, text) = socket::fetch(socket, &format!("{}{} {since_ms}", socket::FENCED, self.node))?;
+            if exit == Exit::Ok {
+                print!("{text}");
+                return Ok(Exit::Ok);
+            }
+            patience.go_on(text.trim_end())?;
+        }
+    }
+}
+
+impl LeaveCommand {
+    /// Orders, and waits.
+    pub fn run(&self) -> Exit {
+        let socket = self.socket.as_deref();
+        let what = if self.now { Order::LeaveNow } else { Order::Leave };
+        end("leave", order(socket, what, self.yes).and_then(|()| self.wait(socket)))
+    }
+
+    fn wait(&self, socket: Option<&str>) -> Result<Exit, Failure> {
+        let patience = Patience::new("leave", self.timeout);
+        loop {
+            match socket::fetch(socket, socket::LEAVING) {
+                Ok((Exit::Ok, _)) | Err((Exit::NoAgent, _)) => {
+                    println!("This node left; its agent's work is done.");
+                    return Ok(Exit::Ok);
+                }
+                // It stays: that was decided since.
+                Ok((Exit::Usage, text)) => return Err((Exit::No, text.trim_end().to_owned())),
+                Ok((_, text)) => patience.go_on(text.trim_end())?,
+                // Between its last word and its end an agent does not answer.
+                Err((Exit::Timeout, why)) => patience.go_on(&why)?,
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+}
+
+fn end(command: &str, result: Result<Exit, Failure>) -> Exit {
+    result.unwrap_or_else(|(exit, why)| {
+        eprintln!("quorate {command}: {why}");
+        exit
+    })
+}
+
+/// Asks whoever sits there, and gives the order.
+fn order(socket: Option<&str>, order: Order, sure: bool) -> Result<(), Failure> {
+    if !sure {
+        if !std::io::stdin().is_terminal() {
+            return Err((Exit::Usage, "nobody is there to ask; say --yes".into()));
+        }
+        print!("{}\nType `yes` to go on: ", order.warning());
+        let _ = std::io::stdout().flush();
+        let mut line = String::new();
+        let read = std::io::stdin().read_line(&mut line);
+        if read.is_err() || line.trim() != "yes" {
+            return Err((Exit::No, "nothing was done".into()));
+        }
+    }
+    let (exit, text) = socket::fetch(socket, &order.to_string())?;
+    if exit != Exit::Ok {
+        return Err((exit, text.trim_end().to_owned()));
+    }
+    eprintln!("{}", text.trim_end());
+    Ok(())
+}
+
+/// A time that is waited, telling now and then what for.
+struct Patience {
+    command: &'static str,
+    until: Option<Instant>,
+    told: std::cell::Cell<Instant>,
+}
+
+impl Patience {
+    fn new(command: &'static str, timeout_s: u64) -> Patience {
+        let now = Instant::now();
+        Patience { command, until: now.checked_add(Duration::from_secs(timeout_s)), told: now.into() }
+    }
+
+    fn go_on(&self, text: &str) -> Result<(), Failure> {
+        if self.until.is_some_and(|until| Instant::now() >= until) {
+            return Err((Exit::Timeout, format!("not done in time: {text}")));
+        }
+        if self.told.get().elapsed() >= TELL {
+            self.told.set(Instant::now());
+            eprintln!("quorate {}: {text}", self.command);
+        }
+        std::thread::sleep(EVERY);
+        Ok(())
+    }
+}
