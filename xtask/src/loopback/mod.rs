@@ -17,6 +17,8 @@ pub use evidence::Evidence;
 pub use split::{Outcome, Split};
 
 #[cfg(test)]
+mod by_hand;
+#[cfg(test)]
 mod disk_tests;
 #[cfg(test)]
 mod tests;
