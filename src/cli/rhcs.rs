@@ -262,14 +262,9 @@ fn kill(options: &Options<'_>, show: &dyn Fn(&str) -> ExitCode) -> ExitCode {
 
 fn leave(options: &Options<'_>, show: &dyn Fn(&str) -> ExitCode) -> ExitCode {
     match options.words.get(1) {
-        Some(&"force") => {
-            return refuse(
-                "cman_tool",
-                "a node that still uses shared storage cannot leave; unmount first, or reset it",
-            );
-        }
+        Some(&"force") => return show("leave now"),
         Some(&"remove") => eprintln!("cman_tool: `remove` lowers nothing here: {CONFIGURED}"),
-        Some(other) => return refuse("cman_tool", format_args!("leave knows `remove`, and not `{other}`")),
+        Some(other) => return refuse("cman_tool", format_args!("leave knows `remove` and `force`, and not `{other}`")),
         None => {}
     }
     show("leave")

@@ -121,6 +121,9 @@ macro_rules! each_directed_scenario {
             u6_a_member_whose_slot_is_refused_looks_for_its_key,
             u7_without_a_clock_a_refused_slot_is_waited_for,
             u8_a_fence_and_a_slot_write_do_not_meet,
+            h1_who_leaves_waits_for_its_commands,
+            h2_a_coordinator_is_put_out_by_the_others,
+            h3_a_coordinator_leaves,
         }
     };
 }

@@ -165,3 +165,42 @@ pub(super) fn f25_a_member_with_a_later_life_is_put_out() {
     holds(&world);
     ends_well(world);
 }
+
+/// By hand: a command of a node that leaves is still out. Nobody is told that it leaves before it has come back.
+pub(super) fn h1_who_leaves_waits_for_its_commands() {
+    let (mut world, _, others) = all_in(Options::calm(3, true));
+    let leaver = others[0];
+    world.hold_answer(leaver, |command| matches!(command, PrCommand::ReadKeys));
+    reach(&mut world, "an answer on its way", |world| world.holds_some(leaver));
+    world.leave(leaver);
+    world.run_to(world.now() + 3 * S);
+    let members = led_by(&world, others[1]).unwrap().members;
+    assert!(members.contains(leaver), "it is put out while its command is out");
+    world.let_go(leaver);
+    reach(&mut world, "left", |world| world.counters.left == 1);
+    assert!(world.counters.self_fences.is_empty(), "somebody was reset");
+    holds(&world);
+    ends_well(world);
+}
+
+/// By hand: a coordinator is to go. The others follow it no further, and one of them puts it out.
+pub(super) fn h2_a_coordinator_is_put_out_by_the_others() {
+    let (mut world, leader, others) = all_in(Options::calm(3, true));
+    world.order_out(others[0], leader);
+    let rest = others.iter().copied().collect();
+    reach(&mut world, "released without it", |world| world.all_in(rest));
+    holds(&world);
+    ends_well(world);
+}
+
+/// By hand: a coordinator leaves, with the reservation perhaps. Nobody is reset.
+pub(super) fn h3_a_coordinator_leaves() {
+    let (mut world, leader, others) = all_in(Options::calm(3, true));
+    world.leave(leader);
+    let rest = others.iter().copied().collect();
+    reach(&mut world, "released without it", |world| world.all_in(rest));
+    assert_eq!(world.counters.left, 1, "it did not leave");
+    assert!(world.counters.self_fences.is_empty(), "somebody was reset");
+    holds(&world);
+    ends_well(world);
+}

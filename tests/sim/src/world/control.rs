@@ -7,7 +7,7 @@ use quorate::cluster::Action;
 use quorate::cluster::status::Status;
 use quorate::scsi::PrCommand;
 
-use super::machine::Power;
+use super::machine::{Input, Power};
 use super::{CLUSTER, Due, World};
 use crate::qdisk::SECTOR_BYTES;
 use crate::queue::{MS, Micros};
@@ -99,6 +99,20 @@ impl World {
     /// Its agent ends, and is started again in the same boot.
     pub fn restart_agent(&mut self, node: NodeId) {
         self.end_agent(node.index());
+    }
+
+    /// An operator of this node wants that one out.
+    pub fn order_out(&mut self, by: NodeId, victim: NodeId) {
+        let boot = self.machines[by.index()].boot;
+        self.give(by.index(), boot, Input::Fence(victim));
+    }
+
+    /// Nothing on this machine writes any more, and its agent is told to leave.
+    pub fn leave(&mut self, node: NodeId) {
+        let machine = &mut self.machines[node.index()];
+        (machine.gate_open, machine.stays_off) = (false, true);
+        let boot = machine.boot;
+        self.give(node.index(), boot, Input::Leave);
     }
 
     /// It goes on.
