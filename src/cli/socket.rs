@@ -130,6 +130,10 @@ pub fn answer(request: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fm
 /// `Ok` if it may, else a sentence that says what is waited for.
 fn answer_gate(snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt::Result {
     let status = snapshot.status;
+    if let Some(leaving) = snapshot.facts.leaving {
+        head(Exit::No, out)?;
+        return writeln!(out, "This node leaves the cluster, and nothing is mounted any more: {leaving}.");
+    }
     match gate_line(snapshot) {
         None if status.stage == Stage::Released => head(Exit::Ok, out),
         None => {

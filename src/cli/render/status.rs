@@ -2,7 +2,7 @@
 
 use core::fmt::{self, Write};
 
-use super::super::facts::Snapshot;
+use super::super::facts::{Leaving, Snapshot};
 use super::super::json::Json;
 use super::super::words::{Age, Say, phase, qdisk_trouble, stage, waiting_kind};
 use super::super::wrap::Wrap;
@@ -11,7 +11,8 @@ use crate::config::Demand;
 
 pub(super) fn text(snapshot: &Snapshot<'_>, out: &mut Wrap<'_>) -> fmt::Result {
     let (status, facts) = (snapshot.status, snapshot.facts);
-    let member = snapshot.members().contains(status.node);
+    let gone = facts.leaving == Some(Leaving::Gone);
+    let member = snapshot.members().contains(status.node) && !gone;
     writeln!(out, "Version: {}", facts.version)?;
     writeln!(out, "Config Version: {}", status.config.version)?;
     writeln!(out, "Cluster Name: {}", facts.cluster.name)?;
@@ -42,6 +43,7 @@ pub(super) fn text(snapshot: &Snapshot<'_>, out: &mut Wrap<'_>) -> fmt::Result {
         None => writeln!(out, "View: none yet")?,
     }
     match status.gate_open {
+        Some(_) if facts.leaving.is_some() => writeln!(out, "Gate: shut again, this node leaves the cluster")?,
         Some(view) => writeln!(out, "Gate: open since view {view}")?,
         None => writeln!(out, "Gate: shut, shared storage must not be mounted")?,
     }
@@ -87,7 +89,7 @@ pub(super) fn json(snapshot: &Snapshot<'_>, json: &mut Json<'_>) -> fmt::Result 
     json.text("node_name", snapshot.name(status.node))?;
     json.number("incarnation", status.incarnation.0)?;
     json.text("stage", stage(status.stage))?;
-    json.flag("member", snapshot.members().contains(status.node))?;
+    json.flag("member", snapshot.members().contains(status.node) && facts.leaving != Some(Leaving::Gone))?;
     json.flag("quorate", status.quorate)?;
     json.number("nodes", snapshot.members().count())?;
     json.number("expected_votes", status.expected_votes)?;

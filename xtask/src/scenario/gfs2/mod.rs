@@ -3,6 +3,7 @@
 //! every one of them at work on the file system.
 
 mod bench;
+mod by_hand;
 mod faults;
 mod form;
 mod fsck;
@@ -47,7 +48,7 @@ const FORM: Trial = Trial { name: "form", what: "what one node writes, all other
 const PAUSE: Trial =
     Trial { name: "pause", what: "the holder of the reservation is paused in its writes", run: faults::pause };
 
-const TRIALS: [Trial; 14] = [
+const TRIALS: [Trial; 15] = [
     FORM,
     PAUSE,
     Trial { name: "cut", what: "a node loses its network and still reaches the disks", run: faults::cut },
@@ -58,6 +59,7 @@ const TRIALS: [Trial; 14] = [
     Trial { name: "leaving", what: "a node fails while another one unmounts", run: moments::leaving },
     Trial { name: "remount", what: "all unmount one after the other and mount again", run: moments::remount },
     Trial { name: "withdraw", what: "the GFS2 of one node gives up, its node does not", run: withdraw::run },
+    Trial { name: "by-hand", what: "one leaves and one is fenced, at the word of an operator", run: by_hand::run },
     Trial { name: "last-man", what: "nodes fail until one is left; then they come back", run: last_man::run },
     Trial { name: BLACKOUT, what: "all lose their power at once, and get it back", run: last_man::blackout },
     Trial { name: "bench", what: "from a pause to the replayed journal, ten times", run: bench::run },
