@@ -329,6 +329,7 @@ fn localized(config: &Config) -> Result<Config> {
         }
         qdisk.heuristics.clear();
         qdisk.min_score = 0;
+        qdisk.reboot_on_low_score = false;
     }
     for (node, expected) in config.nodes.iter_mut().zip(1..) {
         ensure!(node.id.get() == expected, "the nodes of a loopback cluster are numbered from 1, without a gap");

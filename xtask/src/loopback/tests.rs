@@ -77,6 +77,40 @@ fn every_cluster_of_the_tree_comes_up() {
     }
 }
 
+/// What `quorate config import` makes of RHCS' files runs, once somebody has filled in what it asks for: key, addresses and the data
+/// disk, which a cluster.conf need not have; and an id that fits, since RHCS knew higher ones.
+#[test]
+fn every_imported_cluster_comes_up() {
+    let binary = build::plain().unwrap();
+    let options = Options { binary: &binary, payload: false, patience: PATIENCE };
+    for name in ["walkthrough", "two-node", "gfs2", "sixteen"] {
+        let path = paths::workspace().join(format!("tests/golden/import-{name}.toml"));
+        let written = std::fs::read_to_string(path).unwrap();
+        let mut nodes = 0;
+        let filled: String = written
+            .lines()
+            .map(|line| match line {
+                "# key = \"64 hex digits\"" => format!("key = \"{}\"\n", "5a".repeat(32)),
+                "# addresses = [\"IP/24\"]" => {
+                    nodes += 1;
+                    format!("addresses = [\"10.0.0.{nodes}/24\"]\n")
+                }
+                "# [[data]]" => "[[data]]\n".into(),
+                "# device = \"lun:0\"" => "device = \"lun:0\"\n".into(),
+                "id = 117" => "id = 5\n".into(),
+                other => format!("{other}\n"),
+            })
+            .collect();
+        let config = quorate::config::schema::text::document(&filled).unwrap().check();
+        let config = config.unwrap_or_else(|error| panic!("{name}: {error}\n{filled}"));
+        let mut cluster = Cluster::of(&config, &options).unwrap();
+        if let Err(error) = comes_up(&mut cluster, &config) {
+            panic!("{name}: {error:#}\n{}", cluster.last_words());
+        }
+        cluster.remove_files().unwrap();
+    }
+}
+
 fn comes_up(cluster: &mut Cluster, config: &quorate::config::Cluster) -> anyhow::Result<()> {
     let ids = cluster.ids();
     for &id in &ids {
