@@ -15,6 +15,8 @@ use rustix::ioctl::{Getter, Updater, ioctl};
 
 use super::arena::{Book, CHUNK_BYTES, Usage};
 
+#[cfg(all(panic = "abort", target_feature = "crt-static", slim_libc))]
+mod clib;
 #[cfg(all(panic = "abort", target_feature = "crt-static"))]
 mod cstdio;
 mod signals;
