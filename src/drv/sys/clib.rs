@@ -211,7 +211,10 @@ unsafe extern "C" fn pthread_setname_np(_thread: libc::pthread_t, name: *const c
 
 fn system_value(name: c_int) -> c_long {
     match name {
-        libc::_SC_PAGESIZE => rustix::param::page_size() as c_long,
+        // Not rustix's: it would look into /proc, which a first process mounts later than it asks.
+        // JUSTIFICATION: the kernel has put it beside the environment, and the C library keeps that.
+        // SAFETY: looks up a number in the C library's own copy.
+        libc::_SC_PAGESIZE => unsafe { libc::getauxval(libc::AT_PAGESZ) }.try_into().unwrap_or(-1),
         libc::_SC_OPEN_MAX => {
             let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
             limit.and_then(|limit| c_long::try_from(limit).ok()).unwrap_or(-1)
