@@ -601,7 +601,7 @@ fn the_documents_describe_what_is_printed() {
 fn orders_that_must_not_be_followed_are_refused() {
     let mut text = String::new();
     let votes = NoOrder::Votes { have: 2, need: 3 };
-    let cases: [(&str, Option<NoOrder>); 11] = [
+    let cases: [(&str, Option<NoOrder>); 13] = [
         ("fence my-vm3", None),
         ("fence 3", None),
         ("fence 64", None),
@@ -613,6 +613,8 @@ fn orders_that_must_not_be_followed_are_refused() {
         ("leave", None),
         ("leave", Some(votes)),
         ("leave", Some(NoOrder::NotReleased)),
+        ("ack my-vm3", None),
+        ("ack nobody", None),
     ];
     for (line, no_order) in cases {
         let (cluster, mut status) = (cluster(), released());

@@ -90,6 +90,7 @@ impl World {
             ["version", version] => self.settings.config_version = version.parse().unwrap(),
             ["off", ref ids @ ..] => ids.iter().for_each(|id| self.machines[node(id).index()] = None),
             ["fence", by, id] => self.step(node(by), Event::Fence(node(id))),
+            ["ack", by, id] => self.step(node(by), Event::Acknowledge(node(id))),
             ["leave", id] => self.step(node(id), Event::Leave),
             ["pause", id] => self.paused.insert(node(id)),
             ["resume", id] => self.paused.remove(node(id)),

@@ -511,7 +511,10 @@ impl Agent {
             if let Request::Do(order) = *request
                 && order.refusal(snapshot).is_none()
             {
-                let whom = if let Order::Fence(name) = order { name.find(snapshot) } else { None };
+                let whom = match order {
+                    Order::Fence(name) | Order::Ack(name) => name.find(snapshot),
+                    Order::Leave | Order::LeaveNow | Order::Reboot => None,
+                };
                 ordered = Some((order, whom));
             }
         };
@@ -543,6 +546,7 @@ impl Agent {
         self.journal.note_order(now_ms, order);
         self.talk(now_ms);
         match order {
+            Order::Ack(_) => whom.into_iter().for_each(|whom| self.step(Event::Acknowledge(whom))),
             Order::Fence(_) => whom.into_iter().for_each(|whom| self.step(Event::Fence(whom))),
             Order::Leave | Order::LeaveNow => {
                 self.leaving.begin(now_ms, order == Order::Leave);

@@ -1,4 +1,4 @@
-//! `quorate fence` and `quorate leave`: asked about on a terminal, ordered, and waited for.
+//! `quorate fence`, `quorate leave` and `quorate ack`: asked about on a terminal, ordered, and waited for.
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -33,6 +33,22 @@ pub struct FenceCommand {
     pub socket: Option<String>,
 }
 
+/// DANGER: vouch that the machine of a node that is being fenced is off, where no disk can prove it. If it is not off, both
+/// sides write and the file system is lost. Exit code 1: refused.
+#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[argh(subcommand, name = "ack")]
+pub struct AckCommand {
+    /// the node, by its name or id
+    #[argh(positional)]
+    pub node: String,
+    /// do not ask
+    #[argh(switch, short = 'y')]
+    pub yes: bool,
+    /// the agent's socket, where several run (default: the only one)
+    #[argh(option)]
+    pub socket: Option<String>,
+}
+
 /// End the payload, unmount, and let this node leave the cluster. Returns when the agent has ended. Exit code 1: refused,
 /// or something is still in use; 7: not in time.
 #[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
@@ -52,15 +68,20 @@ pub struct LeaveCommand {
     pub socket: Option<String>,
 }
 
+impl AckCommand {
+    /// Tells the agent.
+    pub fn run(&self) -> Exit {
+        let ordered = name(&self.node).and_then(|name| order(self.socket.as_deref(), Order::Ack(name), self.yes));
+        end("ack", ordered.map(|()| Exit::Ok))
+    }
+}
+
 impl FenceCommand {
     /// Orders, and waits.
     pub fn run(&self) -> Exit {
-        let Some(name) = Name::of(&self.node) else {
-            eprintln!("quorate fence: `{}` is too long for a node's name; `quorate nodes` lists them", self.node);
-            return Exit::Usage;
-        };
         let socket = self.socket.as_deref();
-        end("fence", order(socket, Order::Fence(name), self.yes).and_then(|()| self.wait(socket)))
+        let ordered = name(&self.node).and_then(|name| order(socket, Order::Fence(name), self.yes));
+        end("fence", ordered.and_then(|()| self.wait(socket)))
     }
 
     fn wait(&self, socket: Option<&str>) -> Result<Exit, Failure> {
@@ -103,6 +124,11 @@ impl LeaveCommand {
             }
         }
     }
+}
+
+fn name(word: &str) -> Result<Name, Failure> {
+    let why = || format!("`{word}` is too long for a node's name; `quorate nodes` lists them");
+    Name::of(word).ok_or_else(|| (Exit::Usage, why()))
 }
 
 fn end(command: &str, result: Result<Exit, Failure>) -> Exit {

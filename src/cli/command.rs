@@ -2,7 +2,7 @@
 
 use argh::FromArgs;
 
-use super::by_hand::{FenceCommand, LeaveCommand};
+use super::by_hand::{AckCommand, FenceCommand, LeaveCommand};
 use super::child::ChildCommand;
 use super::config::ConfigCommand;
 use super::exit::Exit;
@@ -49,6 +49,7 @@ pub enum Command {
     Events(EventsCommand),
     Fences(FencesCommand),
     Fence(FenceCommand),
+    Ack(AckCommand),
     Leave(LeaveCommand),
     Pr(PrCommandLine),
     Metrics(MetricsCommand),

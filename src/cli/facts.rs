@@ -2,7 +2,7 @@
 
 use core::fmt::{self, Display, Formatter};
 
-use super::order::Order;
+use super::order::{Name, Order};
 use crate::base::space::{SpaceError, SpaceName};
 use crate::base::trace::Ring;
 use crate::base::{NodeId, NodeSet};
@@ -219,6 +219,11 @@ impl<'a> Snapshot<'a> {
     /// A node's name; empty if the configuration does not know it.
     pub fn name(&self, node: NodeId) -> &'a str {
         self.facts.cluster.node(node).map_or("", |node| node.name.as_str())
+    }
+
+    /// A node's name as orders have it; `?` if the configuration does not know it.
+    pub fn short_name(&self, node: NodeId) -> Name {
+        Name::of(self.name(node)).unwrap_or(Name::UNKNOWN)
     }
 
     /// Device of a data disk.

@@ -91,6 +91,7 @@ pub fn main(
         Command::Events(command) => command.run().into(),
         Command::Fences(command) => command.run().into(),
         Command::Fence(command) => command.run().into(),
+        Command::Ack(command) => command.run().into(),
         Command::Leave(command) => command.run().into(),
         Command::Pr(command) => command.run().into(),
         Command::Metrics(command) => socket::ask(command.socket.as_deref(), "metrics", false).into(),
@@ -130,7 +131,7 @@ mod tests {
         for (words, want) in [
             (&["stauts"][..], Some("There is no command `stauts`; do you mean `status`?")),
             (&["qdisk", "lits"], Some("There is no command `qdisk lits`; do you mean `qdisk list`?")),
-            (&["fsck"], Some("There is no command `fsck`; `quorate --help` lists them.")),
+            (&["defragment"], Some("There is no command `defragment`; `quorate --help` lists them.")),
             (&["status", "--jsn"], None),
             (&["--help"], None),
             (&["help"], None),

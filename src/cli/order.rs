@@ -14,6 +14,9 @@ use crate::cluster::by_hand::NoOrder;
 pub struct Name([u8; NAME_BYTES_MAX]);
 
 impl Name {
+    /// Of nobody.
+    pub const UNKNOWN: Name = Name([0; NAME_BYTES_MAX]);
+
     /// Of a word that is not too long to be one.
     pub fn of(word: &str) -> Option<Name> {
         let mut name = [0; NAME_BYTES_MAX];
@@ -43,6 +46,8 @@ impl Name {
 pub enum Order {
     /// Put this member out.
     Fence(Name),
+    /// Believe that this victim's machine is off.
+    Ack(Name),
     /// Leave the cluster, with the consent of the others.
     Leave,
     /// Leave it whatever becomes of the others.
@@ -53,8 +58,9 @@ pub enum Order {
 
 impl Order {
     /// The first words, and what they do.
-    pub const WORDS: [(&'static str, &'static str); 3] = [
+    pub const WORDS: [(&'static str, &'static str); 4] = [
         ("fence", "put a member out: `fence NODE`, after a question"),
+        ("ack", "DANGER: vouch that a node being fenced is off: `ack NODE`"),
         ("leave", "unmount and leave the cluster; `leave now`: without asking"),
         ("reboot", "reset this machine, after a question"),
     ];
@@ -63,6 +69,7 @@ impl Order {
     pub fn parse<'a>(first: &str, mut rest: impl Iterator<Item = &'a str>) -> Option<Order> {
         match (first, rest.next(), rest.next()) {
             ("fence", Some(node), None) => Name::of(node).map(Order::Fence),
+            ("ack", Some(node), None) => Name::of(node).map(Order::Ack),
             ("leave", None, None) => Some(Order::Leave),
             ("leave", Some("now"), None) => Some(Order::LeaveNow),
             ("reboot", None, None) => Some(Order::Reboot),
@@ -75,6 +82,10 @@ impl Order {
         match self {
             Order::Fence(_) => {
                 "The others put that node out and take its key off the disks. If it runs, it resets itself, as after a power cut."
+            }
+            Order::Ack(_) => {
+                "DANGER: the cluster stops waiting for that machine and goes on as if it were off. If it is not, both write and the \
+                 file system is lost. Go and look, or pull its plug, before you say yes."
             }
             Order::Leave => {
                 "This node ends its payload, unmounts what it mounted, and leaves. It joins again when the machine is rebooted."
@@ -93,6 +104,7 @@ impl Order {
     const fn begun(self) -> &'static str {
         match self {
             Order::Fence(_) => "The others put it out; `fences` shows when it is done.",
+            Order::Ack(_) => "Believed. `fences` shows when the view is released.",
             Order::Leave | Order::LeaveNow => "This node is about to leave; `status` shows how far it is.",
             Order::Reboot => "The machine resets.",
         }
@@ -101,13 +113,21 @@ impl Order {
     /// Why this agent does not do it; `None` if it does.
     pub fn refusal(self, snapshot: &Snapshot<'_>) -> Option<Refusal> {
         let status = snapshot.status;
-        let no_order = |id: NodeId| status.nodes.iter().find(|node| node.id == id)?.no_order;
+        let row = |id: NodeId| status.nodes.iter().find(|node| node.id == id);
+        let no_order = |id: NodeId| row(id)?.no_order;
         match self {
             Order::Reboot => snapshot.facts.emulated.then_some(Refusal::Emulated),
             Order::Fence(name) => match name.find(snapshot) {
                 None => Some(Refusal::No(NoOrder::Unknown)),
                 Some(id) if id == status.node => Some(Refusal::No(NoOrder::Myself)),
                 Some(id) => no_order(id).map(Refusal::No),
+            },
+            Order::Ack(name) => match name.find(snapshot) {
+                None => Some(Refusal::No(NoOrder::Unknown)),
+                Some(id) => row(id)?.no_ack.map(|no| match no {
+                    NoOrder::NotCoordinator(Some(other)) => Refusal::AskAt(snapshot.short_name(other)),
+                    no => Refusal::No(no),
+                }),
             },
             Order::Leave | Order::LeaveNow if snapshot.facts.leaving.is_some() => Some(Refusal::No(NoOrder::Leaving)),
             Order::Leave => no_order(status.node).map(Refusal::Stays),
@@ -129,6 +149,7 @@ impl Display for Order {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Order::Fence(name) => write!(f, "fence {}", name.as_str()),
+            Order::Ack(name) => write!(f, "ack {}", name.as_str()),
             Order::Leave => f.write_str("leave"),
             Order::LeaveNow => f.write_str("leave now"),
             Order::Reboot => f.write_str("reboot"),
@@ -145,6 +166,8 @@ pub enum Refusal {
     No(NoOrder),
     /// The core does not let this node go.
     Stays(NoOrder),
+    /// Another node has to be told.
+    AskAt(Name),
 }
 
 impl Display for Refusal {
@@ -161,6 +184,7 @@ impl Display for Refusal {
                 "without this node the others have {have} votes, need {need}, and would stop. Start another node first, or \
                  `leave now`."
             ),
+            Refusal::AskAt(name) => write!(f, "only the coordinator can be told: type it on {}.", name.as_str()),
             Refusal::No(no) | Refusal::Stays(no) => match no {
                 NoOrder::Unknown => f.write_str("the configuration has no such node; `nodes` lists them."),
                 NoOrder::Myself => {
@@ -175,6 +199,11 @@ impl Display for Refusal {
                     "without that node the others have {have} votes, need {need}, and would stop. Start another node first."
                 ),
                 NoOrder::Leaving => f.write_str("this node is about to leave already."),
+                NoOrder::NotCoordinator(_) => f.write_str("nobody leads a view that could wait for that node."),
+                NoOrder::NotAwaited => f.write_str(
+                    "nothing waits for your word about that node: a disk proves that it is out, or it is not being fenced. See \
+                     `status` for what is waited for.",
+                ),
             },
         }
     }
@@ -190,7 +219,7 @@ mod tests {
             let mut words = line.split_ascii_whitespace();
             Order::parse(words.next().unwrap_or_default(), words)
         };
-        for line in ["fence 3", "fence my-vm3", "leave", "leave now", "reboot"] {
+        for line in ["fence 3", "fence my-vm3", "ack 3", "leave", "leave now", "reboot"] {
             assert_eq!(parse(line).map(|order| order.to_string()).as_deref(), Some(line));
         }
         for line in [

@@ -40,6 +40,10 @@ pub enum NoOrder {
     },
     /// This node is about to leave.
     Leaving,
+    /// Only the coordinator may be told; this is the one that is known.
+    NotCoordinator(Option<NodeId>),
+    /// Nothing waits for a word about that node.
+    NotAwaited,
 }
 
 /// Why a life is not a member any more.
@@ -123,6 +127,42 @@ impl Node {
             return Err(NoOrder::Votes { have, need });
         }
         Ok(PutOut { node, life: view.incarnations.of(node) })
+    }
+
+    /// May an operator tell this node that the machine of a victim is off? Only the coordinator of a view that waits for it, and for
+    /// nothing that a disk could prove: watchdogs that must fire, or a REGISTER that a view ordered and that may still be on its way.
+    ///
+    /// # Errors
+    /// The reason why not.
+    pub fn may_acknowledge(&self, node: NodeId) -> Result<PutOut, NoOrder> {
+        if !self.settings.nodes.contains(node) {
+            return Err(NoOrder::Unknown);
+        }
+        let Some(view) = self.led_view() else {
+            return Err(NoOrder::NotCoordinator(self.coordinator().filter(|other| *other != self.me())));
+        };
+        let life = view.incarnations.of(node);
+        let by_watchdog = self.settings.watchdog().is_some() && self.victims_running(&view).contains(node);
+        let awaited = by_watchdog || (view.victims.intersection(view.reregister).contains(node));
+        if self.committed_phase == Phase::Released || !awaited || life == Incarnation::NONE {
+            return Err(NoOrder::NotAwaited);
+        }
+        Ok(PutOut { node, life })
+    }
+
+    /// An operator vouches for it: this life, and every one before it, can do nothing any more.
+    pub(super) fn acknowledge(&mut self, node: NodeId) {
+        if let Ok(PutOut { node, life }) = self.may_acknowledge(node) {
+            self.vouched.raise(node, life);
+            self.trace(Trace::VouchedFor(node, life));
+            self.again = true;
+        }
+    }
+
+    /// Did an operator vouch that the life which the view condemns is over?
+    pub(super) fn is_vouched(&self, view: &View, node: NodeId) -> bool {
+        let life = view.incarnations.of(node);
+        life != Incarnation::NONE && self.vouched.of(node) >= life
     }
 
     /// Notes what an operator ordered. An order that may not be given is none.

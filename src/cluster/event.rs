@@ -62,6 +62,8 @@ pub enum Event<'a> {
     },
     /// An operator wants this member out. `Node::may_fence` tells beforehand why not.
     Fence(NodeId),
+    /// An operator vouches that the machine of this victim is off. `Node::may_acknowledge` tells beforehand why not.
+    Acknowledge(NodeId),
     /// An operator wants this node out of the cluster, and nothing on the machine can write to the shared disks any more.
     /// `Node::may_leave` tells beforehand whether the others can do without it.
     Leave,

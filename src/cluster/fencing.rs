@@ -197,7 +197,9 @@ impl Node {
         let pending = |node| {
             (0..self.disks.len()).any(|disk| view.lost_disks & 1 << disk != 0 && !preempted[disk].contains(node))
         };
-        let mut doubtful = view.victims.intersection(view.reregister).iter().filter(|node| pending(*node));
+        let vouched = |node| self.is_vouched(view, node);
+        let doubtful = view.victims.intersection(view.reregister).iter();
+        let mut doubtful = doubtful.filter(|node| pending(*node) && !vouched(*node));
         if doubtful.any(|node| self.peers.of(node).incarnation <= view.incarnations.of(node)) {
             return false;
         }

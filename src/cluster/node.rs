@@ -20,7 +20,9 @@ use super::qdisk::Qdisk;
 use super::trace::Trace;
 use crate::base::limits::{DATA_DISKS_MAX, NODES_MAX};
 use crate::base::trace::Ring;
-use crate::base::{ConfigStamp, Incarnation, NodeId, NodeSet, Nonce, Phase, PrKey, Proposal, Term, View, ViewId};
+use crate::base::{
+    ConfigStamp, Incarnation, Incarnations, NodeId, NodeSet, Nonce, Phase, PrKey, Proposal, Term, View, ViewId,
+};
 use crate::wire::Message;
 
 /// Looks per step. Each look that changes something asks for another; a step that needs more than this has a loop in it.
@@ -71,6 +73,8 @@ pub struct Node {
     pub(super) fenced: Option<SelfFence>,
     pub(super) left: Option<ViewId>,
     pub(super) order: Order,
+    /// Lives up to these are over: an operator vouched for it.
+    pub(super) vouched: Incarnations,
     pub(super) departures: Vec<Departure, DEPARTURES_MAX>,
     pub(super) was_quorate: bool,
 
@@ -132,6 +136,7 @@ impl Node {
             fenced: None,
             left: None,
             order: Order::None,
+            vouched: Incarnations::NONE,
             departures: Vec::new(),
             was_quorate: false,
             lead: Lead::Idle,
@@ -165,6 +170,7 @@ impl Node {
             Event::Score(score) => self.score = score,
             Event::Fence(node) => self.order_fence(node),
             Event::Leave => self.order_leave(),
+            Event::Acknowledge(node) => self.acknowledge(node),
             Event::Frame { from, incarnation, nonce, addressed, message } => {
                 self.frame(from, incarnation, nonce, addressed, message, actions);
             }

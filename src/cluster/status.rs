@@ -189,6 +189,8 @@ pub struct NodeStatus {
     pub victim: bool,
     /// Why it may not be put out by hand now; of this node, why it may not leave.
     pub no_order: Option<NoOrder>,
+    /// Why nobody need vouch that it is off.
+    pub no_ack: Option<NoOrder>,
 }
 
 /// The qdisk as this node sees it.
@@ -434,6 +436,7 @@ impl Node {
             score: if me { self.score } else { peer.heartbeat.map_or(0, |last| last.score) },
             heard_ms_ago: peer.echoed_ms.map(|at| now_ms.saturating_sub(at)),
             slot_ms_ago: if me { self.qdisk.good_ms } else { peer.slot_changed_ms }.map(|at| now_ms.saturating_sub(at)),
+            no_ack: self.may_acknowledge(node).err(),
             no_order: if me { self.may_leave().err() } else { self.may_fence(node).err() },
             victim: self.committed_phase < Phase::Released && view.is_some_and(|view| view.victims.contains(node)),
         }

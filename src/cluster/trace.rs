@@ -143,6 +143,8 @@ pub enum Trace {
     FenceOrdered(NodeId, Incarnation),
     /// Nobody followed that order for long.
     FenceNotDone(NodeId),
+    /// An operator vouches that this life is over.
+    VouchedFor(NodeId, Incarnation),
     /// This node wants to leave.
     Leaving,
     /// This node left.

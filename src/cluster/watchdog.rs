@@ -175,7 +175,7 @@ impl Node {
             let shut = standing.is_some_and(|standing| !standing.contains(Standing::GATE_OPEN));
             evicted != Incarnation::NONE && peer.incarnation > evicted && shut
         };
-        view.victims.iter().filter(|node| !rebooted(*node)).collect()
+        view.victims.iter().filter(|node| !rebooted(*node) && !self.is_vouched(view, *node)).collect()
     }
 }
 

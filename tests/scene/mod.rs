@@ -7,7 +7,7 @@ use quorate::base::{
     Change, ConfigStamp, Incarnation, NodeId, NodeSet, Phase, PrKey, SpaceError, SpaceName, Term, View, ViewId,
 };
 use quorate::cli::{AgentFacts, Counter, Happening, Memory, MountFacts, Snapshot, SpaceFacts};
-use quorate::cluster::by_hand::{Departure, Why};
+use quorate::cluster::by_hand::{Departure, NoOrder, Why};
 use quorate::cluster::event::SelfFence;
 use quorate::cluster::plocks::Plocks;
 use quorate::cluster::status::{DataStatus, NodeStatus, QdiskStatus, Stage, Status, TargetRefusal, Waiting};
@@ -58,6 +58,7 @@ pub fn released() -> Status {
             slot_ms_ago: Some(90 * u64::from(id)),
             victim: false,
             no_order: None,
+            no_ack: Some(NoOrder::NotAwaited),
         };
         nodes.push(row).unwrap();
     }

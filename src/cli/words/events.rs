@@ -87,6 +87,9 @@ impl Display for Say<'_, Trace> {
             Trace::FenceNotDone(peer) => {
                 write!(f, "Gave the order to fence {} up: without it there were never enough votes.", node(peer))
             }
+            Trace::VouchedFor(peer, incarnation) => {
+                write!(f, "ALARM: an operator vouches that {}, incarnation {incarnation}, is off.", node(peer))
+            }
             Trace::Leaving => f.write_str("Is ready to leave; waits for a view without this node."),
             Trace::Left(view) => write!(f, "Left the cluster by view {view}."),
             Trace::ShutOut(view) => write!(f, "View {view} leaves this node out; finds out whether it stands."),

@@ -124,6 +124,8 @@ macro_rules! each_directed_scenario {
             h1_who_leaves_waits_for_its_commands,
             h2_a_coordinator_is_put_out_by_the_others,
             h3_a_coordinator_leaves,
+            h4_who_is_vouched_for_is_not_waited_for,
+            h5_nobody_vouches_for_a_later_life,
         }
     };
 }

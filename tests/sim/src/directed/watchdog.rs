@@ -301,3 +301,41 @@ pub(super) fn w15_who_may_have_forgotten_waits_for_everybody() {
     reach(&mut world, "two in again", |world| world.all_in(set(&[2, 3])));
     ends_well(world);
 }
+
+/// By hand: somebody pulled the plug, and says so. Nobody waits for the watchdog of a machine that is off.
+pub(super) fn h4_who_is_vouched_for_is_not_waited_for() {
+    let (mut world, order) = all_watched(3);
+    let (leader, victim) = (order[0], order[2]);
+    let rest = order[..2].iter().copied().collect();
+    world.power_off(victim);
+    world.acknowledge(leader, victim);
+    let since = world.now();
+    reach(&mut world, "evicted", |world| led_by(world, leader).is_some_and(|view| !view.members.contains(victim)));
+    // What was said before the view condemned it is worth nothing. And what it had under way comes to its end first.
+    world.run_to(since + LANDS_WITHIN + S);
+    assert!(!world.all_in(rest), "it is not waited for");
+    world.acknowledge(leader, victim);
+    world.run_to(world.now() + S);
+    assert!(world.all_in(rest), "it is waited for although somebody vouched that it is off");
+    assert!(world.now() < since + LEASE - S, "no sooner than its watchdog");
+    ends_well(world);
+}
+
+/// By hand: the word is for the life that was off then, and not for the one that came after it.
+pub(super) fn h5_nobody_vouches_for_a_later_life() {
+    let (mut world, order) = all_watched(3);
+    let (leader, victim) = (order[0], order[2]);
+    let rest = order[..2].iter().copied().collect();
+    world.power_off(victim);
+    reach(&mut world, "evicted", |world| led_by(world, leader).is_some_and(|view| !view.members.contains(victim)));
+    world.run_to(world.now() + LANDS_WITHIN);
+    world.acknowledge(leader, victim);
+    reach(&mut world, "released without it", |world| world.all_in(rest));
+    world.power_on(victim, 0);
+    reach(&mut world, "all in", |world| world.all_in((1..=3).map(node).collect()));
+    isolate(&mut world, victim, &order[..2]);
+    world.run_to(world.now() + 8 * S);
+    assert!(!world.all_in(rest), "the word for its earlier life was taken for it");
+    reach(&mut world, "released without it", |world| world.all_in(rest));
+    ends_well(world);
+}

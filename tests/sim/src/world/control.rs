@@ -107,6 +107,12 @@ impl World {
         self.give(by.index(), boot, Input::Fence(victim));
     }
 
+    /// An operator of this node vouches that that one is off.
+    pub fn acknowledge(&mut self, by: NodeId, victim: NodeId) {
+        let boot = self.machines[by.index()].boot;
+        self.give(by.index(), boot, Input::Acknowledge(victim));
+    }
+
     /// Nothing on this machine writes any more, and its agent is told to leave.
     pub fn leave(&mut self, node: NodeId) {
         let machine = &mut self.machines[node.index()];
