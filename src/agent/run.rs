@@ -355,6 +355,8 @@ impl Agent {
                             self.step(Event::Twin { from, incarnation });
                         }
                     }
+                    // Whoever left reads on, so that nothing piles up, and has nothing to say.
+                    Some(Some(_)) if self.leaving == Leaving::Gone => {}
                     Some(Some(opened)) if is_of_plocks(&opened.message) => {
                         // Before anything of it is believed the view must be that of the core.
                         self.follow_plocks();
@@ -415,6 +417,9 @@ impl Agent {
 
     /// POSIX locks: what the kernel asks for, and what there is to say about it.
     fn take_plocks(&mut self) {
+        if self.leaving == Leaving::Gone {
+            return;
+        }
         self.follow_plocks();
         let Agent { plocks, machine, joined, .. } = self;
         let Machine { spaces, peers, incarnation, .. } = &mut **machine;
