@@ -26,6 +26,7 @@ impl Node {
             score: self.score,
             standing: self.standing(),
             config: self.config,
+            staged: self.staged_config(),
             spaces: self.spaces.version(),
         };
         for node in self.settings.nodes.iter().filter(|node| *node != self.boot.node) {

@@ -29,8 +29,9 @@ use crate::base::{ClusterId, Incarnation, NodeId, Nonce};
 
 /// First bytes of every frame.
 pub const MAGIC: &[u8; 3] = b"QRM";
-/// The frame format that we speak. 2: heartbeats and acknowledgements tell of lockspaces.
-pub const VERSION: u8 = 2;
+/// The frame format that we speak. 2: heartbeats and acknowledgements tell of lockspaces. 3: heartbeats tell what is staged, and views by
+/// which configuration they were agreed.
+pub const VERSION: u8 = 3;
 /// Bytes before the message.
 pub const HEAD_BYTES: usize = 36;
 /// Bytes of the tag.
