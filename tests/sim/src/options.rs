@@ -9,6 +9,8 @@ use crate::unit::Manners;
 
 /// Which seeds draw a world of watchdogs, and what of it, comes from here. None of the kept seeds does, by the choice of this number.
 const WATCHDOG_STREAM: u64 = 0x5157_4f52_4d00_0056;
+/// Which seeds see their configuration change.
+const APPLIES_STREAM: u64 = 0x5157_4f52_4d00_0059;
 /// How many lockspaces a seed's world has.
 const LOCKS_STREAM: u64 = 0x5157_4f52_4d00_0005;
 /// Two clocks of which one is so much too fast and the other too slow differ by hardly less than the 2 % that margins allow for.
@@ -94,6 +96,8 @@ pub struct Options {
     pub lockspaces: u8,
     /// Mean time between two writes of an application.
     pub app_every: Micros,
+    /// Operators apply other configurations to the running cluster.
+    pub applies: bool,
     /// Keep a readable trace.
     pub trace: bool,
 }
@@ -141,6 +145,7 @@ impl Options {
             late_after_reboot: false,
             app_every: 300 * MS,
             trace: false,
+            applies: false,
         }
     }
 
@@ -173,6 +178,10 @@ impl Options {
         let draw = if fenced_by_watchdog { Options::draw_with_watchdogs } else { Options::draw_with_reservations };
         let mut options = draw(seed);
         options.lockspaces = Rng::new(seed ^ LOCKS_STREAM).pick(&[0, 1, 1, 2]);
+        options.applies = Rng::new(seed ^ APPLIES_STREAM).below(4) == 0;
+        if options.applies {
+            options.faults.retain(|fault| *fault != Fault::NewImage);
+        }
         options
     }
 
