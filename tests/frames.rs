@@ -58,6 +58,7 @@ fn heartbeat() -> Message {
         score: 2,
         standing: Standing::WARM | Standing::QUORATE,
         config: ConfigStamp { version: 7, digest: 0x1234_5678 },
+        staged: ConfigStamp { version: 8, digest: 0x8765_4321 },
         spaces: 3,
         wants_out: Some(PutOut { node: node(3), life: Incarnation(70) }),
     })
@@ -69,6 +70,16 @@ fn every_message() -> Vec<(&'static str, Message)> {
     let storage = SpaceName::new("storage").unwrap();
     vec![
         ("heartbeat", heartbeat()),
+        ("config-ask", Message::ConfigAsk { config: ConfigStamp { version: 8, digest: 0x8765_4321 }, offset: 1024 }),
+        (
+            "config-piece",
+            Message::ConfigPiece {
+                config: ConfigStamp { version: 8, digest: 0x8765_4321 },
+                offset: 1024,
+                total: 1100,
+                bytes: [[0xab; 32]; 32],
+            },
+        ),
         ("prepare", Message::Prepare { term: term(4, 2) }),
         ("promise", Message::Promise { term: term(4, 2), accepted: Some(proposal), phase: Phase::Committed, standing }),
         ("refuse", Message::Refuse { term: term(4, 2), promised: term(5, 3) }),
@@ -205,6 +216,12 @@ fn the_largest_messages_fit() {
         },
         Message::Accept { round: u32::MAX, proposal },
         Message::Commit { view: view_max(), phase: Phase::Released },
+        Message::ConfigPiece {
+            config: ConfigStamp { version: u32::MAX, digest: u32::MAX },
+            offset: u16::MAX,
+            total: u16::MAX,
+            bytes: [[0xff; 32]; 32],
+        },
         Message::Heartbeat(Heartbeat {
             number: u32::MAX,
             echo: u32::MAX,
@@ -217,6 +234,7 @@ fn the_largest_messages_fit() {
             score: u16::MAX,
             standing: Standing::from_bits_retain(u16::MAX),
             config: ConfigStamp { version: u32::MAX, digest: u32::MAX },
+            staged: ConfigStamp { version: u32::MAX, digest: u32::MAX },
             spaces: u32::MAX,
             wants_out: Some(PutOut { node: node(64), life: Incarnation(u32::MAX) }),
         }),

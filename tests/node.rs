@@ -31,6 +31,7 @@ struct Machine {
 
 struct World {
     settings: Settings,
+    next: Option<Settings>,
     now_ms: u64,
     machines: Vec<Option<Machine>>,
     boots: Vec<u32>,
@@ -59,6 +60,7 @@ impl World {
         image.header = Ok(HeaderFacts { uuid: 7, adopted: true });
         World {
             settings: Settings::from_cluster(&plan.cluster().unwrap()),
+            next: None,
             now_ms: 1_000,
             machines: (0..nodes).map(|_| None).collect(),
             boots: vec![0; nodes.into()],
@@ -88,6 +90,19 @@ impl World {
             ["nodes", count, "qdisk"] => *self = World::new(count.parse().unwrap(), true),
             ["boot", ref ids @ ..] => ids.iter().for_each(|id| self.boot(node(id))),
             ["version", version] => self.settings.config_version = version.parse().unwrap(),
+            // The operators' next configuration: its version, and a vote for each node.
+            ["next", version, ref votes @ ..] => {
+                let mut next = self.settings.clone();
+                next.config_version = version.parse().unwrap();
+                for (index, votes) in votes.iter().enumerate() {
+                    next.votes[index] = votes.parse().unwrap();
+                }
+                self.next = Some(next);
+            }
+            ["give", ref ids @ ..] => {
+                let next = self.next.clone().unwrap();
+                ids.iter().for_each(|id| self.step(node(id), Event::Config(&next)));
+            }
             ["off", ref ids @ ..] => ids.iter().for_each(|id| self.machines[node(id).index()] = None),
             ["fence", by, id] => self.step(node(by), Event::Fence(node(id))),
             ["ack", by, id] => self.step(node(by), Event::Acknowledge(node(id))),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use super::disks::{Opener, Qdisk, Target};
-use crate::base::{ClusterId, NodeId};
+use crate::base::{ClusterId, NodeId, NodeSet};
 use crate::config::Cluster;
 use crate::disk::{DiskError, Eviction, Expect, Image, Slot};
 use crate::drv::block::BlockError;
@@ -27,8 +27,8 @@ impl Qdisk for qdisk::Qdisk {
         Ok(qdisk::Qdisk::write_eviction(self, eviction)?)
     }
 
-    fn read(&mut self, image: &mut Image) -> Result<(), DiskError> {
-        Ok(self.read_image(image)?)
+    fn read(&mut self, image: &mut Image, nodes: NodeSet) -> Result<(), DiskError> {
+        Ok(self.read_image_of(image, nodes)?)
     }
 }
 
@@ -57,8 +57,8 @@ impl Qdisk for OnLun {
         self.guarded(|file| file.write_eviction(eviction))
     }
 
-    fn read(&mut self, image: &mut Image) -> Result<(), DiskError> {
-        Qdisk::read(&mut self.file, image)
+    fn read(&mut self, image: &mut Image, nodes: NodeSet) -> Result<(), DiskError> {
+        Qdisk::read(&mut self.file, image, nodes)
     }
 }
 

@@ -6,6 +6,7 @@
 use std::io;
 
 use super::worker::Worker;
+use crate::base::NodeSet;
 use crate::cluster::event::Op;
 use crate::disk::{DiskError, Eviction, Image, Slot};
 use crate::drv::clock;
@@ -18,8 +19,8 @@ pub trait Qdisk: Send {
     fn write_slot(&mut self, slot: &Slot) -> Result<(), DiskError>;
     /// Encodes and writes a victim's block.
     fn write_eviction(&mut self, eviction: &Eviction) -> Result<(), DiskError>;
-    /// Reads and decodes everything in one read.
-    fn read(&mut self, image: &mut Image) -> Result<(), DiskError>;
+    /// Reads and decodes everything of these nodes in one read.
+    fn read(&mut self, image: &mut Image, nodes: NodeSet) -> Result<(), DiskError>;
 }
 
 /// A data disk as a driver shows it. Blocks until the target has answered or the timeout came.
@@ -54,8 +55,8 @@ pub enum QdiskWork {
     WriteSlot(Box<Slot>),
     /// A victim's block.
     WriteEviction(Eviction),
-    /// Everything.
-    Read(Box<Image>),
+    /// Everything of these nodes.
+    Read(Box<Image>, NodeSet),
 }
 
 /// From the quorum disk's thread.
@@ -125,10 +126,10 @@ fn run_qdisk(
     let (result, slot, image) = match (what, result) {
         (QdiskWork::WriteSlot(slot), Ok(device)) => (device.write_slot(&slot), Some(slot), None),
         (QdiskWork::WriteEviction(eviction), Ok(device)) => (device.write_eviction(&eviction), None, None),
-        (QdiskWork::Read(mut image), Ok(device)) => (device.read(&mut image), None, Some(image)),
+        (QdiskWork::Read(mut image, nodes), Ok(device)) => (device.read(&mut image, nodes), None, Some(image)),
         (QdiskWork::WriteSlot(slot), Err(error)) => (Err(error), Some(slot), None),
         (QdiskWork::WriteEviction(_), Err(error)) => (Err(error), None, None),
-        (QdiskWork::Read(image), Err(error)) => (Err(error), None, Some(image)),
+        (QdiskWork::Read(image, _), Err(error)) => (Err(error), None, Some(image)),
     };
     if matches!(result, Err(DiskError::Io | DiskError::Absent)) {
         // The path may come back under another device: look again next time. Nothing is in flight on this descriptor.

@@ -8,7 +8,7 @@ use super::gate;
 use super::peers::Peers;
 use super::spaces::Spaces;
 use crate::base::limits::DATA_DISKS_MAX;
-use crate::base::{Incarnation, NodeId, ViewId};
+use crate::base::{Incarnation, NodeId, NodeSet, ViewId};
 use crate::cluster::event::{Action, Op, SelfFence};
 use crate::disk::{DiskError, Image, Slot};
 use crate::drv::{clock, reset};
@@ -38,6 +38,8 @@ pub enum Refused {
 pub struct Machine {
     /// This node.
     pub node: NodeId,
+    /// All that are configured.
+    pub nodes: NodeSet,
     /// Its life, as the core chose it.
     pub incarnation: Incarnation,
     /// Kernel boot id.
@@ -127,7 +129,7 @@ impl Machine {
 
     fn read_image(&mut self, op: Op, not_after_ms: u64) -> bool {
         let Some(image) = self.image.take() else { return false };
-        self.submit_qdisk(QdiskJob { op, not_after_ms, what: QdiskWork::Read(image) })
+        self.submit_qdisk(QdiskJob { op, not_after_ms, what: QdiskWork::Read(image, self.nodes) })
     }
 
     /// A job that cannot be handed over gives its buffer back.
@@ -139,7 +141,7 @@ impl Machine {
         let submitted = back.is_none();
         match back.map(|job| job.what) {
             Some(QdiskWork::WriteSlot(slot)) => self.slot = Some(slot),
-            Some(QdiskWork::Read(image)) => self.image = Some(image),
+            Some(QdiskWork::Read(image, _)) => self.image = Some(image),
             Some(QdiskWork::WriteEviction(_)) | None => {}
         }
         submitted

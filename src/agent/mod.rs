@@ -19,6 +19,7 @@ pub mod mounts;
 pub mod payload;
 pub mod peers;
 pub mod probes;
+mod reconfigure;
 pub mod run;
 pub mod server;
 mod space_facts;

@@ -79,6 +79,16 @@ impl Peers {
         })
     }
 
+    /// Another configuration is in force: whom to hear, and where they are.
+    pub fn follow(&mut self, cluster: &Cluster) {
+        self.addresses = [const { heapless::Vec::new() }; NODES_MAX];
+        for node in &cluster.nodes {
+            self.addresses[node.id.index()] =
+                node.addresses.iter().map(|address| SocketAddr::new(address.ip, address.port)).collect();
+        }
+        self.gate.admit(cluster.nodes.iter().map(|node| node.id).collect());
+    }
+
     /// Sends a message to each of these nodes, on every network that both have.
     pub fn send(&mut self, to: NodeSet, incarnation: Incarnation, message: &Message) {
         for node in to.iter() {

@@ -11,7 +11,7 @@ use super::worker::Worker;
 use crate::base::limits::HEURISTICS_MAX;
 use crate::config::{Heuristic, Probe, Qdisk};
 use crate::drv::{clock, ping, probe, program};
-use crate::heuristics::{Note, Outcome, Output, Tracker, Try};
+use crate::heuristics::{Note, Outcome, Output, State, Tracker, Try};
 
 /// The shell of `shell = true`.
 const SHELL: &str = "/bin/sh";
@@ -28,6 +28,8 @@ struct Done {
 pub struct Probes {
     tracker: Tracker,
     threads: heapless::Vec<Worker<u64, Done>, HEURISTICS_MAX>,
+    /// The score that was sufficient under the configuration before, as long as not everything of this one was tried.
+    sufficient: Option<u16>,
 }
 
 impl Probes {
@@ -38,7 +40,26 @@ impl Probes {
             // Cannot be full: the configuration has as few.
             let _ = threads.push(start(index, heuristic, emulate)?);
         }
-        Ok(Probes { tracker: Tracker::new(qdisk, clock::boottime_ms()), threads })
+        Ok(Probes { tracker: Tracker::new(qdisk, clock::boottime_ms()), threads, sufficient: None })
+    }
+
+    /// Other heuristics from now on. All nodes change theirs at one time: none may lose the quorum disk for want of a first result.
+    pub fn follow(&mut self, before: Option<&Qdisk>, now: Option<&Qdisk>, emulate: Option<&str>) {
+        if before.map(|qdisk| (&qdisk.heuristics, qdisk.min_score))
+            == now.map(|qdisk| (&qdisk.heuristics, qdisk.min_score))
+        {
+            return;
+        }
+        let enough = before.is_some_and(|qdisk| self.score() >= qdisk.min_score);
+        match Probes::start(now, emulate) {
+            Ok(probes) => *self = Probes { sufficient: now.filter(|_| enough).map(|qdisk| qdisk.min_score), ..probes },
+            Err(error) => log::error!("the heuristics stay as they were: {error}"),
+        }
+    }
+
+    /// What counts now.
+    pub fn score(&self) -> u16 {
+        self.tracker.score().max(self.sufficient.unwrap_or(0))
     }
 
     /// What is known.
@@ -55,6 +76,9 @@ impl Probes {
             }
         }
         self.tracker.pass(now_ms, tell);
+        if self.tracker.rows().iter().all(|row| row.state != State::Untried) {
+            self.sufficient = None;
+        }
         while let Some(Try { heuristic, number }) = self.tracker.due(now_ms) {
             // Cannot be busy: the tracker starts nothing before the last try was collected.
             let _ = self.threads[heuristic].submit(number);

@@ -15,6 +15,7 @@ use super::leaving::{End, Leaving, Next};
 use super::machine::{Machine, Refused, STALE};
 use super::peers::Peers;
 use super::probes::Probes;
+use super::reconfigure::Configs;
 use super::server::Server;
 use super::spaces::{CannotStart, Happened, Spaces};
 use super::{devices, gate, memory, space_facts};
@@ -77,6 +78,9 @@ pub struct Agent {
     score: u16,
     journal: Box<Journal>,
     cluster: Box<Cluster>,
+    configs: Box<Configs>,
+    /// Folder of the disks' files, where they are emulated.
+    emulate: Option<String>,
     consoles: Consoles,
     server: Option<Server>,
     leaving: Leaving,
@@ -115,9 +119,11 @@ impl Agent {
         let now_ms = clock::boottime_ms();
         let emulated = emulate.is_some();
         let boot = Boot { node, nonce, boot_id, clock_s: clock::wall_clock_s(), random: clock::random_u64() };
-        let behind = Behind::new(&cluster, emulate, payload, now_ms)?;
+        let behind = Behind::new(&cluster, emulate.clone(), payload, now_ms)?;
+        let configs = Box::new(Configs::new(&cluster));
         let machine = Machine {
             node,
+            nodes: cluster.nodes.iter().map(|node| node.id).collect(),
             incarnation: Incarnation::NONE,
             boot_id,
             peers,
@@ -138,10 +144,12 @@ impl Agent {
             plocks: Box::new(Plocks::new(node)),
             joined: heapless::Vec::new(),
             machine: Box::new(machine),
-            score: probes.tracker().score(),
+            score: probes.score(),
             probes: Box::new(probes),
             journal: Box::new(Journal::new()),
             cluster,
+            configs,
+            emulate,
             consoles,
             server: Some(server),
             leaving: Leaving::No,
@@ -202,6 +210,7 @@ impl Agent {
         }
         self.take_refused();
         self.take_plocks();
+        self.take_configs();
         let now_ms = clock::boottime_ms();
         let Machine { behind, node, incarnation, .. } = &mut *self.machine;
         behind.turn(now_ms, *node, *incarnation);
@@ -305,11 +314,46 @@ impl Agent {
         }
         let step_ms = clock::boottime_ms();
         self.node.step(step_ms, event, &mut self.actions);
+        self.follow_config();
         self.note_traces(step_ms);
         for action in self.actions.iter() {
             self.machine.apply(step_ms, action);
         }
         self.actions.clear();
+    }
+
+    /// Everything that is bound to the configuration goes over with the core, before anything is done by the new one.
+    fn follow_config(&mut self) {
+        if self.node.settings().config_version == self.cluster.version {
+            return;
+        }
+        let Agent { node, machine, configs, cluster, probes, emulate, .. } = self;
+        let Some(now) = configs.in_force(node) else { return };
+        machine.peers.follow(now);
+        machine.nodes = node.settings().nodes;
+        machine.turn_ms_max = u64::from(now.timing.heartbeat_ms);
+        if let Some(spaces) = &machine.spaces {
+            spaces.follow(now);
+        }
+        probes.follow(cluster.qdisk.as_ref(), now.qdisk.as_ref(), emulate.as_deref());
+        cluster.as_mut().clone_from(now);
+    }
+
+    /// Asks for a configuration that this node should have.
+    fn take_configs(&mut self) {
+        if let Some((to, message)) = self.configs.turn(clock::boottime_ms(), &self.node) {
+            self.machine.peers.send(NodeSet::of(to), self.machine.incarnation, &message);
+        }
+    }
+
+    fn config_frame(&mut self, from: NodeId, message: &Message) {
+        let now_ms = clock::boottime_ms();
+        let Agent { node, machine, configs, cluster, .. } = self;
+        let Machine { peers, incarnation, .. } = &mut **machine;
+        let mut answer = |message: &Message| peers.send(NodeSet::of(from), *incarnation, message);
+        if let Some(settings) = configs.frame(now_ms, from, message, node, cluster, &mut answer) {
+            self.step(Event::Config(&settings));
+        }
     }
 
     /// The life that the core chose is part of every envelope from then on.
@@ -327,7 +371,7 @@ impl Agent {
         let now_ms = clock::boottime_ms();
         let Agent { probes, journal, .. } = self;
         probes.turn(&mut |note| journal.note(now_ms, note));
-        let score = self.probes.tracker().score();
+        let score = self.probes.score();
         if score != self.score {
             self.score = score;
             self.step(Event::Score(score));
@@ -357,6 +401,10 @@ impl Agent {
                     }
                     // Whoever left reads on, so that nothing piles up, and has nothing to say.
                     Some(Some(_)) if self.leaving == Leaving::Gone => {}
+                    Some(Some(opened)) if is_of_configs(&opened.message) => {
+                        // Only what was said to this very life gets here.
+                        self.config_frame(opened.from, &opened.message);
+                    }
                     Some(Some(opened)) if is_of_plocks(&opened.message) => {
                         // Before anything of it is believed the view must be that of the core.
                         self.follow_plocks();
@@ -474,7 +522,7 @@ impl Agent {
             self.gate_line_ms = now_ms + GATE_LINE_MS;
         }
         let events_due = self.journal.ring().next_number() != self.events_told;
-        let Agent { node, machine, probes, journal, cluster, consoles, server, plocks, leaving, .. } = self;
+        let Agent { node, machine, probes, journal, cluster, configs, consoles, server, plocks, leaving, .. } = self;
         let tracker: &Tracker = probes.tracker();
         let (emulated, started_ms, events_told) = (self.emulated, self.started_ms, self.events_told);
         let started_cpu_ms = self.started_cpu_ms;
@@ -512,6 +560,7 @@ impl Agent {
             });
         }
         let mut ordered = None;
+        let mut applied = None;
         let mut take_order = |request: &Request, snapshot: &Snapshot<'_>| {
             if let Request::Do(order) = *request
                 && order.refusal(snapshot).is_none()
@@ -531,6 +580,17 @@ impl Agent {
         });
         if let Some(server) = server {
             server.serve(now_ms, &mut |request, out| {
+                if let Some(piece) = request.strip_prefix(socket::CONFIG_PUT) {
+                    let piece = piece.split_once(' ').and_then(|(offset, hex)| Some((offset.parse().ok()?, hex)));
+                    let done = piece.map_or(Ok(()), |(offset, hex)| configs.put(offset, hex));
+                    return socket::answer_done(done.as_ref().map(|_| ()).map_err(|why| why.as_str()), out);
+                }
+                if request == socket::CONFIG_APPLY {
+                    let done = configs.apply(node, cluster);
+                    socket::answer_done(done.as_ref().map(|_| ()).map_err(|why| why.as_str()), out);
+                    applied = done.ok();
+                    return;
+                }
                 with_snapshot(&mut |snapshot| {
                     take_order(&parse(request), snapshot);
                     // An answer that does not fit is cut short: the client sees that its text ends early.
@@ -541,6 +601,10 @@ impl Agent {
         consoles.put_lines();
         self.console_pending = consoles.flush();
         self.events_told = self.journal.ring().next_number();
+        if let Some(settings) = applied {
+            log::warn!("an operator applies configuration {}", settings.stamp());
+            self.step(Event::Config(&settings));
+        }
         if let Some((order, whom)) = ordered {
             self.obey(now_ms, order, whom);
         }
@@ -560,6 +624,10 @@ impl Agent {
             Order::Reboot => reset::self_fence(format_args!("an operator ordered it")),
         }
     }
+}
+
+fn is_of_configs(message: &Message) -> bool {
+    matches!(message, Message::ConfigAsk { .. } | Message::ConfigPiece { .. })
 }
 
 fn is_of_plocks(message: &Message) -> bool {

@@ -3,6 +3,7 @@
 //! mounts or unmounts meanwhile sleeps there as well.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -87,6 +88,8 @@ struct UnderWay {
 struct Shared {
     heard: Mutex<Heard>,
     closed: AtomicBool,
+    /// Where nodes are, as of the configuration in force.
+    addresses: Mutex<Addresses>,
 }
 
 #[derive(Default)]
@@ -123,8 +126,11 @@ impl Spaces {
         let mut dlm = Dlm::open(&setup(cluster, node)).map_err(CannotStart::Open)?;
         let plocks = Plocks::open().inspect_err(|error| log::warn!("{error}; fcntl locks on GFS2 will hang")).ok();
         let plocks = plocks.map(Arc::new);
-        let shared = Arc::new(Shared { heard: Mutex::default(), closed: AtomicBool::new(false) });
+        let addresses = Mutex::new(addresses(cluster));
+        let shared = Arc::new(Shared { heard: Mutex::default(), closed: AtomicBool::new(false), addresses });
+        let theirs = Arc::clone(&shared);
         let commands = Worker::start("spaces", move |Job { op, asked }| {
+            dlm.know(*theirs.addresses.lock().unwrap_or_else(PoisonError::into_inner));
             let result = match asked {
                 Asked::Space(name, command) => {
                     dlm.command(name, &command).inspect_err(|trouble| log::error!("lockspace {name}: {trouble}"))
@@ -149,6 +155,11 @@ impl Spaces {
             .spawn(move || listener.run())
             .map_err(CannotStart::Listen)?;
         Ok(Spaces { commands, shared, under_way: None, plocks })
+    }
+
+    /// Another configuration is in force: nodes may be elsewhere.
+    pub fn follow(&self, cluster: &Cluster) {
+        *self.shared.addresses.lock().unwrap_or_else(PoisonError::into_inner) = addresses(cluster);
     }
 
     /// Hands a command over; EBUSY while another one is under way.
@@ -249,11 +260,17 @@ impl std::fmt::Display for CannotStart {
 }
 
 fn setup(cluster: &Cluster, node: NodeId) -> Setup<'_> {
+    Setup { cluster: &cluster.name, node, addresses: addresses(cluster) }
+}
+
+type Addresses = [Option<IpAddr>; NODES_MAX];
+
+fn addresses(cluster: &Cluster) -> Addresses {
     let mut addresses = [None; NODES_MAX];
     for node in &cluster.nodes {
         addresses[node.id.index()] = node.addresses.first().map(|address| address.ip);
     }
-    Setup { cluster: &cluster.name, node, addresses }
+    addresses
 }
 
 /// What listens to the kernel.
@@ -446,7 +463,8 @@ mod tests {
     }
 
     fn shared() -> Shared {
-        Shared { heard: Mutex::default(), closed: AtomicBool::new(false) }
+        let addresses = Mutex::new([None; NODES_MAX]);
+        Shared { heard: Mutex::default(), closed: AtomicBool::new(false), addresses }
     }
 
     const LEAVES: &str = "dlm: storage: leaving the lockspace group...";

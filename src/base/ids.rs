@@ -105,6 +105,11 @@ pub struct ConfigStamp {
     pub digest: u32,
 }
 
+impl ConfigStamp {
+    /// No configuration: a checked one has a version of 1 or more.
+    pub const NONE: ConfigStamp = ConfigStamp { version: 0, digest: 0 };
+}
+
 impl fmt::Display for ConfigStamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({:08x})", self.version, self.digest)

@@ -4,7 +4,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::limits::NODES_MAX;
-use super::{Incarnation, NodeId, NodeSet, per_node};
+use super::{ConfigStamp, Incarnation, NodeId, NodeSet, per_node};
 
 /// A proposer's ballot. The incarnation is part of it because a proposer that forgot its counter must not reuse a term.
 /// Ordered by counter, then node, then incarnation.
@@ -105,8 +105,11 @@ pub struct View {
     pub holds_qdisk: bool,
     /// The qdisk this cluster adopted; 0 = none yet.
     pub qdisk_uuid: u128,
-    /// The configuration the members run.
-    pub config_version: u32,
+    /// The configuration that the members run.
+    pub config: ConfigStamp,
+    /// The one in force before, if this view goes over from it to `config`: its votes have to agree as well. `NONE`: the own one is
+    /// in force already.
+    pub config_before: ConfigStamp,
 }
 
 impl View {
@@ -128,6 +131,12 @@ impl View {
     /// Is this node told to register again on this data disk? Not if it may have been evicted unknown to the view.
     pub fn orders(&self, node: NodeId, disk: usize) -> bool {
         self.reregister.without(self.forgotten).contains(node) && self.lost_disks & 1 << disk != 0
+    }
+
+    /// A configuration of which this view shows that a view under it is committed.
+    pub fn config_in_force(&self, phase: Phase) -> ConfigStamp {
+        let goes_over = self.config_before != ConfigStamp::NONE && phase < Phase::Committed;
+        if goes_over { self.config_before } else { self.config }
     }
 
     /// May this life be a member of a successor: is one already, or is newer than all lives known?

@@ -3,6 +3,7 @@
 //! It ends with the codes of `cli::Exit`: 1 two configurations differ; 2 options; 3 no agent; 5 a configuration is missing,
 //! damaged or refused, or its version did not grow.
 
+mod apply;
 mod difference;
 mod file;
 mod import;
@@ -30,13 +31,17 @@ const INSTALLED: &str = "/etc/quorate/config";
 #[argh(
     subcommand,
     name = "config",
-    example = "quorate config check FILE.toml --after OLD\nquorate config compile FILE.toml -o BLOB\nquorate config show [BLOB] | --running\nquorate config diff OLD NEW\nquorate config import cluster.conf -o FILE.toml --address n1=10.0.0.1/24 --data lun:0",
-    error_code(1, "diff: they differ"),
-    error_code(3, "show --running: no agent"),
-    error_code(5, "a configuration is missing, damaged or refused; check --after: the version did not grow")
+    example = "quorate config check FILE.toml --after OLD\nquorate config compile FILE.toml -o BLOB\nquorate config show [BLOB] | --running\nquorate config diff OLD NEW\nquorate config apply FILE.toml; quorate config status\nquorate config import cluster.conf -o FILE.toml --address n1=10.0.0.1/24 --data lun:0",
+    error_code(1, "diff: they differ; apply: not confirmed; status: one waits to be agreed on"),
+    error_code(3, "show --running, apply, status: no agent"),
+    error_code(
+        5,
+        "a configuration is missing, damaged or refused; check --after: the version did not grow; apply: not for a running cluster"
+    ),
+    error_code(7, "apply: not in force in time")
 )]
 pub struct ConfigCommand {
-    /// check, compile, show, diff or import
+    /// check, compile, show, diff, import, apply or status
     #[argh(positional)]
     pub what: String,
     /// configurations: TOML or blob, whichever it is (show: default /etc/quorate/config); of import a cluster.conf
@@ -51,7 +56,7 @@ pub struct ConfigCommand {
     /// show: the configuration of the running agent
     #[argh(switch)]
     pub running: bool,
-    /// show --running: the agent's socket, where several run (default: the only one)
+    /// show --running, apply, status: the agent's socket, where several run (default: the only one)
     #[argh(option)]
     pub socket: Option<String>,
     /// import: NODE=IP[:PORT][/PREFIX]; once for each network of each node
@@ -66,6 +71,12 @@ pub struct ConfigCommand {
     /// import: make a key
     #[argh(switch)]
     pub new_key: bool,
+    /// apply: do not ask
+    #[argh(switch)]
+    pub yes: bool,
+    /// apply: seconds to wait until it is in force (default 60)
+    #[argh(option)]
+    pub timeout: Option<u64>,
 }
 
 impl ConfigCommand {
@@ -77,7 +88,11 @@ impl ConfigCommand {
             "show" => self.show(),
             "diff" => self.diff(),
             "import" => self.import(),
-            other => Err((Exit::Usage, format!("`{other}` is none of check, compile, show, diff, import"))),
+            "apply" => self.apply(),
+            "status" => self.status(),
+            other => {
+                Err((Exit::Usage, format!("`{other}` is none of check, compile, show, diff, import, apply, status")))
+            }
         };
         done.unwrap_or_else(|(exit, why)| {
             complain(format_args!("quorate config: {why}"));
@@ -96,6 +111,8 @@ impl ConfigCommand {
             ("--data", !self.data.is_empty()),
             ("--qdisk", self.qdisk.is_some()),
             ("--new-key", self.new_key),
+            ("--yes", self.yes),
+            ("--timeout", self.timeout.is_some()),
         ];
         let what = &self.what;
         if let Some((option, _)) = given.iter().find(|(option, given)| *given && !options.contains(option)) {

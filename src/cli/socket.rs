@@ -24,6 +24,7 @@ use super::order::Name;
 use super::render::{Noun, face, face_exit, help, render, sentence};
 use super::request::{Request, meant, parse};
 use super::words::{Say, gate_line};
+use crate::base::{ConfigStamp, NodeSet};
 use crate::cluster::status::Stage;
 use crate::config::show;
 
@@ -52,6 +53,13 @@ pub const MOUNT: &str = "mount ";
 /// What only commands ask: the whole configuration, but for its key.
 pub const CONFIG: &str = "config";
 
+/// What only commands say: a piece of a configuration, `OFFSET HEXDIGITS`.
+pub const CONFIG_PUT: &str = "config put ";
+/// What only commands say: it was the last; stage it.
+pub const CONFIG_APPLY: &str = "config apply";
+/// What only commands ask: who runs which configuration. With a version: is it in force here?
+pub const CONFIG_STATUS: &str = "config status";
+
 /// What only commands ask: the names of the data disks, each on a line.
 pub const DATA: &str = "data";
 /// What only commands say: something was done to a data disk although it is the agent's.
@@ -73,6 +81,9 @@ pub fn answer(request: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fm
     if request == CONFIG {
         head(Exit::Ok, out)?;
         return show::toml(snapshot.facts.cluster, out);
+    }
+    if let Some(version) = request.strip_prefix(CONFIG_STATUS) {
+        return answer_config(version, snapshot, out);
     }
     if request == DATA {
         head(Exit::Ok, out)?;
@@ -125,6 +136,42 @@ pub fn answer(request: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fm
             }
         }
     }
+}
+
+/// Answers something that was to be done.
+pub fn answer_done(done: Result<(), &str>, out: &mut dyn Write) {
+    // An answer that does not fit is cut short.
+    let _ = match done {
+        Ok(()) => head(Exit::Ok, out),
+        Err(why) => head(Exit::Config, out).and_then(|()| writeln!(out, "{why}")),
+    };
+}
+
+/// Which configuration is in force, and who has the next one ready. `Ok` if nothing is under way, or this version is in force.
+fn answer_config(version: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt::Result {
+    let status = snapshot.status;
+    let staged = status.nodes.iter().find(|row| row.id == status.node).map_or(ConfigStamp::NONE, |row| row.staged);
+    let over = match version.trim().parse::<u32>() {
+        Ok(version) => status.config.version >= version,
+        Err(_) => staged == ConfigStamp::NONE,
+    };
+    head(if over { Exit::Ok } else { Exit::No }, out)?;
+    writeln!(out, "Configuration {} is in force here.", status.config)?;
+    if staged != ConfigStamp::NONE {
+        let (mut ready, mut missing) = (NodeSet::EMPTY, NodeSet::EMPTY);
+        for row in status.nodes.iter().filter(|row| row.member) {
+            if row.staged == staged || row.config == staged {
+                ready.insert(row.id)
+            } else {
+                missing.insert(row.id)
+            };
+        }
+        writeln!(out, "Configuration {staged} is ready on {}.", Say(snapshot, ready))?;
+        if missing != NodeSet::EMPTY {
+            writeln!(out, "It waits for {}.", Say(snapshot, missing))?;
+        }
+    }
+    Ok(())
 }
 
 /// `Ok` if it may, else a sentence that says what is waited for.

@@ -133,6 +133,7 @@ pub const fn waiting_kind(waiting: &Waiting) -> &'static str {
         Waiting::Coordinator(_) => "coordinator",
         Waiting::Network(_) => "network",
         Waiting::OtherConfig { .. } => "other-config",
+        Waiting::Config(_) => "config",
         Waiting::QdiskAdoption => "qdisk-adoption",
         Waiting::SlotRefused => "slot-refused",
         Waiting::DataDisk { .. } => "data-disk",
@@ -173,6 +174,11 @@ impl Display for Say<'_, Waiting> {
             Waiting::Coordinator(node) => {
                 write!(f, "{} to let this node in. If this stays, ask `status` there", Say(snapshot, node))
             }
+            Waiting::Config(config) => write!(
+                f,
+                "configuration {config}, by which the last view was agreed; a node that has it gives it to this one, or `quorate config apply` does, or \
+                 an image of that version or a later one"
+            ),
             Waiting::OtherConfig { node, theirs, ours } => write!(
                 f,
                 "one configuration everywhere: {} runs version {theirs}, this node {ours}. Nodes that count votes \

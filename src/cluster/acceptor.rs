@@ -53,7 +53,8 @@ impl Node {
     /// Phase 2 asked, or a fresh check by round.
     pub(super) fn accept(&mut self, from: NodeId, round: u32, proposal: &Proposal, actions: &mut Actions) {
         let id = proposal.view.id;
-        if !self.is_senders_term(from, id.term) {
+        // A node that cannot tell what the view asks for, or of whom it was agreed, has nothing to say to it.
+        if !self.is_senders_term(from, id.term) || !self.can_take(&proposal.view) {
             return;
         }
         if id.term < self.promised || (id.term > self.promised && self.follows_another_than(from)) {
@@ -178,6 +179,7 @@ impl Node {
         if self.shut_out.is_some_and(|seen| seen.id == id) {
             self.shut_out = None;
         }
+        self.wants = self.wants.filter(|(view, _)| *view != id);
         if self.withdrawn.contains(&id) {
             return;
         }

@@ -69,6 +69,8 @@ pub enum Event<'a> {
     Leave,
     /// The heuristics' score changed.
     Score(u16),
+    /// A configuration that the agent has read whole, verified and found to be a possible successor of the one that runs.
+    Config(&'a Settings),
     /// The kernel waits to enter a lockspace. May be told again; is not told while a command about this lockspace is out.
     SpaceOnline(SpaceName),
     /// The kernel waits to leave a lockspace. May be told again.

@@ -26,6 +26,7 @@ impl Node {
             score: self.score,
             standing: self.standing(),
             config: self.config,
+            staged: self.staged_config(),
             spaces: self.spaces.version(),
             wants_out: self.wants_out(),
         };

@@ -8,7 +8,7 @@ use super::node::{Node, push};
 use super::trace::Trace;
 use super::votes::{Ballot, is_quorum, quorum, votes_of};
 use crate::base::limits::NODES_MAX;
-use crate::base::{Incarnation, NodeId, NodeSet, Phase, Proposal, Term, View, ViewId};
+use crate::base::{ConfigStamp, Incarnation, NodeId, NodeSet, Phase, Proposal, Term, View, ViewId};
 use crate::disk::Standing;
 use crate::wire::Message;
 
@@ -56,6 +56,8 @@ pub struct Leading {
     pub lives: [Incarnation; NODES_MAX],
     /// What the first view of this term is built on.
     pub base: Option<View>,
+    /// What is proposed next is under the staged configuration, and needs a quorum by either.
+    pub joint: bool,
     /// Highest epoch proposed under this term: a withdrawn one is never used again.
     pub epoch: u64,
     /// Number of the last round asked.
@@ -119,7 +121,15 @@ impl Node {
     pub(super) fn propose(&mut self, mut leading: Leading, members: NodeSet, ballot: Ballot, actions: &mut Actions) {
         let base = leading.base;
         // A life cannot be let in whose node has led a later one: the view would have to condemn both.
-        let members: NodeSet = members.iter().filter(|node| !self.is_outlived(*node)).collect();
+        let config = if leading.joint { self.staged_config() } else { self.config };
+        // Whoever was booted with another configuration than the last view's goes over too, and asks its own votes alone.
+        let config_before = match base {
+            _ if leading.joint => self.config,
+            Some(base) if base.config != config => base.config,
+            Some(_) | None => ConfigStamp::NONE,
+        };
+        let fit = |node: &NodeId| !self.is_outlived(*node) && self.can_follow(*node, config);
+        let members: NodeSet = members.iter().filter(fit).collect();
         let mut incarnations = base.map_or(crate::base::view::Incarnations::NONE, |base| base.incarnations);
         let mut victims = base.map_or(NodeSet::EMPTY, |base| {
             // What a released view had to fence is fenced.
@@ -127,7 +137,9 @@ impl Node {
             if done { base.members } else { base.members.union(base.victims) }
         });
         // Keys on the disks show who may be writing under a history that is lost. Where there are none, it may be anybody.
-        if self.settings.watchdog().is_some() && (base.is_none() || may_know_too_little(&self.settings, ballot)) {
+        if self.settings.watchdog().is_some()
+            && (base.is_none() || self.in_doubt(leading.joint, may_know_too_little, ballot))
+        {
             victims = self.settings.nodes;
         }
         for node in members.iter() {
@@ -146,7 +158,7 @@ impl Node {
         }
         let victims = victims.without(members);
         let mut forgotten = base.map_or(NodeSet::EMPTY, |base| base.forgotten).intersection(members);
-        if may_have_forgotten(&self.settings, ballot) {
+        if self.in_doubt(leading.joint, may_have_forgotten, ballot) {
             // Whoever was in before may have been evicted by a view that this quorum does not remember.
             forgotten = members.intersection(ballot.warm);
         }
@@ -181,7 +193,8 @@ impl Node {
             incarnations,
             holds_qdisk,
             qdisk_uuid,
-            config_version: self.settings.config_version,
+            config,
+            config_before,
         };
         let proposal = Proposal { view, base };
         assert!(view.has_member(self.me(), self.incarnation), "a proposer is a member of its view");
@@ -251,9 +264,11 @@ impl Node {
         let first = outstanding.proposal.base.is_none();
         // Fewer nodes that remember said yes than were asked: then the view would have had to say so.
         let unmarked = !view.members.intersection(ballot.warm).is_subset(view.forgotten);
-        let forgetful = unmarked && may_have_forgotten(&self.settings, ballot);
-        if !needs_qdisk && !forgetful && is_quorum(&self.settings, ballot, first) {
+        let joint = view.config != self.config;
+        let forgetful = unmarked && self.in_doubt(joint, may_have_forgotten, ballot);
+        if !needs_qdisk && !forgetful && self.agrees(view.config, ballot, first) {
             leading.outstanding = None;
+            leading.joint = false;
             leading.failures = 0;
             leading.base = Some(view);
             leading.plan = Plan::new(view.id, self.now_ms);
@@ -315,7 +330,8 @@ impl Node {
             !lost.is_empty() || !joiners.is_empty() || condemn || claim || adopt || drop_qdisk || order || reported;
         if !change {
             self.split_since_ms = None;
-            return self.give_way(false);
+            self.give_way(false);
+            return self.maybe_reconfigure(&view, actions);
         }
         // Who leaves leads no further: the others see it in its heartbeats, and one of them takes over.
         if lost.contains(self.me()) || self.leaves() {
@@ -347,7 +363,8 @@ impl Node {
             }
             return;
         }
-        let Lead::Leading(leading) = core::mem::replace(&mut self.lead, Lead::Idle) else { return };
+        let Lead::Leading(mut leading) = core::mem::replace(&mut self.lead, Lead::Idle) else { return };
+        leading.joint = false;
         for node in lost.iter() {
             self.trace(Trace::Evicting(node, view.incarnations.of(node)));
         }
@@ -384,12 +401,12 @@ impl Node {
 
 /// Does this quorum, with the qdisk or without, need votes of nodes that may have forgotten a view? The qdisk does not know those that were
 /// committed without it.
-fn may_know_too_little(settings: &Settings, ballot: Ballot) -> bool {
+pub(super) fn may_know_too_little(settings: &Settings, ballot: Ballot) -> bool {
     let qdisk = settings.qdisk.filter(|_| ballot.qdisk).map_or(0, |qdisk| u32::from(qdisk.votes));
     votes_of(settings, ballot.warm) + qdisk < quorum(settings)
 }
 
 /// Does this quorum need votes of nodes that may have forgotten an eviction?
-fn may_have_forgotten(settings: &Settings, ballot: Ballot) -> bool {
+pub(super) fn may_have_forgotten(settings: &Settings, ballot: Ballot) -> bool {
     !ballot.qdisk && votes_of(settings, ballot.warm) < quorum(settings)
 }

@@ -181,9 +181,9 @@ impl Peers {
         self.of(node).echoed_ms.map(|sent| sent + suspect_ms(settings))
     }
 
-    /// The configuration of a peer that does not run ours, as its last heartbeat had it.
-    pub fn other_config(&self, node: NodeId, ours: ConfigStamp) -> Option<ConfigStamp> {
-        self.of(node).heartbeat.map(|heartbeat| heartbeat.config).filter(|config| *config != ours)
+    /// This node is not configured any more.
+    pub fn forget(&mut self, node: NodeId) {
+        *self.of_mut(node) = Peer { known: self.of(node).known, ..Peer::UNKNOWN };
     }
 
     /// Peers alive as of the last look.
@@ -246,7 +246,7 @@ impl Node {
             if node == self.boot.node {
                 continue;
             }
-            let other = self.peers.other_config(node, self.config);
+            let other = self.other_config_of(node);
             if other != self.peers.of(node).stranger {
                 self.peers.of_mut(node).stranger = other;
                 if let Some(config) = other {

@@ -58,6 +58,16 @@ impl Node {
         if let Some(old) = self.committed {
             self.note_departures(&old, view);
         }
+        self.wants = None;
+        if self.is_staged(view.config) {
+            // A ballot that was asked for by the old numbers is not counted by the new ones.
+            if matches!(self.lead, Lead::Preparing(_)) {
+                self.step_down(actions);
+            }
+            self.take_staged();
+        } else if view.config.version > self.config.version {
+            self.trace(Trace::ConfigMissing(view.config));
+        }
         self.committed = Some(*view);
         self.committed_phase = phase;
         self.shut_out = None;

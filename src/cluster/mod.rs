@@ -20,6 +20,7 @@ mod prepare;
 mod qdisk;
 mod qdisk_traffic;
 mod quorum;
+mod reconfigure;
 mod reregister;
 mod same_lun;
 mod space_traffic;

@@ -3,7 +3,7 @@
 //! What a step does is split by story: `incarnation` which life this is, `heartbeat` what it says of itself, `liveness` who
 //! is heard, `quorum` whose votes count, `acceptor` what is promised and accepted, `turn`, `prepare` and `leader` how a view
 //! comes about, `fencing`, `check` and `reregister` what has to be proven before it is released, `joiners` who is told so,
-//! `member` what this node may do under it, `qdisk_traffic` and `data_traffic` what goes to the disks, `space_traffic` and
+//! `member` what this node may do under it, `reconfigure` how another configuration is agreed, `qdisk_traffic` and `data_traffic` what goes to the disks, `space_traffic` and
 //! `lockspaces` who shares the kernel's locks. A step takes its event in, then looks at everything that may have to be done, until nothing changes any more.
 
 use heapless::Vec;
@@ -36,6 +36,10 @@ const WITHDRAWN_REMEMBERED: usize = 8;
 pub struct Node {
     pub(super) settings: Settings,
     pub(super) config: ConfigStamp,
+    /// What may follow `settings`, once a view is agreed under it (see `reconfigure`).
+    pub(super) staged: Option<Settings>,
+    /// A view that promises showed and that kept this node from leading, and what it names: in force, and to come.
+    pub(super) wants: Option<(ViewId, (ConfigStamp, ConfigStamp))>,
     pub(super) boot: Boot,
     pub(super) traces: Ring<Trace>,
     pub(super) now_ms: u64,
@@ -106,6 +110,8 @@ impl Node {
         Node {
             config: settings.stamp(),
             settings,
+            staged: None,
+            wants: None,
             boot,
             traces: Ring::new(),
             now_ms,
@@ -171,6 +177,7 @@ impl Node {
             Event::Fence(node) => self.order_fence(node),
             Event::Leave => self.order_leave(),
             Event::Acknowledge(node) => self.acknowledge(node),
+            Event::Config(settings) => self.stage_config(settings),
             Event::Frame { from, incarnation, nonce, addressed, message } => {
                 self.frame(from, incarnation, nonce, addressed, message, actions);
             }
@@ -215,6 +222,7 @@ impl Node {
         }
         self.flush_answers(actions);
         self.look_at_orders();
+        self.look_at_config(actions);
         self.look_at_membership(actions);
         self.look_at_leadership(actions);
         self.look_at_fencing(actions);
@@ -423,6 +431,8 @@ impl Node {
             Message::SpaceOrder { change, name, order } => self.space_order(from, change, name, &order),
             // Of no concern to membership: `cluster::plocks` has them.
             Message::PlockAsk { .. } | Message::PlockTell { .. } => {}
+            // Nor these: the agent carries blobs.
+            Message::ConfigAsk { .. } | Message::ConfigPiece { .. } => {}
         }
     }
 

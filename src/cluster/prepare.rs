@@ -7,7 +7,7 @@ use super::joiners::JoinRound;
 use super::leader::{Lead, Leading, Preparing};
 use super::node::{Node, push};
 use super::trace::Trace;
-use super::votes::{Ballot, is_quorum};
+use super::votes::Ballot;
 use crate::base::limits::NODES_MAX;
 use crate::base::{Incarnation, NodeId, NodeSet, Phase, Proposal, Term, View, ViewId};
 use crate::disk::Standing;
@@ -114,7 +114,9 @@ impl Node {
         let qdisk_answered = ballot.qdisk || !self.may_claim_qdisk();
         let keys_read = self.disks.iter().all(|disk| disk.keys_op > preparing.marker && disk.usable());
         let first = preparing.base.is_none();
-        let quorum = answered.contains(self.me()) && is_quorum(&self.settings, ballot, first);
+        // A view below that goes over to the staged configuration needs both to agree.
+        let config = preparing.base.filter(|base| self.goes_over(base)).map_or(self.config, |base| base.config);
+        let quorum = answered.contains(self.me()) && self.agrees(config, ballot, first);
         let patience_ms = self.suspect_ms() / 2;
         // Who does not answer may be behind a cut, on a side that turned out to be the stronger one since this began.
         let since_ms = self.leaderless_since_ms.unwrap_or(preparing.since_ms);
@@ -153,6 +155,17 @@ impl Node {
             }
         }
         let yes = ballot.warm.union(ballot.cold);
+        let joint = base.is_some_and(|base| self.goes_over(&base));
+        let ahead = base.filter(|base| !joint && base.config.version > self.config.version);
+        if ahead.is_some() || (joint && !self.agrees(self.staged_config(), ballot, false)) {
+            // Agreed, perhaps, by votes that this node cannot count yet, or did not get.
+            if let Some(base) = ahead {
+                self.wants = Some((base.id, (base.config_in_force(Phase::Accepted), base.config)));
+                self.trace(Trace::ConfigMissing(base.config));
+            }
+            self.lead = Lead::Preparing(preparing);
+            return self.step_down(actions);
+        }
         if base.is_some_and(|base| !base.may_have(self.me(), self.incarnation)) {
             // Shut out by what may be committed: `look_at_membership` finds out; nothing is proposed meanwhile.
             let base = base.expect("checked above");
@@ -164,6 +177,7 @@ impl Node {
             term: preparing.term,
             lives: preparing.lives,
             base,
+            joint,
             epoch: 0,
             round: 0,
             outstanding: None,

@@ -86,9 +86,8 @@ impl Node {
 
     /// Votes in sight under the committed view, and whether the qdisk's are among them.
     pub(super) fn present_votes(&self) -> (u32, bool) {
-        let Some(view) = self.committed.filter(|view| view.has_member(self.me(), self.incarnation)) else {
-            return (0, false);
-        };
+        let mine = |view: &View| view.config == self.config && view.has_member(self.me(), self.incarnation);
+        let Some(view) = self.committed.filter(mine) else { return (0, false) };
         let present = view.members.intersection(self.hears());
         let qdisk = view.holds_qdisk && self.qdisk_counts_through(&view);
         let qdisk_votes = if qdisk { self.settings.qdisk.map_or(0, |qdisk| u32::from(qdisk.votes)) } else { 0 };

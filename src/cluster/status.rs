@@ -115,6 +115,8 @@ pub enum Waiting {
     QdiskAdoption,
     /// A reservation refuses this node's slot on the qdisk, and without the qdisk there are too few votes.
     SlotRefused,
+    /// A view names a configuration that this node lacks.
+    Config(ConfigStamp),
     /// A data disk does not answer.
     DataDisk {
         /// Its index.
@@ -173,6 +175,10 @@ pub struct NodeStatus {
     pub member: bool,
     /// Heard both ways now, under the same configuration.
     pub alive: bool,
+    /// The configuration that it runs, as last heard.
+    pub config: ConfigStamp,
+    /// The one that it has ready to follow; `ConfigStamp::NONE` = none.
+    pub staged: ConfigStamp,
     /// It is heard, and runs this other configuration.
     pub other_config: Option<ConfigStamp>,
     /// Latest life heard of.
@@ -355,6 +361,9 @@ impl Node {
     }
 
     fn waiting_to_join(&self) -> Waiting {
+        if let Some(config) = self.wanted_config() {
+            return Waiting::Config(config);
+        }
         if let Some(other) = self.other_config() {
             return other;
         }
@@ -430,6 +439,8 @@ impl Node {
             votes: self.settings.votes[node.index()],
             member: view.is_some_and(|view| view.has_member(node, incarnation)),
             alive: me || peer.alive,
+            config: self.configs_of(node).0,
+            staged: self.configs_of(node).1,
             other_config: peer.stranger.filter(|_| self.is_heard(node)),
             incarnation,
             standing: if me { self.standing() } else { peer.heartbeat.map_or(Standing::empty(), |last| last.standing) },

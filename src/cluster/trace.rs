@@ -106,6 +106,12 @@ pub enum Trace {
     },
     /// A peer runs another configuration: nothing is voted with it.
     OtherConfig(NodeId, ConfigStamp),
+    /// A configuration is ready to follow the present one.
+    ConfigStaged(ConfigStamp),
+    /// It does: a view was agreed under it, or this node began anew with it.
+    ConfigTaken(ConfigStamp),
+    /// A view names a configuration that this node does not have.
+    ConfigMissing(ConfigStamp),
     /// Two senders with one id and one life: alarm.
     TwinNode(NodeId),
     /// The process was off the CPU for so long that everything it knew has to be read again.

@@ -43,6 +43,7 @@ impl Node {
         }
         if !self.disks.iter().all(super::data::DataDisk::usable)
             || self.waits_for_company()
+            || self.lacks_config().is_some()
             || self.coordinator_lives_on_disk()
             || !self.could_be_quorate()
             || self.is_unsettled(since_ms)

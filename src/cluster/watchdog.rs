@@ -215,7 +215,8 @@ mod tests {
             incarnations,
             holds_qdisk: true,
             qdisk_uuid: DISK,
-            config_version: 1,
+            config: ConfigStamp { version: 1, digest: 0 },
+            config_before: ConfigStamp::NONE,
         }
     }
 
@@ -258,6 +259,7 @@ mod tests {
             score: 0,
             standing,
             config: ConfigStamp { version: 1, digest: 0 },
+            staged: ConfigStamp::NONE,
             spaces: 0,
             wants_out: None,
         }
@@ -354,6 +356,7 @@ mod tests {
             term: evicting.id.term,
             lives: [Incarnation::NONE; NODES_MAX],
             base: None,
+            joint: false,
             epoch: evicting.id.epoch,
             round: 0,
             outstanding: None,

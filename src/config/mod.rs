@@ -5,6 +5,7 @@
 
 pub mod blob;
 pub mod build;
+pub mod change;
 pub mod check;
 pub mod defaults;
 pub mod device;

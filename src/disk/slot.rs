@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::layout::RECORD_BYTES;
 use super::record::{CRC_OFFSET, Record, RecordError, VERSION, blank, check, is_blank, node, seal};
-use super::views::{TermBytes, ViewBytes};
+use super::views::{ConfigBytes, TermBytes, ViewBytes};
 use super::{Slot, SlotRead, Standing};
 use crate::base::{ClusterId, Incarnation, NodeId, NodeSet, Nonce, Phase, Proposal};
 
@@ -36,7 +36,9 @@ struct SlotBytes {
     hears: U64,
     view: ViewBytes,
     base: ViewBytes,
-    reserved: [u8; 272],
+    view_config: ConfigBytes,
+    base_config: ConfigBytes,
+    reserved: [u8; 248],
     crc: U32,
 }
 
@@ -44,6 +46,7 @@ const _: () = assert!(size_of::<SlotBytes>() == RECORD_BYTES);
 const _: () = assert!(core::mem::offset_of!(SlotBytes, sequence) == 40);
 const _: () = assert!(core::mem::offset_of!(SlotBytes, view) == 76);
 const _: () = assert!(core::mem::offset_of!(SlotBytes, base) == 412);
+const _: () = assert!(core::mem::offset_of!(SlotBytes, view_config) == 748);
 const _: () = assert!(core::mem::offset_of!(SlotBytes, crc) == CRC_OFFSET);
 
 /// Whose slot is expected: cluster and node.
@@ -84,10 +87,10 @@ pub fn encode(slot: &Slot, record: &mut Record) -> u8 {
     bytes.hears = slot.hears.0.into();
     if let Some(proposal) = &slot.accepted {
         bytes.views = 1;
-        bytes.view.put(&proposal.view);
+        bytes.view_config = bytes.view.put(&proposal.view);
         if let Some(base) = &proposal.base {
             bytes.views = 2;
-            bytes.base.put(base);
+            bytes.base_config = bytes.base.put(base);
         }
     }
     seal(record);
@@ -143,14 +146,20 @@ fn accepted(bytes: &SlotBytes) -> Result<Option<Proposal>, RecordError> {
     match bytes.views {
         0 => {
             blank(bytes.view.as_bytes())?;
+            blank(bytes.view_config.as_bytes())?;
             blank(bytes.base.as_bytes())?;
+            blank(bytes.base_config.as_bytes())?;
             Ok(None)
         }
         1 => {
             blank(bytes.base.as_bytes())?;
-            Ok(Some(Proposal { view: bytes.view.get()?, base: None }))
+            blank(bytes.base_config.as_bytes())?;
+            Ok(Some(Proposal { view: bytes.view.get(&bytes.view_config)?, base: None }))
         }
-        2 => Ok(Some(Proposal { view: bytes.view.get()?, base: Some(bytes.base.get()?) })),
+        2 => Ok(Some(Proposal {
+            view: bytes.view.get(&bytes.view_config)?,
+            base: Some(bytes.base.get(&bytes.base_config)?),
+        })),
         _ => Err(RecordError::Value("views")),
     }
 }

@@ -6,7 +6,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use super::record::{RecordError, blank, node_or_none};
 use crate::base::limits::NODES_MAX;
 use crate::base::view::Incarnations;
-use crate::base::{Incarnation, NodeSet, Term, View, ViewId};
+use crate::base::{ConfigStamp, Incarnation, NodeSet, Term, View, ViewId};
 
 /// A term: 16 bytes.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -78,24 +78,39 @@ pub(super) struct ViewBytes {
 
 const _: () = assert!(size_of::<ViewBytes>() == 336);
 
+/// What else a view says of configurations: 12 bytes. All zero in slots of earlier releases.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(super) struct ConfigBytes {
+    digest: U32,
+    before_version: U32,
+    before_digest: U32,
+}
+
 impl ViewBytes {
-    pub(super) fn put(&mut self, view: &View) {
+    /// Some of it stands elsewhere in the record: it came later, and this layout had no room.
+    pub(super) fn put(&mut self, view: &View) -> ConfigBytes {
         self.id.put(view.id);
         self.members = view.members.0.into();
         self.victims = view.victims.0.into();
         self.reregister = view.reregister.0.into();
         self.forgotten = view.forgotten.0.into();
         self.qdisk_uuid = view.qdisk_uuid.into();
-        self.config_version = view.config_version.into();
+        self.config_version = view.config.version.into();
         self.holds_qdisk = view.holds_qdisk.into();
         self.lost_disks = view.lost_disks;
         self.reserved = [0; 2];
         for (bytes, incarnation) in self.incarnations.iter_mut().zip(&view.incarnations.0) {
             *bytes = incarnation.0.into();
         }
+        ConfigBytes {
+            digest: view.config.digest.into(),
+            before_version: view.config_before.version.into(),
+            before_digest: view.config_before.digest.into(),
+        }
     }
 
-    pub(super) fn get(&self) -> Result<View, RecordError> {
+    pub(super) fn get(&self, config: &ConfigBytes) -> Result<View, RecordError> {
         blank(&self.reserved)?;
         let mut incarnations = Incarnations::NONE;
         for (incarnation, bytes) in incarnations.0.iter_mut().zip(&self.incarnations) {
@@ -115,7 +130,8 @@ impl ViewBytes {
                 _ => return Err(RecordError::Value("holds_qdisk")),
             },
             qdisk_uuid: self.qdisk_uuid.get(),
-            config_version: self.config_version.get(),
+            config: ConfigStamp { version: self.config_version.get(), digest: config.digest.get() },
+            config_before: ConfigStamp { version: config.before_version.get(), digest: config.before_digest.get() },
         })
     }
 }

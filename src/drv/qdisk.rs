@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use super::block::{Access, AlignedBuf, BlockError, BlockFile};
+use crate::base::NodeSet;
 use crate::disk::layout::RECORD_BYTES;
 use crate::disk::{Eviction, Expect, Image, Slot, Unit, decode_image, eviction, slot};
 
@@ -61,6 +62,16 @@ impl Qdisk {
 
     /// Reads header, slots and evictions in one read and decodes them into `image`, which stays as it was on an error.
     pub fn read_image(&mut self, image: &mut Image) -> Result<(), BlockError> {
+        let nodes = self.expect.nodes;
+        self.read_image_of(image, nodes)
+    }
+
+    /// The same, of these nodes from now on.
+    pub fn read_image_of(&mut self, image: &mut Image, nodes: NodeSet) -> Result<(), BlockError> {
+        if nodes != self.expect.nodes {
+            self.expect.nodes = nodes;
+            self.area = AlignedBuf::zeroed(self.expect.read_len(self.unit));
+        }
         self.file.read_at(&mut self.area, 0)?;
         decode_image(image, &self.area, self.unit, &self.expect);
         Ok(())

@@ -29,7 +29,8 @@ use crate::base::{ClusterId, Incarnation, NodeId, Nonce};
 
 /// First bytes of every frame.
 pub const MAGIC: &[u8; 3] = b"QRM";
-/// The frame format that we speak. 2: heartbeats and acknowledgements tell of lockspaces.
+/// The frame format that we speak. 2: heartbeats and acknowledgements tell of lockspaces. 3: heartbeats tell what is staged, and views by
+/// which configuration they were agreed, and whom an operator wants out.
 pub const VERSION: u8 = 3;
 /// Bytes before the message.
 pub const HEAD_BYTES: usize = 36;

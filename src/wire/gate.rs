@@ -195,6 +195,14 @@ impl Gate {
         Gate { cluster, me, nonce, peers, key, sessions: [None; NODES_MAX], drops: Drops::default(), twin: None }
     }
 
+    /// Another configuration is in force: these are the nodes now. Who is new begins a session; who is gone is refused.
+    pub fn admit(&mut self, peers: NodeSet) {
+        for node in self.peers.without(peers).iter() {
+            self.sessions[node.index()] = None;
+        }
+        self.peers = peers;
+    }
+
     /// Checks a datagram and reads its message. A refusal is counted.
     pub fn open(&mut self, frame: &[u8]) -> Result<Opened, Refusal> {
         let opened = self.check(frame);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::limits::SPACES_MAX;
+use crate::base::limits::{BLOB_BYTES_MAX, SPACES_MAX};
 use crate::base::{
     Change, ConfigStamp, Incarnation, NodeId, NodeSet, Nonce, PLOCK_ITEMS, Phase, PlockAnswer, PlockItem, Proposal,
     SpaceName, Stay, Stays, Term, View, ViewId,
@@ -129,7 +129,32 @@ pub enum Message {
         /// The last batch of the receiver's that was carried out.
         heard: u32,
     },
+    /// To a node that has this configuration: send a piece of it.
+    ConfigAsk {
+        /// Which.
+        config: ConfigStamp,
+        /// From this byte of the blob on.
+        offset: u16,
+    },
+    /// The piece.
+    ConfigPiece {
+        /// Which.
+        config: ConfigStamp,
+        /// Where it belongs.
+        offset: u16,
+        /// Bytes of the whole blob.
+        total: u16,
+        /// The bytes; behind the blob's end zeros.
+        bytes: ConfigPiece,
+    },
 }
+
+/// Bytes of a blob that a frame holds.
+pub const CONFIG_PIECE_BYTES: usize = 1024;
+/// They, as serde knows arrays.
+pub type ConfigPiece = [[u8; 32]; CONFIG_PIECE_BYTES / 32];
+
+const _: () = assert!(BLOB_BYTES_MAX <= u16::MAX as usize);
 
 /// One lockspace of one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -189,6 +214,8 @@ pub struct Heartbeat {
     pub standing: Standing,
     /// The configuration that the sender runs.
     pub config: ConfigStamp,
+    /// The one that it has ready to follow it; `ConfigStamp::NONE` = none.
+    pub staged: ConfigStamp,
     /// Rises with every change of what the sender has to say of its lockspaces; 0 = it never had one.
     pub spaces: u32,
     /// Whom the sender's operator wants out; the sender itself if it leaves.

@@ -14,7 +14,7 @@ impl fmt::Display for ViewText<'_> {
         if !view.reregister.is_empty() {
             write!(f, " reregister [{}]", view.reregister)?;
         }
-        write!(f, "{} config {}", if view.holds_qdisk { " qdisk" } else { "" }, view.config_version)
+        write!(f, "{} config {}", if view.holds_qdisk { " qdisk" } else { "" }, view.config.version)
     }
 }
 
@@ -99,6 +99,10 @@ impl fmt::Display for Message {
             }
             Message::PlockAsk { reign, batch, items, heard } => {
                 write!(f, "plock-ask {batch} under {reign}, heard {heard}, {} items", items.iter().flatten().count())
+            }
+            Message::ConfigAsk { config, offset } => write!(f, "config-ask {config} from {offset}"),
+            Message::ConfigPiece { config, offset, total, .. } => {
+                write!(f, "config-piece {config}, {offset} of {total}")
             }
             Message::PlockTell { reign, batch, answers, heard, .. } => {
                 let count = answers.iter().flatten().count();

@@ -19,6 +19,7 @@ struct Mutant {
     redundant: Option<String>,
     also: Vec<String>,
     watchdog: bool,
+    applies: bool,
     edits: Vec<Edit>,
 }
 
@@ -97,10 +98,11 @@ fn parse(table: &str) -> Vec<Mutant> {
             continue;
         }
         if word == "worlds" {
-            if value != "watchdog" {
-                fail("the only worlds that a mutant may ask for are `watchdog`");
+            match value {
+                "watchdog" => mutant.watchdog = true,
+                "applies" => mutant.applies = true,
+                _ => fail("the worlds that a mutant may ask for are `watchdog` and `applies`"),
             }
-            mutant.watchdog = true;
             continue;
         }
         let text = match (word.as_str(), mutant.edits.last_mut()) {
@@ -211,11 +213,11 @@ fn render(source: &str, from: usize, end: usize, edits: &[Placed]) -> String {
 
 fn list(mutants: &[Mutant]) -> String {
     let mut text = "/// Every entry of table.txt, in its order.\npub const ALL: &[Mutant] = &[\n".to_string();
-    for Mutant { name, rule, says, redundant, also, watchdog, edits } in mutants {
+    for Mutant { name, rule, says, redundant, also, watchdog, applies, edits } in mutants {
         assert!(!edits.is_empty() && !rule.is_empty() && !says.is_empty(), "table.txt: `{name}` is not complete");
         writeln!(
             text,
-            "Mutant {{ name: {name:?}, rule: {rule:?}, says: {says:?}, redundant: {redundant:?}, also: &{also:?}, watchdog: {watchdog} }},"
+            "Mutant {{ name: {name:?}, rule: {rule:?}, says: {says:?}, redundant: {redundant:?}, also: &{also:?}, watchdog: {watchdog}, applies: {applies} }},"
         )
         .expect("strings take everything");
     }

@@ -26,6 +26,8 @@ pub mod mutant {
         pub also: &'static [&'static str],
         /// It is played in worlds where watchdogs fence.
         pub watchdog: bool,
+        /// It is played in worlds where the configuration changes.
+        pub applies: bool,
     }
 
     include!(concat!(env!("OUT_DIR"), "/table.rs"));

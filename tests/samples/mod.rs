@@ -38,7 +38,8 @@ pub fn view(epoch: u64) -> View {
         incarnations,
         holds_qdisk: true,
         qdisk_uuid: 0x0011_2233_4455_6677_8899_aabb_ccdd_eeff,
-        config_version: 7,
+        config: quorate::base::ConfigStamp { version: 7, digest: 0x0102_0304 },
+        config_before: quorate::base::ConfigStamp { version: 6, digest: 0x0506_0708 },
     }
 }
 
@@ -54,7 +55,8 @@ pub fn view_max() -> View {
         incarnations: Incarnations([Incarnation(u32::MAX); NODES_MAX]),
         holds_qdisk: true,
         qdisk_uuid: u128::MAX,
-        config_version: u32::MAX,
+        config: quorate::base::ConfigStamp { version: u32::MAX, digest: u32::MAX },
+        config_before: quorate::base::ConfigStamp { version: u32::MAX, digest: u32::MAX },
     }
 }
 

@@ -50,6 +50,8 @@ pub fn released() -> Status {
             votes: 1,
             member: true,
             alive: true,
+            config: ConfigStamp { version: 1, digest: 0x0b5e_55ed },
+            staged: ConfigStamp::NONE,
             other_config: None,
             incarnation: Incarnation(7),
             standing: Standing::all().difference(Standing::CANNOT_FENCE),
@@ -72,7 +74,8 @@ pub fn released() -> Status {
         incarnations,
         holds_qdisk: true,
         qdisk_uuid: 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef,
-        config_version: 1,
+        config: quorate::base::ConfigStamp { version: 1, digest: 0x0b5e_55ed },
+        config_before: quorate::base::ConfigStamp::NONE,
     };
     let mut disks = heapless::Vec::new();
     let disk = DataStatus {

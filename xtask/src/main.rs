@@ -1,6 +1,7 @@
 //! The project's own commands: `cargo xtask help`.
 
 mod agent;
+mod apply;
 mod board;
 mod build;
 mod config;
@@ -54,6 +55,7 @@ struct Xtask {
 #[derive(FromArgs)]
 #[argh(subcommand)]
 enum Command {
+    Apply(apply::Apply),
     Build(build::Build),
     Demo(demo::Demo),
     Explore(explore::Explore),
@@ -69,6 +71,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match argh::from_env::<Xtask>().command {
+        Command::Apply(apply) => apply.run(),
         Command::Build(build) => build.run(),
         Command::Demo(demo) => demo.run(),
         Command::Explore(explore) => explore.run(),

@@ -27,7 +27,7 @@ pub(super) fn text(snapshot: &Snapshot<'_>, out: &mut Wrap<'_>) -> fmt::Result {
     }
     let qdisk = if view.holds_qdisk { "needed for the quorum" } else { "not needed for the quorum" };
     writeln!(out, "Quorum disk: {qdisk}, uuid {}", Uuid(view.qdisk_uuid))?;
-    writeln!(out, "Config Version: {}", view.config_version)?;
+    writeln!(out, "Config Version: {}", view.config.version)?;
     writeln!(out, "Promised term: {}", status.promised)
 }
 
@@ -54,7 +54,7 @@ pub(super) fn json(snapshot: &Snapshot<'_>, json: &mut Json<'_>) -> fmt::Result 
         json.list("reregister", |list| view.reregister.iter().try_for_each(|node| list.number("", node.get())))?;
         json.flag("holds_qdisk", view.holds_qdisk)?;
         json.text("qdisk_uuid", Uuid(view.qdisk_uuid))?;
-        json.number("config_version", view.config_version)
+        json.number("config_version", view.config.version)
     })
 }
 

@@ -63,6 +63,14 @@ impl Display for Say<'_, Trace> {
             Trace::ForeignKey { disk: index, key } => {
                 write!(f, "ALARM: {} has the key {key} of another cluster; leaves it there.", disk(index))
             }
+            Trace::ConfigStaged(config) => write!(f, "Configuration {config} is ready to be agreed on."),
+            Trace::ConfigTaken(config) => write!(f, "Runs configuration {config} from now on."),
+            Trace::ConfigMissing(config) => {
+                write!(
+                    f,
+                    "A view was agreed by configuration {config}, which this node does not have; takes part in none without it."
+                )
+            }
             Trace::OtherConfig(peer, config) => {
                 write!(f, "ALARM: {} runs configuration {config}; does not vote with it.", node(peer))
             }

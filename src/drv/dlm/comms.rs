@@ -32,6 +32,11 @@ impl Comms {
         Comms { node, addresses, made: [None; NODES_MAX] }
     }
 
+    /// Where nodes are from now on; entries that are there stay as they are.
+    pub fn know(&mut self, addresses: [Option<IpAddr>; NODES_MAX]) {
+        self.addresses = addresses;
+    }
+
     /// Makes the own entry, by which the kernel knows who it is. It stays for ever: without it the kernel's DLM has no id,
     /// and asks for it without looking whether there is one.
     pub fn make_own(&self, files: &mut impl Files) -> Result<(), Trouble> {

@@ -142,6 +142,11 @@ impl<F: Files> Dlm<F> {
         Ok(Dlm { files, comms, spaces: heapless::Vec::new() })
     }
 
+    /// Where nodes are from now on.
+    pub fn know(&mut self, addresses: [Option<IpAddr>; NODES_MAX]) {
+        self.comms.know(addresses);
+    }
+
     /// Does one command. Blocks for as long as the kernel needs.
     pub fn command(&mut self, name: SpaceName, command: &SpaceCommand) -> Result<(), Trouble> {
         match command {

@@ -193,6 +193,7 @@ fn beat(input: &mut Input<'_>, driver: &Driver) -> Heartbeat {
         score: u16::MAX,
         standing: Standing::from_bits_retain(input.u16()),
         config: driver.node.settings().stamp(),
+        staged: quorate::base::ConfigStamp::NONE,
         spaces: (input.peek() & 3).into(),
         wants_out: input.flag().then(|| PutOut { node: values::node(input), life: values::incarnation(input) }),
     }
@@ -271,7 +272,8 @@ fn successor(input: &mut Input<'_>, driver: &Driver, from: NodeId, term: Term, b
         incarnations,
         holds_qdisk: input.flag(),
         qdisk_uuid: 1,
-        config_version: 1,
+        config: driver.node.settings().stamp(),
+        config_before: quorate::base::ConfigStamp::NONE,
     }
 }
 

@@ -79,7 +79,8 @@ pub fn view(input: &mut Input<'_>) -> View {
         incarnations,
         holds_qdisk: input.flag(),
         qdisk_uuid: u128::from(input.u8() % 4),
-        config_version: 1,
+        config: quorate::base::ConfigStamp { version: 1, digest: 0 },
+        config_before: quorate::base::ConfigStamp::NONE,
     }
 }
 
@@ -109,6 +110,7 @@ pub fn heartbeat(input: &mut Input<'_>) -> Heartbeat {
         score: input.u16(),
         standing: standing(input),
         config: ConfigStamp { version: input.u8().into(), digest: input.u8().into() },
+        staged: ConfigStamp::NONE,
         spaces: (input.peek() & 7).into(),
         wants_out: input.flag().then(|| PutOut { node: node(input), life: incarnation(input) }),
     }

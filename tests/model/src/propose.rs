@@ -71,7 +71,8 @@ impl Steps<'_> {
             incarnations: incarnations(lives),
             holds_qdisk: qdisk,
             qdisk_uuid: uuid,
-            config_version: 1,
+            config: quorate::base::ConfigStamp { version: 1, digest: 0 },
+            config_before: quorate::base::ConfigStamp::NONE,
         };
         let p = self.lore.number(view, n.base);
         if n.accepted != 0 && self.lore.name(n.accepted) > self.lore.name(p) {

@@ -223,6 +223,7 @@ fn first_view(members: u8, lives: [u8; NODES], leader: usize, qdisk: bool) -> Vi
         incarnations: incarnations(lives),
         holds_qdisk: qdisk,
         qdisk_uuid: u128::from(qdisk),
-        config_version: 1,
+        config: quorate::base::ConfigStamp { version: 1, digest: 0 },
+        config_before: quorate::base::ConfigStamp::NONE,
     }
 }

@@ -79,7 +79,10 @@ struct Arguments {
     /// inject faults for so many seconds
     #[argh(option, long = "for")]
     seconds: Option<u64>,
-    /// none of these: lockspaces, same-lun, votes, stale-keys, second-network, loss, damage, duplicates, replays, delays, slow-disks,
+    /// operators change the configuration of the running cluster, whatever the seed draws
+    #[argh(switch)]
+    applies: bool,
+    /// none of these: lockspaces, applies, same-lun, votes, stale-keys, second-network, loss, damage, duplicates, replays, delays, slow-disks,
     /// spikes, pauses, last-split, drift, manners
     #[argh(option, from_str_fn(parse_without))]
     without: Option<Vec<Nuisance>>,
@@ -128,6 +131,7 @@ impl Arguments {
             nodes: self.nodes,
             disks: self.disks,
             lockspaces: self.lockspaces,
+            applies: self.applies,
             same_lun: self.same_lun,
             faults: self.faults.clone(),
             seconds: self.seconds,

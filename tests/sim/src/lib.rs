@@ -43,6 +43,7 @@ pub mod world;
 
 pub use check::Violation;
 pub use options::{Fault, Options};
+pub use overrides::Overrides;
 pub use report::{Counters, Report};
 pub use world::World;
 

@@ -9,6 +9,8 @@ use crate::unit::Manners;
 
 /// Which seeds draw a world of watchdogs, and what of it, comes from here. None of the kept seeds does, by the choice of this number.
 const WATCHDOG_STREAM: u64 = 0x5157_4f52_4d00_0056;
+/// Which seeds see their configuration change.
+const APPLIES_STREAM: u64 = 0x5157_4f52_4d00_0059;
 /// How many lockspaces a seed's world has.
 const LOCKS_STREAM: u64 = 0x5157_4f52_4d00_0005;
 const OPERATORS_STREAM: u64 = 0x5157_4f52_4d00_0006;
@@ -95,6 +97,8 @@ pub struct Options {
     pub lockspaces: u8,
     /// Mean time between two writes of an application.
     pub app_every: Micros,
+    /// Operators apply other configurations to the running cluster.
+    pub applies: bool,
     /// Keep a readable trace.
     pub trace: bool,
 }
@@ -142,6 +146,7 @@ impl Options {
             late_after_reboot: false,
             app_every: 300 * MS,
             trace: false,
+            applies: false,
         }
     }
 
@@ -177,6 +182,10 @@ impl Options {
         let mut operators = Rng::new(seed ^ OPERATORS_STREAM);
         if operators.below(3) == 0 {
             options.faults.extend(Fault::ALL.into_iter().filter(|fault| fault.of_operators()));
+        }
+        options.applies = Rng::new(seed ^ APPLIES_STREAM).below(4) == 0;
+        if options.applies {
+            options.faults.retain(|fault| *fault != Fault::NewImage);
         }
         options
     }

@@ -27,8 +27,9 @@ impl fmt::Debug for Nuisance {
 }
 
 /// What `--without` takes.
-pub const NUISANCES: [Nuisance; 16] = [
+pub const NUISANCES: [Nuisance; 17] = [
     Nuisance { name: "lockspaces", remove: |options| options.lockspaces = 0 },
+    Nuisance { name: "applies", remove: |options| options.applies = false },
     Nuisance { name: "same-lun", remove: |options| options.shares_lun = false },
     Nuisance { name: "votes", remove: |options| options.votes.clear() },
     Nuisance { name: "stale-keys", remove: |options| options.stale_keys = false },
@@ -64,6 +65,8 @@ pub struct Overrides {
     pub faults: Option<Vec<Fault>>,
     /// The qdisk is on the first data disk's LUN, whatever the seed draws.
     pub same_lun: bool,
+    /// The configuration changes, whatever the seed draws.
+    pub applies: bool,
     /// So many lockspaces.
     pub lockspaces: Option<u8>,
     /// Faults are injected for so many seconds.
@@ -84,8 +87,12 @@ impl Overrides {
         if self.same_lun && options.qdisk {
             (options.shares_lun, options.no_wall_clock) = (true, false);
         }
+        options.applies |= self.applies;
         if let Some(faults) = &self.faults {
             options.faults.clone_from(faults);
+        }
+        if options.applies {
+            options.faults.retain(|fault| *fault != Fault::NewImage);
         }
         self.without.iter().for_each(|nuisance| (nuisance.remove)(&mut options));
         if options.votes.iter().take(usize::from(options.nodes)).all(|votes| *votes == 0) {
@@ -104,6 +111,9 @@ impl fmt::Display for Overrides {
         }
         if self.watchdog {
             write!(f, " --watchdog")?;
+        }
+        if self.applies {
+            write!(f, " --applies")?;
         }
         if let Some(nodes) = self.nodes {
             write!(f, " --nodes {nodes}")?;

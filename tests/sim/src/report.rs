@@ -117,6 +117,10 @@ pub struct Counters {
     pub writes_refused: u64,
     /// Kernels that were told to go on with a lockspace.
     pub lockspace_starts: u64,
+    /// Views by which a cluster went over to another configuration.
+    pub configs_agreed: u64,
+    /// How often a node did.
+    pub configs_taken: u64,
     /// Faults injected.
     pub faults: BTreeMap<Fault, u64>,
     /// Splits, by shape, by who reached the qdisk, by scores, and what became of the last ones.
@@ -161,6 +165,8 @@ impl Counters {
             (&mut self.writes_taken, other.writes_taken),
             (&mut self.writes_refused, other.writes_refused),
             (&mut self.lockspace_starts, other.lockspace_starts),
+            (&mut self.configs_agreed, other.configs_agreed),
+            (&mut self.configs_taken, other.configs_taken),
         ] {
             *sum += part;
         }
@@ -226,6 +232,7 @@ impl Counters {
             ("same LUN", pairs(&[("slots refused", self.slots_refused), ("early registers", self.early_registers)])),
             ("writes", pairs(&[("taken", self.writes_taken), ("refused", self.writes_refused)])),
             ("lockspaces", pairs(&[("started", self.lockspace_starts)])),
+            ("configurations", pairs(&[("agreed", self.configs_agreed), ("taken", self.configs_taken)])),
             ("resets", resets),
             ("faults", faults),
             ("splits", self.splits.iter().map(|(what, times)| (what.clone(), *times)).collect()),

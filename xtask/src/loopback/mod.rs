@@ -11,10 +11,11 @@ mod paths;
 mod split;
 mod status;
 
-pub use agent::SELF_FENCE;
+pub use agent::{Agent, SELF_FENCE};
 pub use cluster::{Cluster, Options, list};
 pub use evidence::Evidence;
 pub use split::{Outcome, Split};
+pub use status::Socket;
 
 #[cfg(test)]
 mod by_hand;

@@ -226,7 +226,8 @@ impl World {
             incarnations,
             holds_qdisk: true,
             qdisk_uuid: 1,
-            config_version: 1,
+            config: quorate::base::ConfigStamp { version: 1, digest: 0 },
+            config_before: quorate::base::ConfigStamp::NONE,
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{Builder, available_parallelism, scope};
 
 use quorate::mutant::Mutant;
-use quorate_sim_mutated::{Options, Violation, directed, panic_text, run_caught};
+use quorate_sim_mutated::{Options, Overrides, Violation, directed, panic_text, run_caught};
 
 /// Steps build large values on the stack in unoptimised builds.
 const STACK_BYTES: usize = 64 << 20;
@@ -40,7 +40,8 @@ pub fn seeds(mutant: &Mutant, seeds: u64) -> Option<Kill> {
             if seed > seeds || seed > lowest {
                 return;
             }
-            let options = if mutant.watchdog { Options::draw_with_watchdogs(seed) } else { Options::draw(seed) };
+            let overrides = Overrides { watchdog: mutant.watchdog, applies: mutant.applies, ..Overrides::default() };
+            let options = overrides.options(seed);
             if options.nodes > NODES_MAX {
                 continue;
             }
@@ -64,9 +65,8 @@ pub fn seeds(mutant: &Mutant, seeds: u64) -> Option<Kill> {
 }
 
 fn fails_anyway(mutant: &Mutant, seed: u64) -> bool {
-    use quorate_sim::Options;
-    let options = if mutant.watchdog { Options::draw_with_watchdogs(seed) } else { Options::draw(seed) };
-    quorate_sim::run_caught(options).violation.is_some()
+    let overrides = quorate_sim::Overrides { watchdog: mutant.watchdog, applies: mutant.applies, ..Default::default() };
+    quorate_sim::run_caught(overrides.options(seed)).violation.is_some()
 }
 
 /// The directed scenarios that this mutant does not live through: the counterexample they are named after, and the checker, or

@@ -101,6 +101,8 @@ pub struct Checker {
     /// Somebody's wall clock was set back. Names and lives that nothing but clocks remember may come again.
     pub clock_went_back: bool,
     pub(crate) settings: Settings,
+    /// All configurations that operators applied, by version and digest; the images' is `settings`.
+    pub(crate) configs: BTreeMap<(u32, u32), Settings>,
     pub(crate) lives: BTreeMap<LifeId, Life>,
     pub(crate) views: BTreeMap<ViewId, Known>,
     pub(crate) released: Vec<(Micros, ViewId)>,
@@ -137,6 +139,7 @@ impl Checker {
             went_back: false,
             clock_went_back: false,
             settings,
+            configs: BTreeMap::new(),
             lives: BTreeMap::new(),
             views: BTreeMap::new(),
             released: Vec::new(),

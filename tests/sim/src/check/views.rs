@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate::base::{NodeId, NodeSet, Phase, Proposal, View, ViewId};
+use quorate::base::{ConfigStamp, NodeId, NodeSet, Phase, Proposal, View, ViewId};
+use quorate::cluster::Settings;
 use quorate::disk::SlotRead;
 
 use super::{Checker, LifeId};
@@ -36,6 +37,18 @@ pub struct Known {
     pub released: Option<Micros>,
     /// Given up by its proposer.
     pub withdrawn: bool,
+    /// The configuration of the view that it was built on.
+    pub base: Option<ConfigStamp>,
+}
+
+/// Votes of nodes.
+fn votes_of(settings: &Settings, nodes: impl Iterator<Item = NodeId>) -> u32 {
+    nodes.map(|node| u32::from(settings.votes[node.index()])).sum()
+}
+
+fn quorum(settings: &Settings) -> u32 {
+    let nodes: u32 = settings.votes.iter().map(|&votes| u32::from(votes)).sum();
+    (nodes + settings.qdisk.map_or(0, |qdisk| u32::from(qdisk.votes))) / 2 + 1
 }
 
 impl Known {
@@ -71,6 +84,7 @@ impl Checker {
             committed: None,
             released: None,
             withdrawn: false,
+            base: None,
         };
         self.views.insert(view.id, known);
     }
@@ -86,6 +100,7 @@ impl Checker {
         if let Some(base) = &proposal.base {
             self.view_seen(now, base);
             self.check_descent(now, base, &proposal.view);
+            self.views.get_mut(&proposal.view.id).expect("just seen").base = Some(base.config);
         }
         if phase == Phase::Withdrawn {
             self.withdrawn(now, proposal.view.id);
@@ -109,14 +124,9 @@ impl Checker {
         self.told_withdrawn.insert((life, id));
     }
 
-    /// Votes of nodes.
-    fn votes_of(&self, nodes: impl Iterator<Item = NodeId>) -> u32 {
-        nodes.map(|node| u32::from(self.settings.votes[node.index()])).sum()
-    }
-
-    fn quorum(&self) -> u32 {
-        let nodes: u32 = self.settings.votes.iter().map(|&votes| u32::from(votes)).sum();
-        (nodes + self.settings.qdisk.map_or(0, |qdisk| u32::from(qdisk.votes))) / 2 + 1
+    /// What a view of this configuration is judged by.
+    fn settings_of(&self, config: ConfigStamp) -> &Settings {
+        self.configs.get(&(config.version, config.digest)).unwrap_or(&self.settings)
     }
 
     /// The operator, or a view without the qdisk's votes, adopts this qdisk.
@@ -131,7 +141,20 @@ impl Checker {
         if known.committed.is_some() {
             return;
         }
-        if let Err((checker, text)) = self.is_committed(known) {
+        let now_in_force = self.settings_of(view.config);
+        // The first views of a configuration are agreed by the one before it as well.
+        let first = |other: &Known| other.committed.is_none() || other.view.config != view.config;
+        let goes_over = view.config_before != ConfigStamp::NONE;
+        let before = self.settings_of(view.config_before);
+        let base_is_other = known.base.is_some_and(|base| base != view.config);
+        let judged = match self.is_committed(known, now_in_force) {
+            Ok(()) if base_is_other && !goes_over && self.views.values().all(first) => {
+                Err(("CONFIG", format!("as the first of configuration {}, and does not say of what", view.config)))
+            }
+            Ok(()) if goes_over && self.views.values().all(first) => self.is_committed(known, before),
+            judged => judged,
+        };
+        if let Err((checker, text)) = judged {
             self.fail(checker, now, format!("view {} is called committed {text}", view.id));
         }
         if !view.holds_qdisk {
@@ -142,10 +165,10 @@ impl Checker {
     }
 
     /// Do enough votes truly stand behind a view: what nodes said and what the qdisk holds?
-    fn is_committed(&self, known: &Known) -> Result<(), (&'static str, String)> {
+    fn is_committed(&self, known: &Known, settings: &Settings) -> Result<(), (&'static str, String)> {
         let view = &known.view;
-        let (quorum, nodes) = (self.quorum(), self.votes_of(known.accepted.keys().copied()));
-        let qdisk = self.settings.qdisk.filter(|_| view.holds_qdisk).map_or(0, |qdisk| u32::from(qdisk.votes));
+        let (quorum, nodes) = (quorum(settings), votes_of(settings, known.accepted.keys().copied()));
+        let qdisk = settings.qdisk.filter(|_| view.holds_qdisk).map_or(0, |qdisk| u32::from(qdisk.votes));
         if view.holds_qdisk && !known.qdisk_agrees {
             return Err(("I2", "with the qdisk's votes, but the qdisk did not agree".to_string()));
         }
@@ -156,9 +179,9 @@ impl Checker {
         if known.withdrawn {
             return Err(("I1", "although it was withdrawn".to_string()));
         }
-        let voting = self.settings.nodes.iter().filter(|node| self.settings.votes[node.index()] > 0);
+        let voting = settings.nodes.iter().filter(|node| settings.votes[node.index()] > 0);
         let everybody = voting.clone().all(|node| known.accepted.contains_key(&node));
-        let warm = self.votes_of(known.warm.iter());
+        let warm = votes_of(settings, known.warm.iter());
         if self.settings.qdisk.is_some() && !view.holds_qdisk && warm < quorum && !everybody {
             return Err((
                 "I1",
@@ -228,7 +251,8 @@ impl Checker {
         }
         let said = known.accepted.iter().filter(|(_, at)| **at >= since).map(|(node, _)| *node);
         let coordinator = known.view.coordinator().filter(|node| known.accepted.get(node).is_none_or(|at| *at < since));
-        let (votes, quorum) = (self.votes_of(said.chain(coordinator)), self.quorum());
+        let settings = self.settings_of(known.view.config);
+        let (votes, quorum) = (votes_of(settings, said.chain(coordinator)), quorum(settings));
         if votes < quorum { Err(format!("only {votes} of {quorum} votes were asked since {since} us")) } else { Ok(()) }
     }
 

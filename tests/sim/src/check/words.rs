@@ -1,6 +1,6 @@
 //! I1 and B7: an acceptor keeps its word. What it says never goes back, is on its slot before it is said, and stays there.
 
-use quorate::base::{Incarnation, NodeId, Phase, Term, ViewId};
+use quorate::base::{ConfigStamp, Incarnation, NodeId, Phase, Term, ViewId};
 use quorate::disk::{Slot, SlotRead, Standing};
 
 use super::{Checker, LifeId};
@@ -47,10 +47,12 @@ impl Checker {
     }
 
     /// B8: nobody accepts a view that counts votes by another configuration than its own.
-    pub fn votes_alike(&mut self, now: Micros, life: LifeId, id: ViewId, config: Option<u32>) {
-        let theirs = self.views.get(&id).map(|known| known.view.config_version);
-        if theirs.is_some() && theirs != config {
-            let text = format!("node {} runs configuration {config:?} and accepts view {id} of {theirs:?}", life.0);
+    pub fn votes_alike(&mut self, now: Micros, life: LifeId, id: ViewId, configs: &[ConfigStamp]) {
+        // What was given up meanwhile binds nobody to its configuration.
+        let Some(known) = self.views.get(&id).filter(|known| !known.withdrawn) else { return };
+        let theirs = known.view.config;
+        if !configs.contains(&theirs) {
+            let text = format!("node {} knows configurations {configs:?} and accepts view {id} of {theirs}", life.0);
             self.fail("B8", now, text);
         }
     }

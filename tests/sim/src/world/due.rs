@@ -59,6 +59,12 @@ pub(super) enum Due {
     Forge { until: Micros },
     /// The next fault.
     Nemesis,
+    /// An operator applies another configuration.
+    Apply,
+    /// Everybody is given what it lacks.
+    Settle,
+    /// A configuration, by its number, comes to an agent.
+    Config { node: usize, boot: u32, number: usize },
     /// A fault ends.
     Mend(Mend),
     /// A placed deviation goes on.
@@ -116,6 +122,9 @@ impl World {
             Due::Flap { node, until } => self.flap(node, until),
             Due::Forge { until } => self.forge(until),
             Due::Nemesis => self.strike(),
+            Due::Apply => self.apply_another(),
+            Due::Settle => self.settle_again(),
+            Due::Config { node, boot, number } => self.config_comes(node, boot, number),
             // After the end of all faults there is nothing left to mend, and nothing may be formatted once more.
             Due::Mend(mend) if self.faults_on => self.mend(mend),
             Due::Mend(_) => {}

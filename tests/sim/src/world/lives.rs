@@ -5,7 +5,7 @@
 //! until its agent notices; and it does not stay: sooner or later it resets itself or is evicted. Until then the target cannot
 //! tell it from the life that is registered for its nexus, so it writes with that life's rights and no others.
 
-use quorate::base::{Incarnation, Phase, Term, ViewId};
+use quorate::base::{ConfigStamp, Incarnation, Phase, Term, ViewId};
 use quorate::cluster::{Boot, Node};
 
 use super::machine::{Input, Machine, Power};
@@ -80,6 +80,12 @@ impl World {
     /// The version of the configuration that a node runs.
     pub(super) fn config_of(&self, node: usize) -> Option<u32> {
         self.machines[node].node.as_ref().map(|core| core.settings().config_version)
+    }
+
+    /// The configurations that a node can vote by: the one in force, and the staged one.
+    pub(super) fn configs_of(&self, node: usize) -> [ConfigStamp; 2] {
+        let core = self.machines[node].node.as_ref();
+        core.map_or([ConfigStamp::NONE; 2], |core| [core.settings().stamp(), core.staged_config()])
     }
 
     /// What a machine believes the time of day to be. A time before the product existed is no time: the agent says 0.

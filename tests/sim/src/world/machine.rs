@@ -6,7 +6,7 @@ use quorate::base::{Incarnation, NodeId, Phase, SpaceError, SpaceName, View};
 use quorate::cluster::event::{Op, SelfFence};
 use quorate::cluster::status::Status;
 use quorate::cluster::trace::Trace;
-use quorate::cluster::{Action, Event, Node};
+use quorate::cluster::{Action, Event, Node, Settings};
 use quorate::disk::{DiskError, Image};
 use quorate::scsi::{PrOutcome, PrReply};
 use quorate::wire::{Message, Opened};
@@ -31,6 +31,7 @@ pub(super) enum Input {
     Fence(NodeId),
     Leave,
     Acknowledge(NodeId),
+    Config(Box<Settings>),
     SpaceOnline(SpaceName),
     SpaceOffline(SpaceName),
     SpaceDone(Op, Result<(), SpaceError>),
@@ -310,6 +311,10 @@ impl World {
         if matches!(input, Input::Frame(_)) && opened.is_none() && twin.is_none() {
             return;
         }
+        if let Some(opened) = &opened {
+            self.hear_of_configs(node, opened);
+        }
+        let machine = &mut self.machines[node];
         let Some(core) = machine.node.as_mut() else { return };
         let mut actions = self.actions.take().expect("steps do not nest");
         let now_ms = machine.clock.ms(self.now);
@@ -333,6 +338,7 @@ impl World {
             Input::Fence(victim) => Event::Fence(*victim),
             Input::Leave => Event::Leave,
             Input::Acknowledge(victim) => Event::Acknowledge(*victim),
+            Input::Config(settings) => Event::Config(settings),
             Input::SpaceOnline(name) => Event::SpaceOnline(*name),
             Input::SpaceOffline(name) => Event::SpaceOffline(*name),
             Input::SpaceDone(op, result) => Event::SpaceDone { op: *op, result: *result },
@@ -379,6 +385,10 @@ impl World {
         for what in news {
             self.tell(|| format!("n{}:   {what:?}", node + 1));
             match what {
+                Trace::ConfigTaken(_) => {
+                    self.counters.configs_taken += 1;
+                    self.follow_config(node);
+                }
                 Trace::Started(incarnation) => {
                     self.machines[node].incarnation = incarnation;
                     let (life, boot) = (self.machines[node].life(), self.machines[node].boot);

@@ -9,6 +9,7 @@
 //! | `outsider` | frames that no node sent |
 //! | `qdisk_io` | commands to the quorum disk |
 //! | `pr_io` | commands to the data disks |
+//! | `configs` | other configurations, agreed by running clusters |
 //! | `strangers` | other people's initiators, and what targets do by themselves |
 //! | `app` | applications that write while their gate is open |
 //! | `watchdog` | watchdogs, where they are what fences |
@@ -39,6 +40,7 @@ use crate::unit::{Make, Nexus, Unit};
 
 mod app;
 mod arbitration;
+mod configs;
 mod control;
 mod deviate;
 mod due;
@@ -115,6 +117,7 @@ pub struct World {
     queue: Queue<Due>,
     options: Options,
     settings: Settings,
+    configs: configs::Configs,
     machines: Vec<Machine>,
     net: Net,
     qdisk: Qdisk,
@@ -200,6 +203,7 @@ impl World {
             hooks: Vec::new(),
             placing: None,
             checker: Checker::new(settings.clone()),
+            configs: configs::Configs::new(&settings, options.seed),
             counters: Counters::default(),
             log: Vec::new(),
             told: VecDeque::new(),
@@ -223,6 +227,9 @@ impl World {
         for node in 0..self.machines.len() {
             let at = self.rng.between(0, S);
             self.queue.push(at, Due::Boot { node, boot: 0 });
+        }
+        if self.faults_on && self.options.applies {
+            self.plan_applies();
         }
         if self.faults_on && !self.options.faults.is_empty() {
             let first = self.rng.between(0, self.options.fault_every * 2);
@@ -286,6 +293,10 @@ impl World {
         self.check_budget();
         self.counters.views_committed =
             self.checker.views.values().filter(|known| known.committed.is_some()).count() as u64;
+        let goes_over = |known: &&crate::check::Known| {
+            known.committed.is_some() && known.view.config_before != quorate::base::ConfigStamp::NONE
+        };
+        self.counters.configs_agreed = self.checker.views.values().filter(goes_over).count() as u64;
         self.counters.views_released = self.checker.released.len() as u64;
         Report { options: self.options, violation: self.checker.violation, counters: self.counters, trace: self.log }
     }

@@ -282,9 +282,11 @@ impl World {
                 disk.paths[node] = Default::default();
             }
         }
+        self.settle_configs();
         for node in 0..self.machines.len() {
             // The operator ends what was begun: one image everywhere.
-            if self.config_of(node).is_some_and(|version| version != self.settings.config_version) {
+            let other = |version| version != self.settings.config_version && !self.options.applies;
+            if self.config_of(node).is_some_and(other) {
                 self.kill(node, "new image");
             }
             self.machines[node].stays_off = false;
@@ -325,6 +327,7 @@ impl World {
         (self.options.watchdog.is_some() || self.targets_guard_all())
             && self.machines.iter().all(|machine| machine.power == Power::On)
             && self.all_in(all)
+            && self.all_configured()
             && self.all_locked()
     }
 
@@ -344,7 +347,8 @@ impl World {
                 Some(status) => {
                     let view = status.view.map(|(view, phase)| format!("{} {phase:?} {}", view.id, view.members));
                     format!(
-                        "{:?}, view {}, waits for {:?}, {:?}, gate {}",
+                        "configuration {}, {:?}, view {}, waits for {:?}, {:?}, gate {}",
+                        status.config,
                         status.stage,
                         view.unwrap_or("-".to_string()),
                         status.waiting_for,

@@ -57,6 +57,11 @@ impl Wire {
         Wire { key, nonce, gate, sequences: Sequences::new() }
     }
 
+    /// Another configuration is in force.
+    pub fn admit(&mut self, nodes: NodeSet) {
+        self.gate.admit(nodes);
+    }
+
     /// After a refusal: who leads a life twice.
     pub fn take_twin(&mut self) -> Option<(NodeId, Incarnation)> {
         self.gate.take_twin()
@@ -252,7 +257,7 @@ impl World {
     fn overhear(&mut self, node: usize, message: &Message) {
         let life = self.machines[node].life();
         let now = self.now;
-        let config = self.config_of(node);
+        let configs = self.configs_of(node);
         let checker = &mut self.checker;
         match message {
             // Before it has chosen a life it says nothing that counts.
@@ -270,7 +275,7 @@ impl World {
             Message::Accept { proposal, .. } => checker.proposal_seen(now, proposal, Phase::Accepted),
             Message::Accepted { id, standing, .. } => {
                 checker.acceptance_said(now, life, *id, *standing);
-                checker.votes_alike(now, life, *id, config);
+                checker.votes_alike(now, life, *id, &configs);
             }
             Message::Commit { view, phase } => {
                 checker.committed(now, view);

@@ -58,6 +58,7 @@ impl World {
                 score: u16::MAX,
                 standing: Standing::all(),
                 config: self.settings.stamp(),
+                staged: self.settings.stamp(),
                 spaces: u32::MAX,
                 wants_out: None,
             }),

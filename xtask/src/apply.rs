@@ -1,0 +1,197 @@
+//! `cargo xtask apply`: five agents on this machine go over to another configuration while they run. A sixth node is added and a heuristic
+//! changed by one command, with nobody restarted; then a node that starts from the old configuration takes the new one.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail, ensure};
+use argh::FromArgs;
+use fs_err as fs;
+use quorate::base::limits::BLOB_BYTES_MAX;
+use quorate::config::build::Loopback;
+use quorate::config::{Cluster as Config, Heuristic, Probe, blob};
+
+use crate::loopback::{Agent, Socket};
+use crate::{build, process, wait};
+
+/// The longest any condition may take to come true; what is measured is told.
+const PATIENCE: Duration = Duration::from_secs(60);
+const DATA: &str = "data.img";
+const QDISK: &str = "qdisk.img";
+const DISK_BYTES: u64 = 1024 * 1024;
+const FIRST_PORT: u16 = 17_301;
+/// Everybody can read it: it keeps nobody out of anything.
+const KEY: [u8; 32] = *b"lab-key-not-for-production-use!!";
+
+/// Change the configuration of five agents on this machine while they run: a sixth node, and another heuristic.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "apply")]
+pub struct Apply {}
+
+impl Apply {
+    /// Runs the subcommand.
+    pub fn run(self) -> Result<()> {
+        let folder = tempfile::Builder::new().prefix("quorate-apply-").tempdir()?;
+        let mut stage = Stage { binary: build::plain()?, folder: folder.path().into(), agents: Vec::new() };
+        let told = stage.play();
+        if told.is_err() {
+            for agent in &stage.agents {
+                eprintln!("--- node {}\n{}", agent.id, agent.tail(12));
+            }
+        }
+        told
+    }
+}
+
+struct Stage {
+    binary: PathBuf,
+    folder: PathBuf,
+    agents: Vec<Agent>,
+}
+
+/// The cluster of so many nodes: the quorum disk's votes stay what they were for five.
+fn config(nodes: u8, version: u32, interval_ms: u32) -> Result<Config> {
+    let loopback =
+        Loopback { name: "apply", id: 0x4150, nodes, first_port: FIRST_PORT, key: KEY, data: DATA, qdisk: Some(QDISK) };
+    let Ok(mut config) = loopback.cluster() else { bail!("the loopback cluster is refused") };
+    config.version = version;
+    let Some(qdisk) = &mut config.qdisk else { bail!("the loopback cluster has no quorum disk") };
+    qdisk.votes = 4;
+    qdisk.min_score = 1;
+    let Ok(link) = "lo".try_into() else { bail!("every interface has room for two letters") };
+    qdisk.heuristics.clear();
+    let _ =
+        qdisk.heuristics.push(Heuristic { probe: Probe::Link(link), score: 1, interval_ms, timeout_ms: 500, tko: 2 });
+    Ok(config)
+}
+
+impl Stage {
+    fn play(&mut self) -> Result<()> {
+        for disk in [DATA, QDISK] {
+            fs::File::create(self.folder.join(disk))?.set_len(DISK_BYTES)?;
+        }
+        let old = self.write("old", &config(5, 1, 1_000)?)?;
+        let new = self.write("new", &config(6, 2, 2_000)?)?;
+        process::output(
+            Command::new(&self.binary)
+                .args(["qdisk", "format", "--yes", "--adopt", "--config"])
+                .arg(&old)
+                .arg("--device")
+                .arg(self.folder.join(QDISK)),
+        )?;
+        for id in 1..=5 {
+            self.start(id, &old)?;
+        }
+        self.step("five nodes, configuration 1", &[1, 2, 3, 4, 5], 9)?;
+        let lives = self.lives(5)?;
+        let begun = Instant::now();
+        let answer = self.quorate(2, &["config", "apply", "--yes", &new.to_string_lossy()])?;
+        println!("{}", answer.trim_end());
+        println!("`config apply` on node 2 took {} ms", begun.elapsed().as_millis());
+        self.start(6, &new)?;
+        self.step("six nodes, configuration 2", &[1, 2, 3, 4, 5, 6], 10)?;
+        ensure!(self.lives(5)? == lives, "a node was restarted");
+        println!("nobody was restarted");
+
+        self.agents[2].kill()?;
+        self.step("without node 3", &[1, 2, 4, 5, 6], 9)?;
+        self.agents[2].start()?;
+        self.step("node 3 is back from its old configuration, and has the new one", &[1, 2, 3, 4, 5, 6], 10)?;
+
+        for agent in &mut self.agents {
+            agent.kill()?;
+        }
+        for id in 0..5 {
+            self.agents[id].start()?;
+        }
+        self.wait("all wait for configuration 2", |stage| {
+            let waits = |agent: &Agent| agent.tail(40).contains("which this node does not have");
+            Ok(stage.agents[..5].iter().all(waits))
+        })?;
+        self.quorate(4, &["config", "apply", "--yes", &new.to_string_lossy()])?;
+        self.agents[5].start()?;
+        self.step(
+            "all were off and came from the old configuration; one was given the new one",
+            &[1, 2, 3, 4, 5, 6],
+            10,
+        )?;
+        Ok(())
+    }
+
+    fn write(&self, name: &str, config: &Config) -> Result<PathBuf> {
+        let path = self.folder.join(format!("{name}.config"));
+        let mut buffer = vec![0; BLOB_BYTES_MAX];
+        match blob::encode(config, &mut buffer) {
+            Ok(bytes) => fs::write(&path, bytes)?,
+            Err(error) => bail!("{error}"),
+        }
+        Ok(path)
+    }
+
+    fn socket(&self, id: u8) -> Socket {
+        let name = self.folder.file_name().unwrap_or_default().to_string_lossy();
+        Socket(format!("{name}-{id}"))
+    }
+
+    fn start(&mut self, id: u8, config: &Path) -> Result<()> {
+        let socket = self.socket(id);
+        let words = [
+            "agent",
+            "--config",
+            &config.to_string_lossy(),
+            "--node",
+            &id.to_string(),
+            "--emulate",
+            &self.folder.to_string_lossy(),
+            "--socket",
+            &socket.0,
+            "--die-with-parent",
+            "--no-payload",
+        ];
+        let words = words.map(String::from).into();
+        let mut agent = Agent::new(id, &self.binary, words, socket, self.folder.join(format!("node{id}.log")));
+        agent.start()?;
+        self.agents.push(agent);
+        Ok(())
+    }
+
+    fn quorate(&self, id: u8, words: &[&str]) -> Result<String> {
+        let said = process::output(Command::new(&self.binary).args(words).args(["--socket", &self.socket(id).0]))?;
+        Ok(String::from_utf8_lossy(&said).into_owned())
+    }
+
+    fn lives(&self, nodes: u8) -> Result<Vec<u32>> {
+        let lives = (1..=nodes).map(|id| Ok(self.socket(id).status()?.map_or(0, |status| status.incarnation)));
+        lives.collect()
+    }
+
+    fn wait(&mut self, what: &str, look: impl Fn(&Stage) -> Result<bool>) -> Result<()> {
+        let begun = Instant::now();
+        wait::until(what, PATIENCE, || Ok(look(self)?.then_some(())))?;
+        println!("{what}: after {} ms", begun.elapsed().as_millis());
+        Ok(())
+    }
+
+    /// Waits until these nodes are in one released view, with their gates open, and so many votes are there.
+    fn step(&mut self, what: &str, members: &[u8], votes: u32) -> Result<()> {
+        self.wait(what, |stage| {
+            let mut ids = Vec::new();
+            for &id in members {
+                let (Some(view), Some(status)) = (stage.socket(id).view()?, stage.socket(id).status()?) else {
+                    return Ok(false);
+                };
+                if !view.is_released()
+                    || view.ids() != members
+                    || status.gate_open.is_none()
+                    || status.total_votes != votes
+                {
+                    return Ok(false);
+                }
+                ids.push(view.id);
+            }
+            ids.dedup();
+            Ok(ids.len() == 1)
+        })
+    }
+}
