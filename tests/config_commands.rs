@@ -176,6 +176,8 @@ fn what_is_shown_reads_back_as_the_same() {
     }
     let extras = "[payload]\nprogram = \"/bin/guest\"\narguments = [\"two words\", \"\", \"a\\\"\\\\b\"]\n\
         [[mount]]\ndevice = \"lun:0\"\ndirectory = \"/storage\"\noptions = \"noatime\"\n\
+        [[hook]]\non = [\"quorate\", \"node-fenced\"]\nprogram = \"/bin/tell\"\narguments = [\"me\"]\n\
+        [[hook]]\nprogram = \"/bin/log\"\ntimeout_ms = 500\n\
         [[qdisk.heuristic]]\nkind = \"program\"\ntarget = \"test -e \\\"/run/up link\\\"\"\nshell = true\n\
         [[qdisk.heuristic]]\nkind = \"tcp\"\ntarget = \"[fd00::fe]:22\"\n\
         [[qdisk.heuristic]]\nkind = \"program\"\ntarget = \"/bin/check\"\narguments = [\"-v\"]\n";
@@ -203,7 +205,7 @@ fn differences_are_told_key_by_key() {
         )
         .replace(
             "[[data]]",
-            "[fencing]\nmethod = \"watchdog\"\n[[mount]]\ndevice = \"lun:0\"\ndirectory = \"/s\"\n[[data]]",
+            "[fencing]\nmethod = \"watchdog\"\n[[mount]]\ndevice = \"lun:0\"\ndirectory = \"/s\"\n[[hook]]\nprogram = \"/bin/tell\"\n[[data]]",
         )
         .replace("[timing]", "[timing]\nfence_timeout_ms = 30000");
     let new = text::cluster(&new).unwrap();
