@@ -25,8 +25,9 @@ use crate::config::{Cluster, Hook};
 use crate::drv::{clock, program};
 use crate::heuristics::{Note, Outcome, Output};
 
-/// A node id and a blank for each node of a view.
-const MEMBERS_BYTES: usize = 3 * NODES_MAX;
+/// Any text for a program: a sentence, or two digits and a blank for each node of a view.
+type Text = String<HOOK_TEXT_BYTES_MAX>;
+const _: () = assert!(HOOK_TEXT_BYTES_MAX >= 3 * NODES_MAX);
 
 /// What a program is told.
 struct Told {
@@ -40,7 +41,7 @@ struct Told {
     /// When, in seconds since 1970.
     clock_s: u32,
     /// A sentence about it.
-    text: String<HOOK_TEXT_BYTES_MAX>,
+    text: Text,
 }
 
 /// From a hook's thread.
@@ -188,7 +189,7 @@ impl Hooks {
                 view,
                 members,
                 clock_s: snapshot.facts.clock_s,
-                text: String::new(),
+                text: Text::new(),
             };
             // An error only says that the text was longer.
             let _ = Cut(&mut told.text).write_fmt(text);
@@ -294,9 +295,9 @@ fn gone<'a>(before: &'a View, view: &'a View) -> impl Iterator<Item = (NodeId, I
 }
 
 /// Keeps as much of a text as fits.
-struct Cut<'a, const N: usize>(&'a mut String<N>);
+struct Cut<'a>(&'a mut Text);
 
-impl<const N: usize> Write for Cut<'_, N> {
+impl Write for Cut<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         text.chars().try_for_each(|c| self.0.push(c)).map_err(|_| fmt::Error)
     }
@@ -312,15 +313,14 @@ fn start(index: usize, hook: &Hook, cluster: &Cluster, me: NodeId) -> io::Result
     let _ = write!(name, "hook{index}");
     Worker::start_ordinary(&name, move |told: Told| {
         let started_ms = clock::boottime_ms();
-        let (mut members, mut view) = (String::<MEMBERS_BYTES>::new(), String::<64>::new());
-        // All of these fit: two digits and a blank for each of the nodes, two long numbers, one short one.
+        // All of these fit.
+        let [mut members, mut view, mut id, mut clock_s] = [const { Text::new() }; 4];
         for node in told.members.iter() {
             let _ = write!(members, "{}{node}", if members.is_empty() { "" } else { " " });
         }
         if told.view != ViewId::ZERO {
             let _ = write!(view, "{}", told.view);
         }
-        let (mut id, mut clock_s) = (String::<4>::new(), String::<12>::new());
         let _ = write!(id, "{}", told.node);
         let _ = write!(clock_s, "{}", told.clock_s);
         let environment = [
