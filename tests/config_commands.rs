@@ -419,6 +419,7 @@ fn the_commands_on_files() {
     let good = folder.file("good.toml", &five_node(), 0o600);
     let (code, out, err) = quorate(&["check", &good]);
     assert_eq!((code, err.as_str()), (Some(0), ""));
+    let out = flat(&out);
     assert!(out.contains("cluster my-cluster (25554)") && out.contains("quorum 5"), "{out}");
 
     let open = folder.file("open.toml", &five_node(), 0o644);
