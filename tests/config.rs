@@ -1,10 +1,11 @@
 //! Configurations: what is accepted, what it becomes, and what every refusal says (`tables/config.txt`).
 
-use quorate::base::limits::{BLOB_BYTES_MAX, COMMAND_BYTES_MAX, HEURISTICS_MAX, MOUNTS_MAX, PATH_BYTES_MAX};
+use quorate::base::limits::{BLOB_BYTES_MAX, COMMAND_BYTES_MAX, HEURISTICS_MAX, HOOKS_MAX, MOUNTS_MAX, PATH_BYTES_MAX};
 use quorate::cluster::Settings;
 use quorate::config::build::Loopback;
+use quorate::config::hook::{Kind, Kinds};
 use quorate::config::schema::Document;
-use quorate::config::{Cluster, Demand, Heuristic, Mount, Payload, Probe, blob};
+use quorate::config::{Cluster, Demand, Heuristic, Hook, Mount, Payload, Probe, blob};
 
 fn five_node() -> String {
     // With paths in place of LUNs: the table's messages are about both.
@@ -118,6 +119,8 @@ fn the_largest_configuration_fits() {
         ));
     }
     text.push_str(&format!("[payload]\nprogram = \"/{}\"\n", "p".repeat(COMMAND_BYTES_MAX - 1)));
+    let hook = format!("[[hook]]\nprogram = \"/{}\"\ntimeout_ms = 300000\n", "h".repeat(COMMAND_BYTES_MAX - 1));
+    text.push_str(&hook.repeat(HOOKS_MAX));
     let cluster = check(&text).unwrap();
     let mut buffer = [0; BLOB_BYTES_MAX];
     blob::encode(&cluster, &mut buffer).unwrap();
@@ -192,6 +195,22 @@ fn mounts_and_payload_survive_the_blob_and_are_no_part_of_the_stamp() {
     let both = Cluster { payload: Payload::Writer, ..cluster };
     let refused = blob::encode(&both, &mut buffer).unwrap_err().to_string();
     assert!(refused.starts_with("payload: the built-in writer would write over the file systems"), "{refused}");
+}
+
+/// Who is told of what happens here is a node's own business too.
+#[test]
+fn hooks_survive_the_blob_and_are_no_part_of_the_stamp() {
+    let plain = check(&five_node()).unwrap();
+    let hooks = "[[hook]]\nprogram = \"/bin/tell\"\n\
+        [[hook]]\non = [\"alarm\", \"quorate\"]\nprogram = \"/bin/mail\"\narguments = [\"-s\", \"\"]\ntimeout_ms = 500\n[[node]]";
+    let cluster = check(&five_node().replacen("[[node]]", hooks, 1)).unwrap();
+    let hook = |on: Kinds, command: &str, timeout_ms| Hook { on, command: command.try_into().unwrap(), timeout_ms };
+    let some = Kinds::NONE.with(Kind::Quorate).with(Kind::Alarm);
+    let want = [hook(Kinds::ALL, "/bin/tell", 10_000), hook(some, "/bin/mail\0-s\0", 500)];
+    assert_eq!(cluster.hooks[..], want);
+    let mut buffer = [0; BLOB_BYTES_MAX];
+    assert_eq!(blob::decode(blob::encode(&cluster, &mut buffer).unwrap()).unwrap(), cluster);
+    assert_eq!(Settings::from_cluster(&cluster).stamp(), Settings::from_cluster(&plain).stamp());
 }
 
 /// The default of min_score: more than half.

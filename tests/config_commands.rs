@@ -176,6 +176,8 @@ fn what_is_shown_reads_back_as_the_same() {
     }
     let extras = "[payload]\nprogram = \"/bin/guest\"\narguments = [\"two words\", \"\", \"a\\\"\\\\b\"]\n\
         [[mount]]\ndevice = \"lun:0\"\ndirectory = \"/storage\"\noptions = \"noatime\"\n\
+        [[hook]]\non = [\"quorate\", \"node-fenced\"]\nprogram = \"/bin/tell\"\narguments = [\"me\"]\n\
+        [[hook]]\nprogram = \"/bin/log\"\ntimeout_ms = 500\n\
         [[qdisk.heuristic]]\nkind = \"program\"\ntarget = \"test -e \\\"/run/up link\\\"\"\nshell = true\n\
         [[qdisk.heuristic]]\nkind = \"tcp\"\ntarget = \"[fd00::fe]:22\"\n\
         [[qdisk.heuristic]]\nkind = \"program\"\ntarget = \"/bin/check\"\narguments = [\"-v\"]\n";
@@ -203,7 +205,7 @@ fn differences_are_told_key_by_key() {
         )
         .replace(
             "[[data]]",
-            "[fencing]\nmethod = \"watchdog\"\n[[mount]]\ndevice = \"lun:0\"\ndirectory = \"/s\"\n[[data]]",
+            "[fencing]\nmethod = \"watchdog\"\n[[mount]]\ndevice = \"lun:0\"\ndirectory = \"/s\"\n[[hook]]\nprogram = \"/bin/tell\"\n[[data]]",
         )
         .replace("[timing]", "[timing]\nfence_timeout_ms = 30000");
     let new = text::cluster(&new).unwrap();
@@ -417,6 +419,7 @@ fn the_commands_on_files() {
     let good = folder.file("good.toml", &five_node(), 0o600);
     let (code, out, err) = quorate(&["check", &good]);
     assert_eq!((code, err.as_str()), (Some(0), ""));
+    let out = flat(&out);
     assert!(out.contains("cluster my-cluster (25554)") && out.contains("quorum 5"), "{out}");
 
     let open = folder.file("open.toml", &five_node(), 0o644);

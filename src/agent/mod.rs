@@ -2,13 +2,14 @@
 //!
 //! One thread runs the loop: it waits for the first of a frame, a disk that came back, a typed key or the core's one
 //! deadline, turns that into one `Event`, and does every `Action` before the next event goes in. Disks have a thread
-//! each, because a disk that hangs must not hang the loop; so have heuristics. Everything is allocated before `seal`.
+//! each, because a disk that hangs must not hang the loop; so have heuristics and hooks. Everything is allocated before `seal`.
 
 pub mod behind;
 pub mod consoles;
 pub mod devices;
 pub mod disks;
 pub mod gate;
+pub mod hooks;
 pub mod init;
 pub mod journal;
 pub mod leaving;

@@ -10,6 +10,7 @@ use smol::Timer;
 use super::behind::Behind;
 use super::consoles::Consoles;
 use super::disks::{start_qdisk, start_target};
+use super::hooks::Hooks;
 use super::journal::Journal;
 use super::leaving::{End, Leaving, Next};
 use super::machine::{Machine, Refused, STALE};
@@ -44,6 +45,8 @@ const GATE_LINE_MS: u64 = 5_000;
 const CONSOLE_RETRY_MS: u64 = 20;
 /// Between two looks for children that have ended.
 const REAP_MS: u64 = 1_000;
+/// An agent whose work is done waits so long for hooks that are told of it.
+const LAST_WORDS_MS: u64 = 10_000;
 /// A turn that took longer does not feed the watchdog: the loop was not there when it was needed.
 const HEALTHY_TURN_MS_MAX: u64 = 2_000;
 /// From looking whether the watchdog may be fed to having fed it, where watchdogs fence: the least `watchdog_margin_ms` is twice that.
@@ -77,6 +80,7 @@ pub struct Agent {
     /// As the core was told.
     score: u16,
     journal: Box<Journal>,
+    hooks: Hooks,
     cluster: Box<Cluster>,
     configs: Box<Configs>,
     /// Folder of the disks' files, where they are emulated.
@@ -84,6 +88,8 @@ pub struct Agent {
     consoles: Consoles,
     server: Option<Server>,
     leaving: Leaving,
+    /// The work is done: when to end at the latest.
+    exit_ms: Option<u64>,
     emulated: bool,
     started_ms: u64,
     /// What the process had used up by then: PID 1 loads modules before.
@@ -113,6 +119,7 @@ impl Agent {
         }
         let spaces = start_spaces(&cluster, node, emulate.is_some());
         let probes = Probes::start(cluster.qdisk.as_ref(), emulate.as_deref())?;
+        let hooks = Hooks::start(&cluster, node)?;
         let server = Server::bind(&socket).map_err(|error| {
             io::Error::other(format!("status socket @{socket}: {error}; does an agent with this name run already?"))
         })?;
@@ -147,12 +154,14 @@ impl Agent {
             score: probes.score(),
             probes: Box::new(probes),
             journal: Box::new(Journal::new()),
+            hooks,
             cluster,
             configs,
             emulate,
             consoles,
             server: Some(server),
             leaving: Leaving::No,
+            exit_ms: None,
             emulated,
             started_ms: now_ms,
             started_cpu_ms: process::cpu_ms(),
@@ -222,6 +231,9 @@ impl Agent {
         }
         self.leave_further(now_ms);
         self.talk(now_ms);
+        if self.exit_ms.is_some_and(|exit_ms| now_ms >= exit_ms || self.hooks.are_idle()) {
+            std::process::exit(0);
+        }
     }
 
     /// Does what is next to do on the way out.
@@ -243,7 +255,7 @@ impl Agent {
         }
     }
 
-    /// The last thing that this agent does, but for a first process, which stays to be asked.
+    /// The last thing that this agent does, but for telling hooks of it; a first process stays to be asked.
     fn end(&mut self, now_ms: u64, end: End) {
         reset::disarm_watchdog();
         if self.machine.mark_boot {
@@ -252,8 +264,7 @@ impl Agent {
         }
         log::info!("{end}; a reboot of the machine makes it join again");
         if std::process::id() != 1 {
-            self.talk(now_ms);
-            std::process::exit(0);
+            self.exit_ms = Some(now_ms + LAST_WORDS_MS);
         }
     }
 
@@ -298,6 +309,7 @@ impl Agent {
                 ready |= target.poll_done(cx).is_ready();
             }
             ready |= self.probes.poll(cx);
+            ready |= self.hooks.poll(cx);
             ready |= self.consoles.poll(cx);
             if let Some(server) = &mut self.server {
                 ready |= server.poll(cx);
@@ -522,7 +534,9 @@ impl Agent {
             self.gate_line_ms = now_ms + GATE_LINE_MS;
         }
         let events_due = self.journal.ring().next_number() != self.events_told;
-        let Agent { node, machine, probes, journal, cluster, configs, consoles, server, plocks, leaving, .. } = self;
+        let Agent {
+            node, machine, probes, journal, hooks, cluster, configs, consoles, server, plocks, leaving, ..
+        } = self;
         let tracker: &Tracker = probes.tracker();
         let (emulated, started_ms, events_told) = (self.emulated, self.started_ms, self.events_told);
         let started_cpu_ms = self.started_cpu_ms;
@@ -553,12 +567,14 @@ impl Agent {
             with_snapshot(&mut |snapshot| {
                 for entry in snapshot.traces.since(events_told) {
                     log::info!("{}", sentence(snapshot, entry));
+                    hooks.hear(snapshot, entry);
                 }
                 if gate_line_due && let Some(line) = gate_line(snapshot) {
                     log::info!("{line}");
                 }
             });
         }
+        hooks.turn();
         let mut ordered = None;
         let mut applied = None;
         let mut take_order = |request: &Request, snapshot: &Snapshot<'_>| {

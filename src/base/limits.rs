@@ -28,6 +28,12 @@ pub const MOUNTS_MAX: usize = 4;
 pub const OUTPUT_LINE_BYTES_MAX: usize = 96;
 /// Lines remembered of one run of a program.
 pub const OUTPUT_LINES_MAX: usize = 4;
+/// Programs that are told what happens. Each has a thread of its own.
+pub const HOOKS_MAX: usize = 8;
+/// Events that wait for a hook's program; the oldest makes room.
+pub const HOOK_QUEUE_MAX: usize = 16;
+/// Bytes of the sentence that a hook's program is told; what is longer is cut.
+pub const HOOK_TEXT_BYTES_MAX: usize = 200;
 /// Lockspaces of the kernel's DLM that a node can be in at a time.
 pub const SPACES_MAX: usize = 8;
 /// Bytes of a lockspace's name (DLM_LOCKSPACE_LEN of the kernel).

@@ -74,6 +74,7 @@ impl Loopback<'_> {
             wait_for_all: false,
             mounts: Vec::new(),
             payload: Payload::Writer,
+            hooks: Vec::new(),
         };
         check::cluster(&cluster)?;
         Ok(cluster)

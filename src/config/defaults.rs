@@ -18,6 +18,8 @@ pub const HEURISTIC_INTERVAL_MS: u32 = 2000;
 pub const HEURISTIC_TKO: u16 = 3;
 /// What a heuristic adds.
 pub const HEURISTIC_SCORE: u16 = 1;
+/// Of a hook's program.
+pub const HOOK_TIMEOUT_MS: u32 = 10_000;
 /// File system of a mount.
 pub const FILE_SYSTEM: &str = "gfs2";
 

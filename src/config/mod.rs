@@ -10,6 +10,7 @@ pub mod check;
 pub mod defaults;
 pub mod device;
 pub mod heuristic;
+pub mod hook;
 pub mod mount;
 #[cfg(feature = "agent")]
 pub mod schema;
@@ -18,6 +19,7 @@ pub mod watchdog;
 
 pub use check::CheckError;
 pub use heuristic::{Heuristic, Probe};
+pub use hook::Hook;
 pub use mount::{Mount, Payload};
 pub use watchdog::Watchdog;
 
@@ -25,7 +27,7 @@ use heapless::{String, Vec};
 use serde::{Deserialize, Serialize};
 
 use crate::base::limits::{
-    DATA_DISKS_MAX, HEURISTICS_MAX, LABEL_BYTES_MAX, MOUNTS_MAX, NAME_BYTES_MAX, NETWORKS_MAX, NODES_MAX,
+    DATA_DISKS_MAX, HEURISTICS_MAX, HOOKS_MAX, LABEL_BYTES_MAX, MOUNTS_MAX, NAME_BYTES_MAX, NETWORKS_MAX, NODES_MAX,
     PATH_BYTES_MAX,
 };
 use crate::base::{ClusterId, NodeId};
@@ -59,6 +61,8 @@ pub struct Cluster {
     pub mounts: Vec<Mount, MOUNTS_MAX>,
     /// What runs behind the gate.
     pub payload: Payload,
+    /// Programs that are told what happens. A node's own business as well.
+    pub hooks: Vec<Hook, HOOKS_MAX>,
 }
 
 /// One node.

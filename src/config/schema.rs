@@ -2,10 +2,12 @@
 //! That these types can be deserialized as well gives the tests a second reader, the crate `toml`, to hold the first one to.
 
 mod heuristic;
+mod hook;
 mod mount;
 pub mod text;
 
 pub use heuristic::{HeuristicTable, Kind};
+pub use hook::HookTable;
 pub use mount::{MountTable, PayloadTable};
 
 use core::fmt::Write;
@@ -46,6 +48,9 @@ pub struct Document {
     pub mount: Vec<MountTable>,
     /// `[payload]`
     pub payload: Option<PayloadTable>,
+    /// `[[hook]]`
+    #[serde(default)]
+    pub hook: Vec<HookTable>,
 }
 
 /// `[cluster]`
@@ -201,6 +206,7 @@ impl Document {
             wait_for_all: head.wait_for_all,
             mounts: mount::mounts(&self.mount)?,
             payload: mount::payload(self.payload.as_ref(), &self.mount)?,
+            hooks: hook::hooks(&self.hook)?,
         };
         // Before the nodes are sorted: places count in the order of the file.
         check::cluster(&cluster)?;

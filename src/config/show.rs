@@ -3,6 +3,7 @@
 
 use core::fmt::{self, Display, Write};
 
+use super::hook::Kinds;
 use super::{Address, Cluster, Demand, Payload, Probe};
 
 /// Stands where the key would.
@@ -102,6 +103,12 @@ pub fn lines(cluster: &Cluster, give: &mut dyn FnMut(Table, Line<'_>) -> fmt::Re
             table.key(&[])?;
             table.words("program", words)?;
         }
+    }
+    for (at, hook) in (1..).zip(&cluster.hooks) {
+        table.next("hook", Some(at));
+        table.key(&[("on", &On(hook.on))])?;
+        table.words("program", &hook.command)?;
+        table.more("timeout_ms", &hook.timeout_ms)?;
     }
     let timing = &cluster.timing;
     table.next("timing", None);
@@ -212,6 +219,18 @@ impl Display for Arguments<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, word) in self.0.split('\0').enumerate() {
             write!(f, "{}{}", if index > 0 { ", " } else { "[" }, Text(word))?;
+        }
+        f.write_char(']')
+    }
+}
+
+/// What a hook is told of.
+struct On(Kinds);
+
+impl Display for On {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, kind) in self.0.iter().enumerate() {
+            write!(f, "{}{}", if index > 0 { ", " } else { "[" }, Quoted(&kind.word()))?;
         }
         f.write_char(']')
     }

@@ -15,7 +15,7 @@ use rustix::io::{Errno, ioctl_fionbio};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::process;
-use crate::base::limits::HEURISTICS_MAX;
+use crate::base::limits::{HEURISTICS_MAX, HOOKS_MAX};
 use crate::heuristics::{Outcome, Output, lines};
 
 /// Bytes of output that are looked at.
@@ -23,9 +23,14 @@ const OUTPUT_BYTES_MAX: usize = 1024;
 /// Pieces read after the end of the program: a process that it left behind may go on writing.
 const READS_AFTER_END_MAX: usize = 64;
 
-/// Programs that run, by heuristic: process id, 0 = none, `STARTING` = not known yet. The thread that reaps the orphans of
+/// Programs that may run at a time: one of each heuristic, and after those one of each hook.
+const PLACES: usize = HEURISTICS_MAX + HOOKS_MAX;
+/// Where a program finds others, if its environment is made for it.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Programs that run, by place: process id, 0 = none, `STARTING` = not known yet. The thread that reaps the orphans of
 /// PID 1 leaves them to the thread that waits for them.
-static AWAITED: [AtomicU32; HEURISTICS_MAX] = [const { AtomicU32::new(0) }; HEURISTICS_MAX];
+static AWAITED: [AtomicU32; PLACES] = [const { AtomicU32::new(0) }; PLACES];
 const STARTING: u32 = u32::MAX;
 
 /// Does a thread wait for this child, or may it be one of which its thread does not know the process id yet?
@@ -45,12 +50,28 @@ impl Drop for Place {
 
 /// Runs a program to its end, or kills it and all of its process group when the time is over. `place`: a number below
 /// `HEURISTICS_MAX` that no other thread uses.
-pub fn run<'a>(place: usize, mut words: impl Iterator<Item = &'a str>, timeout: Duration) -> (Outcome, Output) {
+pub fn run<'a>(place: usize, words: impl Iterator<Item = &'a str>, timeout: Duration) -> (Outcome, Output) {
+    run_command(place, command(words), timeout)
+}
+
+/// The same for a hook, of which `hook` is the number, with an environment of its own: these names with their values, and PATH.
+/// The agent's may be of any length, and copies of it take the agent's memory.
+pub fn tell(hook: usize, words: &str, environment: &[(&str, &str)], timeout: Duration) -> (Outcome, Output) {
+    let mut command = command(words.split('\0'));
+    command.env_clear().env("PATH", PATH).envs(environment.iter().copied());
+    run_command(HEURISTICS_MAX + hook, command, timeout)
+}
+
+fn command<'a>(mut words: impl Iterator<Item = &'a str>) -> Command {
+    let mut command = Command::new(words.next().unwrap_or_default());
+    command.args(words);
+    command
+}
+
+fn run_command(place: usize, command: Command, timeout: Duration) -> (Outcome, Output) {
     let until = Instant::now() + timeout;
     let place = Place(&AWAITED[place]);
     place.0.store(STARTING, Ordering::SeqCst);
-    let mut command = Command::new(words.next().unwrap_or_default());
-    command.args(words);
     let (mut child, mut pipe, ended) = match start(command, &place) {
         Ok(started) => started,
         Err(error) => {

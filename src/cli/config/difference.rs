@@ -19,7 +19,7 @@ fn flat(cluster: &Cluster) -> Flat {
     flat
 }
 
-/// A line for each key that differs. Nodes are compared by their ids, disks, heuristics and mounts by their positions; the
+/// A line for each key that differs. Nodes are compared by their ids, disks, heuristics, mounts and hooks by their positions; the
 /// cluster's key only as to whether it is another one.
 pub fn differences(before: &Cluster, after: &Cluster) -> Vec<String> {
     let (old, new) = (flat(before), flat(after));

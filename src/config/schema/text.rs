@@ -13,8 +13,8 @@ use toml_parser::parser::{EventReceiver, RecursionGuard, ValidateWhitespace, par
 use toml_parser::{ErrorSink, Expected, ParseError, Source, Span};
 
 use super::{
-    CheckError, Cluster, DataTable, Document, FencingTable, Head, HeuristicTable, Kind, Method, MountTable, NodeTable,
-    PayloadTable, QdiskTable, TimingTable,
+    CheckError, Cluster, DataTable, Document, FencingTable, Head, HeuristicTable, HookTable, Kind, Method, MountTable,
+    NodeTable, PayloadTable, QdiskTable, TimingTable,
 };
 use crate::config::Demand;
 
@@ -84,7 +84,7 @@ const KIND: Takes = Takes::OneOf(&["ping", "tcp", "link", "disk", "program"]);
 const NEEDED: bool = true;
 
 /// Every key, after its table's.
-const KEYS: [(&str, Takes, bool); 54] = [
+const KEYS: [(&str, Takes, bool); 60] = [
     ("cluster", Takes::Table, NEEDED),
     ("cluster.name", Takes::Text, NEEDED),
     ("cluster.id", Takes::Number, false),
@@ -123,6 +123,11 @@ const KEYS: [(&str, Takes, bool); 54] = [
     ("payload", Takes::Table, false),
     ("payload.program", Takes::Text, NEEDED),
     ("payload.arguments", Takes::List, false),
+    ("hook", Takes::Tables, false),
+    ("hook.on", Takes::List, false),
+    ("hook.program", Takes::Text, NEEDED),
+    ("hook.arguments", Takes::List, false),
+    ("hook.timeout_ms", Takes::Number, false),
     ("timing", Takes::Table, false),
     ("timing.heartbeat_ms", Takes::Number, false),
     ("timing.suspect", Takes::Number, false),
@@ -139,6 +144,7 @@ const KEYS: [(&str, Takes, bool); 54] = [
     ("fencing.watchdog_margin_ms", Takes::Number, false),
     // Elements of the lists.
     ("node.addresses[]", Takes::Text, false),
+    ("hook.on[]", Takes::Text, false),
     ("*.arguments[]", Takes::Text, false),
 ];
 
@@ -627,6 +633,12 @@ impl Entries {
             payload: e.has("payload").then(|| PayloadTable {
                 program: e.text("payload", "program"),
                 arguments: e.list("payload", "arguments"),
+            }),
+            hook: e.tables("hook", |at| HookTable {
+                on: e.value(at, "on").map(|_| e.list(at, "on")),
+                program: e.text(at, "program"),
+                arguments: e.list(at, "arguments"),
+                timeout_ms: e.number(at, "timeout_ms"),
             }),
         }
     }
