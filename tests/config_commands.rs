@@ -423,8 +423,20 @@ fn the_commands_on_files() {
     assert!(out.contains("cluster my-cluster (25554)") && out.contains("quorum 5"), "{out}");
 
     let open = folder.file("open.toml", &five_node(), 0o644);
-    let (code, _, err) = quorate(&["check", &open]);
-    assert!(code == Some(0) && flat(&err).contains("chmod 600"), "{err}");
+    let written = folder.file("written.toml", &five_node(), 0o620);
+    let out = folder.0.join("of-open").display().to_string();
+    for (words, warnings) in [
+        (&["check", &open][..], 1),
+        (&["check", &written], 1),
+        (&["check", &good, "--after", &open], 1),
+        (&["compile", &open, "-o", &out], 1),
+        (&["show", &open], 1),
+        (&["diff", &open, &written], 2),
+        (&["diff", &good, &good], 0),
+    ] {
+        let (code, _, err) = quorate(words);
+        assert!(code == Some(0) && flat(&err).matches("chmod 600 ").count() == warnings, "{words:?}: {err}");
+    }
 
     let bad = folder.file("bad.toml", &five_node().replace("min_score", "min_scor"), 0o600);
     let (code, out, err) = quorate(&["check", &bad]);

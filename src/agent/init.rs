@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -12,9 +13,8 @@ use super::gate::{self, StaleBoot};
 use super::run::{Agent, Setup};
 use super::{lines, memory};
 use crate::base::NodeId;
-use crate::cli::Exit;
 use crate::cli::command::{AgentCommand, SelfFenceWay};
-use crate::cli::socket;
+use crate::cli::{Exit, config, socket};
 use crate::config::{Cluster, blob};
 use crate::drv::watchdog::Watchdog;
 use crate::drv::{boot, clock, process, reset, rtnetlink};
@@ -269,6 +269,9 @@ fn prepare(way: reset::Way) -> Result<(), CannotStart> {
 
 fn read_config(path: &str) -> Result<Box<Cluster>, CannotStart> {
     let bytes = fs::read(Path::new(path)).map_err(|why| CannotStart::Read(path.into(), why))?;
+    if fs::metadata(path).is_ok_and(|file| config::open_to_others(file.permissions().mode())) {
+        log::warn!("{path}: others than its owner can get at it, and the key is in it; chmod 600 {path}");
+    }
     blob::decode(&bytes).map(Box::new).map_err(|why| CannotStart::Blob(path.into(), why))
 }
 

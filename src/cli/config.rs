@@ -20,7 +20,7 @@ use super::wrap::Wrap;
 use crate::config::{Cluster, show};
 
 pub use difference::differences;
-pub use file::{FileError, Loaded, load};
+pub use file::{FileError, Loaded, load, open_to_others};
 pub use import::{Given, Imported, import};
 
 /// Where an image has its configuration.
@@ -129,10 +129,9 @@ impl ConfigCommand {
 
     fn check(&self) -> Result<Exit, Failure> {
         let [path] = self.files(&["--after"])?;
-        let loaded = load(path)?;
-        warn(path, &loaded);
+        let loaded = load_and_warn(path)?;
         if let Some(old) = &self.after {
-            let before = load(old)?;
+            let before = load_and_warn(old)?;
             let lines = differences(&before.cluster, &loaded.cluster);
             lines.iter().for_each(say);
             if let Some(why) = version_stands(&before.cluster, &loaded.cluster, !lines.is_empty()) {
@@ -160,8 +159,7 @@ impl ConfigCommand {
         let Some(output) = &self.output else {
             return Err((Exit::Usage, "compile: where to? name the blob by -o".into()));
         };
-        let loaded = load(path)?;
-        warn(path, &loaded);
+        let loaded = load_and_warn(path)?;
         let bytes = file::compile(output, &loaded.cluster)?;
         say(format_args!("{}: {bytes} bytes, version {}", output.display(), loaded.cluster.version));
         Ok(Exit::Ok)
@@ -172,7 +170,7 @@ impl ConfigCommand {
         if !self.running {
             let mut text = String::new();
             // Writing to a String cannot fail.
-            let _ = show::toml(&load(path)?.cluster, &mut text);
+            let _ = show::toml(&load_and_warn(path)?.cluster, &mut text);
             print(&text);
             return Ok(Exit::Ok);
         }
@@ -184,7 +182,7 @@ impl ConfigCommand {
 
     fn diff(&self) -> Result<Exit, Failure> {
         let [old, new] = self.files(&[])?;
-        let (before, after) = (load(old)?, load(new)?);
+        let (before, after) = (load_and_warn(old)?, load_and_warn(new)?);
         let lines = differences(&before.cluster, &after.cluster);
         lines.iter().for_each(say);
         if let Some(why) = version_stands(&before.cluster, &after.cluster, !lines.is_empty()) {
@@ -224,14 +222,16 @@ fn version_stands(before: &Cluster, after: &Cluster, differ: bool) -> Option<Str
     })
 }
 
-/// Of a file that more people can read than may know the key.
-fn warn(path: &Path, loaded: &Loaded) {
-    if loaded.readable {
+/// Reads a configuration, and says so if more people can get at the file than may know the key.
+fn load_and_warn(path: &Path) -> Result<Loaded, Failure> {
+    let loaded = load(path)?;
+    if loaded.open {
         let path = path.display();
         complain(format_args!(
-            "{path}: others than its owner can read it, and the cluster's key is in it; chmod 600 {path}"
+            "{path}: others than its owner can get at it, and the cluster's key is in it; chmod 600 {path}"
         ));
     }
+    Ok(loaded)
 }
 
 fn print(text: &str) {

@@ -22,8 +22,8 @@ const MODE: u32 = 0o600;
 pub struct Loaded {
     /// What it says.
     pub cluster: Box<Cluster>,
-    /// Can others than its owner read the file, and so the key?
-    pub readable: bool,
+    /// May others than its owner get at the file, and so at the key?
+    pub open: bool,
 }
 
 /// Why a file is no configuration.
@@ -73,7 +73,12 @@ fn try_load(path: &Path) -> Result<Loaded, FileError> {
         let text = str::from_utf8(&bytes).map_err(|_| FileError::Neither)?;
         text::cluster(text).map_err(FileError::Text)?
     };
-    Ok(Loaded { cluster: Box::new(cluster), readable: mode & 0o044 != 0 })
+    Ok(Loaded { cluster: Box::new(cluster), open: open_to_others(mode) })
+}
+
+/// Does a file's mode let others than its owner get at it?
+pub fn open_to_others(mode: u32) -> bool {
+    mode & 0o077 != 0
 }
 
 /// At most one byte more than any configuration has.
