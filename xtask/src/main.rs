@@ -7,8 +7,10 @@ mod config;
 mod console;
 mod control;
 mod cpio;
+mod deb;
 mod debian;
 mod demo;
+mod distro;
 mod esp;
 mod explore;
 mod extras;
@@ -55,6 +57,7 @@ struct Xtask {
 #[argh(subcommand)]
 enum Command {
     Build(build::Build),
+    Deb(deb::Deb),
     Demo(demo::Demo),
     Explore(explore::Explore),
     Fuzz(fuzz::Fuzz),
@@ -70,6 +73,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match argh::from_env::<Xtask>().command {
         Command::Build(build) => build.run(),
+        Command::Deb(deb) => deb.run(),
         Command::Demo(demo) => demo.run(),
         Command::Explore(explore) => explore.run(),
         Command::Fuzz(fuzz) => fuzz.run(),
