@@ -17,6 +17,11 @@ installkernel() {
         [[ -z $module || $module == '#'* ]] || hostonly='' instmods "$module"
     done < "$dracutsysrootdir/etc/quorate/modules"
     # Without dracut's network modules only what the root needs would be there.
+    # shellcheck disable=SC2154
+    if [[ ! $hostonly ]]; then
+        instmods '=drivers/net/ethernet' virtio_net hv_netvsc xen-netfront vmxnet3
+        return 0
+    fi
     for module in /sys/class/net/*/device/driver/module; do
         [[ ! -e $module ]] || hostonly='' instmods "$(basename "$(readlink -f "$module")")"
     done
