@@ -15,11 +15,7 @@ fn main() -> ExitCode {
         init::first_process();
     }
     quorate::cli::main(
-        |command| {
-            let error = init::daemon(&command);
-            eprintln!("quorate agent: {error}");
-            error.exit().into()
-        },
+        |command| init::agent(&command).into(),
         |command| match payload::run(&command) {
             Ok(()) => Exit::Ok.into(),
             Err(error) => {

@@ -6,6 +6,7 @@ use core::task::Context;
 use super::lines;
 use crate::cli::console::Console;
 use crate::cli::request::Request;
+use crate::drv::kmsg;
 use crate::drv::serial::Serial;
 
 /// Consoles of one machine.
@@ -22,22 +23,15 @@ pub struct Consoles {
     shells: heapless::Vec<Shell, CONSOLES_MAX>,
     /// Where lines go that nobody can answer: a pipe, a file.
     plain: heapless::Vec<Serial, CONSOLES_MAX>,
+    /// Where lines go that the system keeps.
+    kernel_log: Option<kmsg::Lines>,
 }
 
 impl Consoles {
     /// Opens what can be opened; a console that cannot is told on the others. Without any, standard error is used.
     pub fn open(paths: &[String], name: &str) -> Consoles {
         let mut consoles = Consoles::none();
-        for path in paths {
-            match Serial::open(path) {
-                Ok(serial) => {
-                    if !consoles.add(serial, name) {
-                        log::warn!("console {path} is one too many; {CONSOLES_MAX} are served");
-                    }
-                }
-                Err(error) => log::warn!("console {path}: {error}; it is not served"),
-            }
-        }
+        consoles.add_all(paths, name);
         if consoles.is_empty()
             && let Ok(serial) = Serial::standard_error()
         {
@@ -46,14 +40,36 @@ impl Consoles {
         consoles
     }
 
+    /// Opens these as well.
+    pub fn add_all(&mut self, paths: &[String], name: &str) {
+        for path in paths {
+            match Serial::open(path) {
+                Ok(serial) => {
+                    if !self.add(serial, name) {
+                        log::warn!("console {path} is one too many; {CONSOLES_MAX} are served");
+                    }
+                }
+                Err(error) => log::warn!("console {path}: {error}; it is not served"),
+            }
+        }
+    }
+
+    /// Lines go to the kernel's log, too.
+    pub fn add_kernel_log(&mut self) {
+        match kmsg::Lines::open() {
+            Ok(lines) => self.kernel_log = Some(lines),
+            Err(error) => log::warn!("the kernel's log: {error}; lines go to standard error"),
+        }
+    }
+
     /// No console: for the moment in which another owner has them.
     pub const fn none() -> Consoles {
-        Consoles { shells: heapless::Vec::new(), plain: heapless::Vec::new() }
+        Consoles { shells: heapless::Vec::new(), plain: heapless::Vec::new(), kernel_log: None }
     }
 
     /// Is there none?
     pub fn is_empty(&self) -> bool {
-        self.shells.is_empty() && self.plain.is_empty()
+        self.shells.is_empty() && self.plain.is_empty() && self.kernel_log.is_none()
     }
 
     /// From now on the shells call themselves by this name.
@@ -78,7 +94,7 @@ impl Consoles {
             lines::to_standard_error();
             return;
         }
-        let Consoles { shells, plain } = self;
+        let Consoles { shells, plain, kernel_log } = self;
         lines::take(&mut |text| {
             for serial in plain.iter_mut() {
                 serial.put(text);
@@ -86,6 +102,9 @@ impl Consoles {
             for line in text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
                 // Lines are made of formatted text: they are UTF-8.
                 let line = core::str::from_utf8(line).unwrap_or("?");
+                if let Some(log) = kernel_log {
+                    log.put(line);
+                }
                 for shell in shells.iter_mut() {
                     shell.console.note(format_args!("{line}"));
                 }

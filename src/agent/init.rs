@@ -1,4 +1,4 @@
-//! From nothing to a running agent: as PID 1 of an image, or as a plain daemon.
+//! From nothing to a running agent: as PID 1 of an image, as a plain daemon, or as one that `early` left behind.
 //!
 //! PID 1 never ends, whatever is wrong: it keeps the gate shut, says why every few seconds, and tries again what can heal.
 
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::consoles::Consoles;
 use super::gate::{self, StaleBoot};
 use super::run::{Agent, Setup};
-use super::{lines, memory};
+use super::{early, lines, memory};
 use crate::base::NodeId;
 use crate::cli::command::{AgentCommand, SelfFenceWay};
 use crate::cli::{Exit, config, socket};
@@ -100,8 +100,18 @@ impl CannotStart {
     }
 }
 
-/// `quorate agent`. Returns only when the agent cannot start.
-pub fn daemon(options: &AgentCommand) -> CannotStart {
+/// `quorate agent`. Returns only when the agent cannot start, or when it is not this process that is the agent.
+pub fn agent(options: &AgentCommand) -> Exit {
+    if options.early && !early::is_the_one() {
+        return early::start(options);
+    }
+    let error = daemon(options);
+    eprintln!("quorate agent: {error}");
+    error.exit()
+}
+
+/// Returns only when the agent cannot start.
+fn daemon(options: &AgentCommand) -> CannotStart {
     memory::watch();
     lines::install();
     if options.die_with_parent {
@@ -109,9 +119,13 @@ pub fn daemon(options: &AgentCommand) -> CannotStart {
     }
     let exits = options.emulate.is_some() || options.self_fence == SelfFenceWay::Exit;
     let way = if exits { reset::Way::Exit(Exit::SelfFence.into()) } else { reset::Way::Reset };
+    let mut consoles = Consoles::none();
     let started = prepare(way).and_then(|()| {
         let cluster = read_config(&options.config)?;
-        let node = which_node(&cluster, options.node)?;
+        let node = match options.early {
+            true => settle_early(&cluster, options, &mut consoles)?,
+            false => which_node(&cluster, options.node)?,
+        };
         let boot_id = check_boot(options.emulate.is_some())?;
         match cluster.fencing.watchdog.filter(|_| options.emulate.is_some()) {
             Some(watchdog) => emulate_watchdog(watchdog.timeout_s)?,
@@ -124,15 +138,26 @@ pub fn daemon(options: &AgentCommand) -> CannotStart {
             node,
             boot_id,
             emulate: options.emulate.clone(),
-            payload: !options.no_payload,
+            // What a running system mounts and starts is that system's business.
+            payload: !options.no_payload && !options.early,
             socket: socket_name(&options.socket)?,
         };
         write_pid(options.pid_file.as_deref())?;
-        let consoles = Consoles::open(&options.console, node_name(&setup.cluster, node));
-        Agent::start(setup, consoles).map_err(CannotStart::Runtime)
+        let name = node_name(&setup.cluster, node);
+        if options.early {
+            consoles.add_all(&options.console, name);
+        } else {
+            consoles = Consoles::open(&options.console, name);
+        }
+        Agent::start(setup, std::mem::replace(&mut consoles, Consoles::none())).map_err(CannotStart::Runtime)
     });
     match started {
-        Ok(agent) => agent.run(),
+        Ok(agent) => {
+            if options.early {
+                early::is_on_its_own();
+            }
+            agent.run()
+        }
         Err(error) => {
             // Nothing was registered and no gate was opened: a clean exit.
             reset::disarm_watchdog();
@@ -193,11 +218,34 @@ fn configure(cmdline: &str, consoles: &mut Consoles) -> Result<(Box<Cluster>, No
     let beside = !Path::new(CONFIG_PATH).exists() && Path::new(CREDENTIAL_PATH).exists();
     let path = if beside { CREDENTIAL_PATH } else { CONFIG_PATH };
     let cluster = read_config(path)?;
-    let chosen = boot::cmdline_value(cmdline, "quorate.node").and_then(|id| id.parse().ok()).and_then(NodeId::new);
+    let node = settle(&cluster, chosen_node(cmdline), consoles)?;
+    Ok((cluster, node))
+}
+
+/// The node that the kernel command line names.
+fn chosen_node(cmdline: &str) -> Option<NodeId> {
+    boot::cmdline_value(cmdline, "quorate.node").and_then(|id| id.parse().ok()).and_then(NodeId::new)
+}
+
+/// What [`settle`] does, for an agent that is not the first process of the machine.
+fn settle_early(cluster: &Cluster, options: &AgentCommand, consoles: &mut Consoles) -> Result<NodeId, CannotStart> {
+    early::parts().map_err(CannotStart::Runtime)?;
+    if options.emulate.is_some() {
+        return which_node(cluster, options.node);
+    }
+    consoles.add_kernel_log();
+    // The first number waits until the kernel's generator is seeded: before anything is fed or expected in time.
+    clock::random_u64();
+    let cmdline = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    settle(cluster, options.node.or_else(|| chosen_node(&cmdline)), consoles)
+}
+
+/// Identity, addresses, devices.
+fn settle(cluster: &Cluster, chosen: Option<NodeId>, consoles: &mut Consoles) -> Result<NodeId, CannotStart> {
     wait_for("network card", consoles, &mut || !boot::interfaces(NET).is_empty());
-    let node = which_node(&cluster, chosen)?;
+    let node = which_node(cluster, chosen)?;
     log::info!("this is node {node} of cluster {}", cluster.name);
-    give_addresses(&cluster, node);
+    give_addresses(cluster, node);
     let devices: Vec<&str> = cluster
         .qdisk
         .iter()
@@ -211,7 +259,7 @@ fn configure(cmdline: &str, consoles: &mut Consoles) -> Result<(Box<Cluster>, No
             boot::resolve_device(name).is_ok_and(|path| path.is_some_and(|path| path.exists()))
         });
     }
-    Ok((cluster, node))
+    Ok(node)
 }
 
 const NET: &str = "/sys/class/net";

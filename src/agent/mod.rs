@@ -8,6 +8,7 @@ pub mod behind;
 pub mod consoles;
 pub mod devices;
 pub mod disks;
+pub mod early;
 pub mod gate;
 pub mod hooks;
 pub mod init;

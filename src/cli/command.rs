@@ -93,6 +93,10 @@ pub struct AgentCommand {
     /// neither mount nor start anything when the gate opens
     #[argh(switch)]
     pub no_payload: bool,
+    /// for an initramfs and for units: find this machine's agent, or leave one behind that survives the change to the real
+    /// root; it gives the network card its addresses, logs to the kernel's log, and implies --no-payload
+    #[argh(switch)]
+    pub early: bool,
     /// end with the process that started the agent (for test harnesses)
     #[argh(switch)]
     pub die_with_parent: bool,

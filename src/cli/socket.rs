@@ -204,7 +204,8 @@ fn answer_wait(what: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt:
     let there = match what {
         "member" => snapshot.members().contains(status.node),
         "quorate" => status.quorate,
-        "released" => status.stage == Stage::Released,
+        // A view may be released while this node has not been let in yet.
+        "released" => status.stage == Stage::Released && status.gate_open.is_some(),
         _ => {
             head(Exit::Usage, out)?;
             return writeln!(out, "the agent does not know what `{what}` is to wait for");

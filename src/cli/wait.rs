@@ -23,6 +23,9 @@ pub struct WaitCommand {
     /// seconds to wait at most (default: no end)
     #[argh(option)]
     pub timeout: Option<u64>,
+    /// seconds after which it says again what it waits for (default: once only)
+    #[argh(option)]
+    pub tell: Option<u64>,
     /// the agent's socket, where several run (default: the only one)
     #[argh(option)]
     pub socket: Option<String>,
@@ -39,14 +42,26 @@ impl WaitCommand {
                 return Exit::Usage;
             }
         };
-        wait(self.socket.as_deref(), what, self.timeout, "quorate wait")
+        let tell_every = self.tell.map(Duration::from_secs);
+        wait_telling(self.socket.as_deref(), what, self.timeout, tell_every, "quorate wait")
     }
 }
 
 /// Asks until the answer is yes. An agent that is not there yet is waited for too: it may be about to start.
 pub(super) fn wait(socket: Option<&str>, what: &str, timeout_s: Option<u64>, tool: &str) -> Exit {
+    wait_telling(socket, what, timeout_s, None, tool)
+}
+
+/// The same; says why when it waits, and again every so often.
+fn wait_telling(
+    socket: Option<&str>,
+    what: &str,
+    timeout_s: Option<u64>,
+    tell_every: Option<Duration>,
+    tool: &str,
+) -> Exit {
     let until = timeout_s.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)));
-    let mut told = false;
+    let mut told: Option<Instant> = None;
     loop {
         let why = match socket::fetch(socket, &format!("{}{what}", socket::WAIT)) {
             Ok((Exit::Ok, _)) => return Exit::Ok,
@@ -61,9 +76,9 @@ pub(super) fn wait(socket: Option<&str>, what: &str, timeout_s: Option<u64>, too
             eprintln!("{tool}: not {what} in time: {}", why.trim_end());
             return Exit::Timeout;
         }
-        if !told {
+        if told.is_none_or(|told| tell_every.is_some_and(|every| told.elapsed() >= every)) {
             eprintln!("{tool}: not {what} yet: {}", why.trim_end());
-            told = true;
+            told = Some(Instant::now());
         }
         std::thread::sleep(left.map_or(EVERY, |left| left.min(EVERY)));
     }

@@ -1,4 +1,4 @@
-//! The kernel's log, from a moment on: what the kernel tells nowhere else.
+//! The kernel's log, from a moment on: what the kernel tells nowhere else; and lines of our own into it.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -10,6 +10,10 @@ use rustix::io::Errno;
 const DEVICE: &str = "/dev/kmsg";
 /// Bytes of a record (CONSOLE_EXT_LOG_MAX in the kernel's internal.h of printk).
 const RECORD_BYTES_MAX: usize = 8192;
+/// Bytes of a record that is written; the kernel takes no longer ones than 1023.
+const LINE_BYTES_MAX: usize = 512;
+/// linux/kern_levels.h: notice, of facility daemon (3 << 3).
+const PRIORITY: &str = "<29>";
 /// Records shown at a time: what is left waits for the next time, so that a flood of messages holds nobody up.
 const RECORDS_MAX: usize = 4096;
 
@@ -45,6 +49,32 @@ impl Kmsg {
     }
 }
 
+/// Lines of our own for the log: a console shows them, the system's journal keeps them, and neither needs to be there yet.
+pub struct Lines {
+    device: OwnedFd,
+}
+
+impl Lines {
+    /// Opens the log for writing.
+    pub fn open() -> io::Result<Lines> {
+        let device = open(DEVICE, OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(Lines { device })
+    }
+
+    /// Puts a line in as a record, without the time in front of it, which a record has anyway. The kernel drops what comes
+    /// too fast.
+    pub fn put(&self, line: &str) {
+        let mut record = heapless::String::<LINE_BYTES_MAX>::new();
+        let _ = record.push_str(PRIORITY).and_then(|()| record.push_str(without_time(line)));
+        let _ = rustix::io::write(&self.device, record.as_bytes());
+    }
+}
+
+/// `[    1.234] quorate: text`
+fn without_time(line: &str) -> &str {
+    line.strip_prefix('[').and_then(|line| line.split_once("] ")).map_or(line, |(_, text)| text)
+}
+
 /// The text of a record: `priority,number,time,flags;text`, then lines of properties.
 fn message(record: &[u8]) -> Option<&str> {
     let text = core::str::from_utf8(record).ok()?;
@@ -55,6 +85,12 @@ fn message(record: &[u8]) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_time_of_a_line_is_left_out() {
+        assert_eq!(without_time("[    1.234] quorate: a [b] c"), "quorate: a [b] c");
+        assert_eq!(without_time("(3 lines lost)"), "(3 lines lost)");
+    }
 
     #[test]
     fn a_record_is_its_first_line_after_the_semicolon() {

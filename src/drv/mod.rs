@@ -20,6 +20,7 @@ pub mod process;
 pub mod program;
 pub mod qdisk;
 pub mod reset;
+pub mod root;
 pub mod rtnetlink;
 pub mod scan;
 pub mod serial;

@@ -3,11 +3,14 @@
 use std::fmt;
 use std::fs;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitOptions, set_parent_process_death_signal, waitid, waitpid,
 };
+
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::{program, sys};
 
@@ -70,6 +73,20 @@ pub fn oom_score_of(process: &str, score: i32) -> std::io::Result<()> {
 /// From now on the end of the parent is the end of this process: the kernel sees to it, whatever ended the parent.
 pub fn die_with_parent() {
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
+}
+
+/// Away from the terminal and the session of whoever started this process, and from its folder.
+pub fn new_session() -> std::io::Result<()> {
+    rustix::process::setsid()?;
+    Ok(rustix::process::chdir("/")?)
+}
+
+/// From now on standard input has nothing, and output and errors go nowhere.
+pub fn silence() -> std::io::Result<()> {
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    dup2_stdin(&null)?;
+    dup2_stdout(&null)?;
+    Ok(dup2_stderr(&null)?)
 }
 
 /// Ties this process to its parent, if that is (still) the one it was started by.

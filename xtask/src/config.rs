@@ -75,6 +75,12 @@ impl Config {
         self
     }
 
+    /// Lets a node be silent for so many heartbeats.
+    pub fn with_suspect(mut self, heartbeats: u8) -> Self {
+        self.document.timing.suspect = Some(heartbeats.into());
+        self
+    }
+
     /// The same for another cluster.
     pub fn with_cluster_id(mut self, id: u16) -> Self {
         self.document.cluster.id = Some(id.into());

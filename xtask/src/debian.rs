@@ -30,6 +30,13 @@ const FOR_VMS: &[Need] = &[
 /// What the formats of disks that qemu-img knows take.
 const FOR_DISKS: &[Need] = &[need("/usr/bin/qemu-img", "qemu-utils")];
 
+/// What installing a whole Debian takes, and VMs that write to layers over its disk.
+const FOR_SYSTEMS: &[Need] = &[
+    need("/usr/sbin/debootstrap", "debootstrap"),
+    need("/usr/sbin/mke2fs", "e2fsprogs"),
+    need("/usr/bin/qemu-img", "qemu-utils"),
+];
+
 /// What each of the userspace targets takes.
 const FOR_ISTGT: &[Need] = &[need("/usr/sbin/istgt", "istgt")];
 const FOR_TGT: &[Need] = &[need("/usr/sbin/tgtd", "tgt")];
@@ -46,6 +53,15 @@ pub fn ensure_for_images() -> Result<()> {
 /// Makes sure that disks can be converted.
 pub fn ensure_for_disks() -> Result<()> {
     ensure(FOR_DISKS)
+}
+
+/// Makes sure that a whole Debian can be installed, which takes root.
+pub fn ensure_for_systems() -> Result<()> {
+    ensure(FOR_SYSTEMS)?;
+    if !is_root()? {
+        bail!("debootstrap and what is done in its tree take root; run this as root, or in a container that is");
+    }
+    Ok(())
 }
 
 /// Makes sure that images can be built and VMs can be run on disks of this target.

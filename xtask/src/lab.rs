@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::board::{Board, Format};
 use crate::config::Config;
+use crate::distro::Installed;
 use crate::extras::Extras;
 use crate::image::Bake;
 use crate::kernel::Kernel;
@@ -23,7 +24,7 @@ use crate::{debian, toolbox};
 
 /// Five VMs at once on two busy cores, and some more.
 pub const BOOT_WITHIN: Duration = Duration::from_secs(120);
-/// With firmware, which under emulation takes its time before the kernel does.
+/// With firmware, which under emulation takes its time before the kernel does; or with a whole system after it.
 const FIRMWARE_BOOT_WITHIN: Duration = Duration::from_secs(600);
 /// A command on a console, on a busy host.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(20);
@@ -45,6 +46,8 @@ pub struct LabOptions {
     pub extras: Extras,
     /// Size of the data disk.
     pub data_bytes: u64,
+    /// A system that the nodes boot in place of an image of ours.
+    pub installed: Option<Installed>,
 }
 
 impl Default for LabOptions {
@@ -58,6 +61,7 @@ impl Default for LabOptions {
             kvm: false,
             extras: Extras::default(),
             data_bytes: DATA_BYTES,
+            installed: None,
         }
     }
 }
@@ -159,6 +163,7 @@ impl Lab {
         let disk = run.file("node").with_added_extension(INSTALLED.extension());
         let firmware = board.firmware.as_ref().filter(|_| options.config.is_some());
         let guest = match &options.config {
+            _ if options.installed.is_some() => Guest::System,
             Some(config) => {
                 extras = extras.with_needs_of(&config.cluster()?)?;
                 let bake = Bake { board: &board, kernel: &kernel, config, extras: &extras };
@@ -195,14 +200,20 @@ impl Lab {
         let nodes = ids.iter().zip(&paths).map(|(&id, wires)| {
             let disks: Vec<Disk> = wires.iter().map(|wire| wire.disk.clone()).collect();
             let name = format!("node{id}");
-            let mut vm = match firmware {
-                Some(firmware) => {
+            let mut vm = match (&options.installed, firmware) {
+                (Some(system), _) => {
+                    let host = format!("systemd.hostname={name}");
+                    let mut vm = Vm::describe_system(&name, &board, system, &[host], accelerator, &run)?;
+                    attach_disks(&mut vm, &board, &disks);
+                    vm
+                }
+                (None, Some(firmware)) => {
                     let disk = (disk.as_path(), INSTALLED.name());
                     let mut vm = Vm::describe_installed(&name, &board, firmware, disk, accelerator, &run)?;
                     attach_disks(&mut vm, &board, &disks);
                     vm
                 }
-                None => describe(&name, &initrd, &[format!("quorate.node={id}")], &disks),
+                (None, None) => describe(&name, &initrd, &[format!("quorate.node={id}")], &disks),
             };
             vm.add_switched_nic(&board, id, &run);
             let node = Node::new(vm, guest);
@@ -223,7 +234,11 @@ impl Lab {
             switch,
             target,
             run,
-            boot_within: if firmware.is_some() { FIRMWARE_BOOT_WITHIN } else { BOOT_WITHIN },
+            boot_within: if firmware.is_some() || options.installed.is_some() {
+                FIRMWARE_BOOT_WITHIN
+            } else {
+                BOOT_WITHIN
+            },
         };
         lab.observer.boot()?;
         Ok(lab)

@@ -8,8 +8,10 @@ mod config;
 mod console;
 mod control;
 mod cpio;
+mod deb;
 mod debian;
 mod demo;
+mod distro;
 mod esp;
 mod explore;
 mod extras;
@@ -57,6 +59,7 @@ struct Xtask {
 enum Command {
     Apply(apply::Apply),
     Build(build::Build),
+    Deb(deb::Deb),
     Demo(demo::Demo),
     Explore(explore::Explore),
     Fuzz(fuzz::Fuzz),
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
     let done = match argh::from_env::<Xtask>().command {
         Command::Apply(apply) => apply.run(),
         Command::Build(build) => build.run(),
+        Command::Deb(deb) => deb.run(),
         Command::Demo(demo) => demo.run(),
         Command::Explore(explore) => explore.run(),
         Command::Fuzz(fuzz) => fuzz.run(),

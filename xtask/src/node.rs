@@ -24,6 +24,8 @@ pub enum Guest {
     Agent,
     /// Busybox and sg_persist.
     Toolbox,
+    /// A distribution with the agent among its daemons, and a shell like the toolbox's.
+    System,
 }
 
 /// A node of the cluster: its VM, on or off, and what is needed to talk to the guest.
@@ -69,7 +71,7 @@ impl Node {
                 self.vm.wait_console(AGENT_AWAKE, deadline)?;
                 self.report("status", deadline).map(drop)
             }
-            Guest::Toolbox => self.vm.wait_console(toolbox::READY, deadline).map(drop),
+            Guest::Toolbox | Guest::System => self.vm.wait_console(toolbox::READY, deadline).map(drop),
         }
     }
 
@@ -86,7 +88,7 @@ impl Node {
                 let said = self.vm.ask(&format!("terminal length 0\n{line}\n{mark}"), &end, deadline)?;
                 Ok(agent::answer(&said, line, &mark))
             }
-            Guest::Toolbox => {
+            Guest::Toolbox | Guest::System => {
                 let (status, answer) = self.shell(line, deadline)?;
                 if status != 0 {
                     bail!("`{line}` failed with {status} in the guest:\n{answer}");
@@ -100,7 +102,12 @@ impl Node {
     pub fn report(&self, noun: &str, deadline: Duration) -> Result<Value> {
         let until = Instant::now() + deadline;
         loop {
-            let said = self.command(&format!("{noun} json"), until.saturating_duration_since(Instant::now()))?;
+            let left = until.saturating_duration_since(Instant::now());
+            let said = match self.guest {
+                // Its exit code says whether the node is quorate.
+                Guest::System => self.shell(&format!("quorate {noun} --json"), left)?.1,
+                Guest::Agent | Guest::Toolbox => self.command(&format!("{noun} json"), left)?,
+            };
             if let Some(report) = agent::report(&said, noun) {
                 return Ok(report);
             }

@@ -12,9 +12,10 @@ use fs_err as fs;
 
 use crate::board::{Board, Firmware};
 use crate::console::{self, Console};
+use crate::distro::Installed;
 use crate::kernel::Kernel;
 use crate::paths::RunDir;
-use crate::process::Process;
+use crate::process::{self, Process};
 use crate::qmp::Qmp;
 use crate::{debian, switch, wait};
 
@@ -98,6 +99,28 @@ impl Vm {
         let (path, format) = disk;
         vm.add(&["-drive", &format!("if=none,id=boot,readonly=on,format={format},file={}", path.display())]);
         vm.add(&["-device", &format!("{},drive=boot,bootindex=0", firmware.disk)]);
+        Ok(vm)
+    }
+
+    /// Describes a VM of the board that boots an installed system from a layer of its own over that system's disk.
+    pub fn describe_system(
+        name: &str,
+        board: &Board,
+        system: &Installed,
+        words: &[String],
+        accelerator: Accelerator,
+        run: &RunDir,
+    ) -> Result<Self> {
+        let layer = run.file(&format!("{name}.qcow2"));
+        let mut create = Command::new("qemu-img");
+        create.args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]).arg(&system.root).arg(&layer);
+        process::run(&mut create)?;
+        let mut vm = Self::bare(name, board, accelerator, run);
+        vm.add(&["-kernel", &system.kernel.display().to_string()]);
+        vm.add(&["-initrd", &system.initrd.display().to_string()]);
+        vm.add(&["-append", &board.command_line(words)]);
+        vm.add(&["-drive", &format!("if=none,id=root,format=qcow2,file={}", layer.display())]);
+        vm.add(&["-device", "virtio-blk-pci,drive=root"]);
         Ok(vm)
     }
 

@@ -59,12 +59,13 @@ struct Up {
 /// disks and configurations. qdisk: who wins which split, and what failing disks and heuristics do. split: one split, many
 /// times. watchdog: nodes fenced by their own, which is the board's. same-lun: data and quorum disk as partitions of one
 /// LUN. gfs2: the file system on five nodes that fail, and every acknowledged record is there; gfs2-short: a part of it
-/// with three. uefi: three nodes whose firmware boots them from a VHDX. pr: random reservation commands to the target and to
+/// with three. uefi: three nodes whose firmware boots them from a VHDX. debian: three with a Debian each, made by debootstrap, whose
+/// GFS2 in /etc/fstab waits for the gate. pr: random reservation commands to the target and to
 /// the model of one, without any agent.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "run")]
 struct Scenario {
-    /// five, smoke, qdisk, split, watchdog, same-lun, input, gfs2, gfs2-short, uefi or pr
+    /// five, smoke, qdisk, split, watchdog, same-lun, input, gfs2, gfs2-short, uefi, debian or pr
     #[argh(positional)]
     which: Which,
     /// lio (default), istgt or tgt
@@ -97,6 +98,9 @@ struct Scenario {
     /// gfs2 only: what keeps the nodes apart in the file that all append to, flock (default) or posix (fcntl)
     #[argh(option, default = "Lock::Flock")]
     lock: Lock,
+    /// debian only: dracut makes the initramfs, and not initramfs-tools
+    #[argh(switch)]
+    dracut: bool,
 }
 
 /// Tell the running cluster what to do: `ctl pause 5`; `ctl help` lists what there is.
@@ -128,9 +132,20 @@ impl Vm {
     pub fn run(self) -> Result<()> {
         match self.command {
             Command::Up(up) => up.run(),
-            Command::Run(Scenario { which, target, board, kvm, keep, only, rounds, seed, commands, minutes, lock }) => {
-                Run { which, target, board, kvm, keep, only, rounds, seed, commands, minutes, lock }.run()
-            }
+            Command::Run(Scenario {
+                which,
+                target,
+                board,
+                kvm,
+                keep,
+                only,
+                rounds,
+                seed,
+                commands,
+                minutes,
+                lock,
+                dracut,
+            }) => Run { which, target, board, kvm, keep, only, rounds, seed, commands, minutes, lock, dracut }.run(),
             Command::Ctl(ctl) => ctl.run(),
             Command::Selftest(test) => selftest::run(test.target, test.board, test.kvm),
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::super::exit::Exit;
 use super::super::socket::{self, Failure};
-use super::{ConfigCommand, complain, load, say, warn};
+use super::{ConfigCommand, complain, load_and_warn, say};
 use crate::base::limits::BLOB_BYTES_MAX;
 use crate::config::{Cluster, blob};
 
@@ -17,8 +17,7 @@ const TIMEOUT_S: u64 = 60;
 impl ConfigCommand {
     pub(super) fn apply(&self) -> Result<Exit, Failure> {
         let [path] = self.files(&["--socket", "--yes", "--timeout"])?;
-        let loaded = load(path)?;
-        warn(path, &loaded);
+        let loaded = load_and_warn(path)?;
         let cluster = &loaded.cluster;
         let (version, votes) = (cluster.version, cluster.expected_votes());
         say(format_args!(

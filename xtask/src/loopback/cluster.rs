@@ -97,6 +97,8 @@ impl Cluster {
         for id in config.nodes.iter().map(|node| node.id.get()) {
             let blob = files.join(format!("node{id}.config"));
             fs::write(&blob, blob_of(id, config, &net)?)?;
+            // The key is in it, and an agent warns of a file that others can read.
+            fs::set_permissions(&blob, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
             let name = files.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let socket = Socket(format!("{name}-{id}"));
             let own = Paths::make(&files, id, &names)?;

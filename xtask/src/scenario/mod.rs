@@ -1,6 +1,7 @@
 //! The acceptance run on real VMs, a lighter one for every day, and what the agent does with a target or a disk that is not
 //! as it should be.
 
+mod debian;
 mod gfs2;
 mod input;
 mod last_man;
@@ -49,6 +50,8 @@ pub enum Which {
     Gfs2Short,
     /// Form, pause, rejoin with three nodes that boot by their firmware.
     Uefi,
+    /// A Debian each, with three nodes.
+    Debian,
     /// Random reservation commands, compared with the model of a target.
     Pr,
 }
@@ -68,9 +71,10 @@ impl std::str::FromStr for Which {
             "gfs2" => Ok(Self::Gfs2),
             "gfs2-short" => Ok(Self::Gfs2Short),
             "uefi" => Ok(Self::Uefi),
+            "debian" => Ok(Self::Debian),
             "pr" => Ok(Self::Pr),
             _ => Err(format!(
-                "no scenario `{name}`; there are five, smoke, qdisk, split, watchdog, same-lun, input, gfs2, gfs2-short, uefi and pr"
+                "no scenario `{name}`; there are five, smoke, qdisk, split, watchdog, same-lun, input, gfs2, gfs2-short, uefi, debian and pr"
             )),
         }
     }
@@ -96,6 +100,8 @@ pub struct Run {
     pub minutes: u32,
     /// What the workers of `Gfs2` take turns by.
     pub lock: Lock,
+    /// `Debian` gets its initramfs from dracut.
+    pub dracut: bool,
 }
 
 impl Run {
@@ -118,6 +124,7 @@ impl Run {
             Which::Gfs2Short => gfs2::short(&self, &mut story),
             Which::Uefi => self.installed(&mut story),
             Which::Input => input::run(&self, &mut story),
+            Which::Debian => debian::run(&self, &mut story),
             Which::Pr => pr::run(&self, &mut story),
         };
         story.table();
