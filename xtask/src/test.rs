@@ -54,7 +54,7 @@ const PARTS: [Part; 12] = [
     Part { name: "mutants", what: "some rules taken out: somebody notices", run: mutants },
     Part { name: "model", what: "every state of a few small models", run: model },
     Part { name: "binary", what: "the static binary, and its size", run: binary },
-    Part { name: "loopback", what: "five agents on this machine (cargo xtask demo, split)", run: loopback },
+    Part { name: "loopback", what: "five agents on this machine (cargo xtask demo, apply, split)", run: loopback },
     Part { name: "vm", what: "clusters of VMs on a real SCSI target (cargo xtask vm run smoke, gfs2-short)", run: vm },
 ];
 
@@ -146,6 +146,7 @@ fn binary() -> Result<()> {
 
 fn loopback() -> Result<()> {
     this(&["demo"])?;
+    this(&["apply"])?;
     this(&["split", "--rounds", SPLITS])
 }
 
