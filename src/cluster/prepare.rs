@@ -166,6 +166,12 @@ impl Node {
             self.lead = Lead::Preparing(preparing);
             return self.step_down(actions);
         }
+        let ordered_out = self.committed.map_or(NodeSet::EMPTY, |view| self.ordered_out(&view));
+        if self.leaves() || ordered_out.contains(self.me()) {
+            // The order came while promises were collected: somebody else goes on.
+            self.lead = Lead::Preparing(preparing);
+            return self.step_down(actions);
+        }
         if base.is_some_and(|base| !base.may_have(self.me(), self.incarnation)) {
             // Shut out by what may be committed: `look_at_membership` finds out; nothing is proposed meanwhile.
             let base = base.expect("checked above");
@@ -190,7 +196,7 @@ impl Node {
             base.is_none_or(|base| base.may_have(*node, life)) && self.life_of(*node) == life
         });
         let members: NodeSet = members.collect();
-        let members = members.without(self.committed.map_or(NodeSet::EMPTY, |view| self.ordered_out(&view)));
+        let members = members.without(ordered_out);
         self.propose(leading, members, ballot, actions);
     }
 }

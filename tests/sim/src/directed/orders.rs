@@ -204,3 +204,17 @@ pub(super) fn h3_a_coordinator_leaves() {
     holds(&world);
     ends_well(world);
 }
+
+/// By hand: the order to put a candidate out reaches it while it collects promises. It would have proposed a view without itself.
+pub(super) fn h6_a_candidate_that_is_to_go_gives_up() {
+    let (mut world, leader, others) = all_in(Options::calm(3, true));
+    let (candidate, other) = (others[0], others[1]);
+    world.power_off(leader);
+    stop(&mut world, candidate, |action| matches!(action, Action::Send { message: Message::Prepare { .. }, .. }));
+    world.order_out(other, candidate);
+    world.run_to(world.now() + 50 * MS);
+    world.resume(candidate);
+    reach(&mut world, "released without it", |world| world.all_in(NodeSet::of(other)));
+    holds(&world);
+    ends_well(world);
+}
