@@ -417,3 +417,16 @@ fn each_receiver_has_its_own_sequence() {
     let mut sequences = Sequences::new();
     assert_eq!((sequences.next(node(2)), sequences.next(node(2)), sequences.next(node(64))), (1, 2, 1));
 }
+
+/// A configuration leaves a node out, and a later one has it again: what it said before is not heard a second time.
+#[test]
+fn who_comes_back_into_the_configuration_is_not_replayed() {
+    let mut gate = gate();
+    let frame = sealed(&envelope(7), &heartbeat());
+    assert!(gate.open(&frame).is_ok());
+    gate.admit(nodes(&[1, 3]));
+    assert_eq!(gate.open(&sealed(&envelope(8), &heartbeat())), Err(Refusal::Stranger));
+    gate.admit(nodes(&[1, 2, 3]));
+    assert_eq!(gate.open(&frame), Err(Refusal::Replay));
+    assert!(gate.open(&sealed(&envelope(9), &heartbeat())).is_ok());
+}

@@ -195,11 +195,9 @@ impl Gate {
         Gate { cluster, me, nonce, peers, key, sessions: [None; NODES_MAX], drops: Drops::default(), twin: None }
     }
 
-    /// Another configuration is in force: these are the nodes now. Who is new begins a session; who is gone is refused.
+    /// Another configuration is in force: these are the nodes now. Who is gone is refused. Its session stays: were it to come back, what
+    /// it said before would else be heard again.
     pub fn admit(&mut self, peers: NodeSet) {
-        for node in self.peers.without(peers).iter() {
-            self.sessions[node.index()] = None;
-        }
         self.peers = peers;
     }
 
