@@ -6,6 +6,7 @@
 use std::fmt;
 
 use crate::cli::facts;
+use crate::config::Cluster;
 
 /// What is behind the gate has to end within this time, or the node stays.
 const CLOSE_MS: u64 = 60_000;
@@ -55,6 +56,14 @@ pub enum End {
     Unasked,
     /// Nobody answered in time.
     Unanswered,
+}
+
+impl End {
+    /// May the machine run on without its watchdog? Not where watchdogs fence: the others take this node for harmless once it must have
+    /// fired, and no reservation would keep out a file system that somebody has mounted behind the agent's back.
+    pub fn disarms(self, cluster: &Cluster) -> bool {
+        cluster.fencing.watchdog.is_none()
+    }
 }
 
 impl fmt::Display for End {
@@ -130,6 +139,20 @@ mod tests {
             (leaving.turn(5_000, true, true, 10_000), leaving.facts()),
             (Next::Wait, Some(facts::Leaving::Gone))
         );
+    }
+
+    #[test]
+    fn where_watchdogs_fence_the_watchdog_stays_armed() {
+        use crate::config::build::Loopback;
+        use crate::config::defaults::WATCHDOG;
+        let plan = Loopback { name: "a", id: 1, nodes: 2, first_port: 1, key: [7; 32], data: "d", qdisk: Some("q") };
+        let mut cluster = plan.cluster().unwrap();
+        for end in [End::Left, End::Unasked, End::Unanswered] {
+            cluster.fencing.watchdog = None;
+            assert!(end.disarms(&cluster));
+            cluster.fencing.watchdog = Some(WATCHDOG);
+            assert!(!end.disarms(&cluster));
+        }
     }
 
     #[test]

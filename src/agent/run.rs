@@ -257,7 +257,11 @@ impl Agent {
 
     /// The last thing that this agent does, but for telling hooks of it; a first process stays to be asked.
     fn end(&mut self, now_ms: u64, end: End) {
-        reset::disarm_watchdog();
+        if end.disarms(&self.cluster) {
+            reset::disarm_watchdog();
+        } else {
+            log::warn!("the watchdog resets this machine: the others count on that, whatever still runs here");
+        }
         if self.machine.mark_boot {
             // If that fails, the marker of the gate stays: then the next start resets the machine, which is as safe.
             let _ = gate::mark_left(self.machine.boot_id);

@@ -20,7 +20,27 @@ const SOFTDOG_FIRES: &str = "softdog: Initiating system reboot";
 /// Three nodes of configs/watchdog.toml, whose machines have this watchdog.
 pub fn run(story: &mut Story, watch: &Watch<'_>, watchdog: &Watchdog) -> Result<()> {
     story.step("the nodes boot and form a cluster", |story| form(story, watch))?;
-    story.step("one is cut off from everything but its data", |story| cut_off(story, watch, watchdog, 3))
+    story.step("one is cut off from everything but its data", |story| cut_off(story, watch, watchdog, 3))?;
+    story.step("one leaves, and is reset all the same", |story| leaves(story, watch, 2))
+}
+
+/// The others count on its watchdog, so it must fire.
+fn leaves(story: &mut Story, watch: &Watch<'_>, node: u8) -> Result<()> {
+    let before = watch.together(&watch.ids())?;
+    let (marks, since) = (watch.marks(), Instant::now());
+    watch.lab.node(node)?.command("leave\nyes", ANSWER_WITHIN)?;
+    story.did(format_args!("typed `leave` on node {node}"));
+    watch.heard(node, "this node left the cluster", &marks, RELEASED_WITHIN)?;
+    story.saw(format_args!("it left after {} ms", since.elapsed().as_millis()));
+    let (took, line) = watch.released(&watch.but(&[node]), &marks, since, RELEASED_WITHIN)?;
+    story.saw(format_args!("released after {} ms; {line}", took.as_millis()));
+    watch.heard(node, BOOTS, &marks, BOOT_WITHIN)?;
+    let said = watch.said(node, &marks)?;
+    ensure!(!said.contains(super::steps::RESETS), "it reset itself: {said}");
+    let now = watch.together(&watch.ids())?;
+    ensure!(watch.but(&[node]).iter().all(|id| now[id] == before[id]), "{before:?} before, {now:?} now");
+    story.saw(format_args!("its watchdog has reset it, and it is back as incarnation {}", now[&node]));
+    Ok(())
 }
 
 fn form(story: &mut Story, watch: &Watch<'_>) -> Result<()> {
