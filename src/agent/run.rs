@@ -31,7 +31,7 @@ use crate::cluster::event::{Actions, Boot, Event};
 use crate::cluster::plocks::Plocks;
 use crate::cluster::trace::Trace;
 use crate::cluster::{Node, Settings};
-use crate::config::Cluster;
+use crate::config::{Cluster, change};
 use crate::drv::dlm::OpenError;
 use crate::drv::udp::DATAGRAMS_PER_TURN;
 use crate::drv::{clock, process, reset};
@@ -352,7 +352,7 @@ impl Agent {
             spaces.follow(now);
         }
         probes.follow(cluster.qdisk.as_ref(), now.qdisk.as_ref(), emulate.as_deref());
-        cluster.as_mut().clone_from(now);
+        change::take_over(cluster, now);
     }
 
     /// Asks for a configuration that this node should have.

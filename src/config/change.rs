@@ -60,6 +60,32 @@ pub fn allowed(before: &Cluster, after: &Cluster, me: NodeId) -> Result<(), Chec
     timing(&before.timing, &after.timing)
 }
 
+/// Goes over: all but what counts from the next boot of a node, which runs as it was begun.
+pub fn take_over(running: &mut Cluster, next: &Cluster) {
+    let Cluster {
+        name,
+        id,
+        version,
+        key,
+        port,
+        nodes,
+        qdisk,
+        data,
+        timing,
+        fencing,
+        wait_for_all,
+        mounts: _,
+        payload: _,
+        hooks: _,
+    } = next;
+    running.name.clone_from(name);
+    (running.id, running.version, running.key, running.port) = (*id, *version, *key, *port);
+    running.nodes.clone_from(nodes);
+    running.qdisk.clone_from(qdisk);
+    running.data.clone_from(data);
+    (running.timing, running.fencing, running.wait_for_all) = (*timing, *fencing, *wait_for_all);
+}
+
 /// While some have gone over and some have not, nobody may be silent for too long by anybody's clock.
 fn timing(before: &Timing, after: &Timing) -> Result<(), CheckError> {
     let suspect_ms = |timing: &Timing| u64::from(timing.heartbeat_ms) * u64::from(timing.suspect);
