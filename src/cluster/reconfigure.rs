@@ -180,6 +180,8 @@ impl Node {
         self.config = next.stamp();
         self.settings = next;
         self.wants = None;
+        // A yes that still waits for the slot was to be counted by the numbers before. Whoever wants it asks again.
+        self.answers.clear();
         // With a shorter suspect time nobody is silent for that reason alone.
         self.peers.excuse(self.now_ms);
         self.next_heartbeat_ms = self.now_ms;
@@ -229,5 +231,28 @@ impl Node {
         let doubtful = self.in_doubt(true, may_have_forgotten, ballot)
             || (self.settings.watchdog().is_some() && self.in_doubt(true, may_know_too_little, ballot));
         (!doubtful && self.agrees(config, ballot, false)).then_some(ballot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Nonce, Term, ViewId};
+    use crate::cluster::acceptor::{Answer, Asked};
+    use crate::cluster::event::Boot;
+    use crate::config::build::Loopback;
+
+    #[test]
+    fn a_yes_by_the_numbers_before_is_not_said_by_the_next() {
+        let plan = Loopback { name: "a", id: 1, nodes: 2, first_port: 1, key: [7; 32], data: "d", qdisk: Some("q") };
+        let settings = Settings::from_cluster(&plan.cluster().unwrap());
+        let me = NodeId::new(1).unwrap();
+        let boot = Boot { node: me, nonce: Nonce(1), boot_id: 1, clock_s: 1, random: 1 };
+        let mut node = Node::new(settings.clone(), boot, 0);
+        node.staged = Some(Settings { config_version: settings.config_version + 1, ..settings });
+        node.answer(Answer { to: me, version: 9, what: Asked::Accept { round: 1, id: ViewId::ZERO } });
+        node.answer(Answer { to: NodeId::new(2).unwrap(), version: 9, what: Asked::Promise(Term::ZERO) });
+        node.take_staged();
+        assert!(node.answers.is_empty());
     }
 }

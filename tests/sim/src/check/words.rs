@@ -48,8 +48,7 @@ impl Checker {
 
     /// B8: nobody accepts a view that counts votes by another configuration than its own.
     pub fn votes_alike(&mut self, now: Micros, life: LifeId, id: ViewId, configs: &[ConfigStamp]) {
-        // What was given up meanwhile binds nobody to its configuration.
-        let Some(known) = self.views.get(&id).filter(|known| !known.withdrawn) else { return };
+        let Some(known) = self.views.get(&id) else { return };
         let theirs = known.view.config;
         if !configs.contains(&theirs) {
             let text = format!("node {} knows configurations {configs:?} and accepts view {id} of {theirs}", life.0);
