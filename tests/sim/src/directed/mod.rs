@@ -127,6 +127,7 @@ macro_rules! each_directed_scenario {
             h4_who_is_vouched_for_is_not_waited_for,
             h5_nobody_vouches_for_a_later_life,
             h6_a_candidate_that_is_to_go_gives_up,
+            b8_old_images_begin_nothing_where_a_slot_names_a_later_configuration,
         }
     };
 }

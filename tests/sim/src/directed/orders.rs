@@ -218,3 +218,25 @@ pub(super) fn h6_a_candidate_that_is_to_go_gives_up() {
     holds(&world);
     ends_well(world);
 }
+
+/// B8: all go over to another configuration, and boot from their old images again. The qdisk names the other one, so they are no cluster
+/// by the votes of the images.
+pub(super) fn b8_old_images_begin_nothing_where_a_slot_names_a_later_configuration() {
+    let (mut world, leader, others) = all_in(Options::calm(3, true));
+    let all: Vec<NodeId> = [leader].into_iter().chain(others).collect();
+    let number = world.make_configuration();
+    all.iter().for_each(|node| world.give_configuration(*node, number));
+    let version = |world: &World, node: NodeId| world.status_of(node).map(|status| status.config.version);
+    let images = version(&world, leader).unwrap();
+    reach(&mut world, "gone over", |world| all.iter().all(|node| version(world, *node) > Some(images)));
+    all.iter().for_each(|node| world.power_off(*node));
+    all.iter().for_each(|node| world.power_on(*node, 0));
+    world.run_to(world.now() + 15 * S);
+    for node in &all {
+        assert_eq!(version(&world, *node), Some(images), "nobody gave it another one");
+        assert!(!world.gate_open(*node), "{node} goes on by the votes of its image");
+    }
+    all.iter().for_each(|node| world.give_configuration(*node, number));
+    reach(&mut world, "all in", |world| world.all_in(all.iter().copied().collect()));
+    holds(&world);
+}

@@ -93,6 +93,19 @@ impl World {
         self.configs.known.push((config, settings));
     }
 
+    /// For directed tests: another configuration, which changes nothing but its version; its number.
+    pub fn make_configuration(&mut self) -> usize {
+        let mut settings = self.configs.known.last().expect("the images'").1.clone();
+        settings.config_version += 1;
+        self.publish(settings);
+        self.configs.known.len() - 1
+    }
+
+    /// An operator, or a peer, gives a node that configuration.
+    pub fn give_configuration(&mut self, node: quorate::base::NodeId, number: usize) {
+        self.hand_over(node.index(), number, 0);
+    }
+
     fn hand_over(&mut self, node: usize, number: usize, after: Micros) {
         let boot = self.machines[node].boot;
         self.queue.push(self.now + after, Due::Config { node, boot, number });
