@@ -1,4 +1,10 @@
-//! The run loop: one event into the core, all its actions out, then the next; then wait for whatever comes first.
+//! The run loop: one event into the core, all its actions out, then the next; then wait for whatever comes first. What it does with
+//! configurations, orders, POSIX locks and whoever asks is told in files of its own.
+
+mod configs;
+mod orders;
+mod plocks;
+mod talk;
 
 use std::future::poll_fn;
 use std::io;
@@ -7,46 +13,40 @@ use std::time::Duration;
 
 use smol::Timer;
 
+use configs::is_of_configs;
+use plocks::is_of_plocks;
+use talk::GATE_LINE_MS;
+
 use super::behind::Behind;
 use super::consoles::Consoles;
 use super::disks::{start_qdisk, start_target};
 use super::hooks::Hooks;
 use super::journal::Journal;
-use super::leaving::{End, Leaving, Next};
+use super::leaving::Leaving;
 use super::machine::{Machine, Refused, STALE};
 use super::peers::Peers;
 use super::probes::Probes;
 use super::reconfigure::Configs;
 use super::server::Server;
 use super::spaces::{CannotStart, Happened, Spaces};
-use super::{devices, gate, memory, space_facts};
+use super::{devices, memory};
 use crate::base::limits::{NETWORKS_MAX, SPACES_MAX};
-use crate::base::{Incarnation, NodeId, NodeSet, Nonce, SpaceError};
-use crate::cli::order::Order;
-use crate::cli::render::sentence;
-use crate::cli::request::{Request, parse};
-use crate::cli::words::gate_line;
-use crate::cli::{AgentFacts, Counter, Memory, Snapshot, socket};
+use crate::base::{Incarnation, NodeId, Nonce, SpaceError};
 use crate::cluster::event::{Actions, Boot, Event};
 use crate::cluster::plocks::Plocks;
 use crate::cluster::trace::Trace;
 use crate::cluster::{Node, Settings};
-use crate::config::{Cluster, change};
+use crate::config::Cluster;
 use crate::drv::dlm::OpenError;
 use crate::drv::udp::DATAGRAMS_PER_TURN;
 use crate::drv::{clock, process, reset};
-use crate::heuristics::{Note, Tracker};
+use crate::heuristics::Note;
 use crate::scsi::PrError;
-use crate::wire::{Message, Refusal};
 
-/// Between two lines that say why the gate is shut.
-const GATE_LINE_MS: u64 = 5_000;
 /// While a console has text that it did not take yet.
 const CONSOLE_RETRY_MS: u64 = 20;
 /// Between two looks for children that have ended.
 const REAP_MS: u64 = 1_000;
-/// An agent whose work is done waits so long for hooks that are told of it.
-const LAST_WORDS_MS: u64 = 10_000;
 /// A turn that took longer does not feed the watchdog: the loop was not there when it was needed.
 const HEALTHY_TURN_MS_MAX: u64 = 2_000;
 /// From looking whether the watchdog may be fed to having fed it, where watchdogs fence: the least `watchdog_margin_ms` is twice that.
@@ -236,42 +236,6 @@ impl Agent {
         }
     }
 
-    /// Does what is next to do on the way out.
-    fn leave_further(&mut self, now_ms: u64) {
-        let Machine { behind, spaces, has_left, .. } = &mut *self.machine;
-        let closed = behind.is_closed() && spaces.as_ref().is_none_or(|spaces| spaces.states().is_empty());
-        let fence_ms = u64::from(self.cluster.timing.fence_timeout_ms);
-        match self.leaving.turn(now_ms, closed, *has_left, fence_ms) {
-            Next::Wait => {}
-            Next::Ask => self.step(Event::Leave),
-            Next::Stay => {
-                for entry in spaces.iter().flat_map(|spaces| spaces.states()) {
-                    log::error!("lockspace {} is in use: something of it is still mounted", entry.name);
-                }
-                log::error!("this node stays: what uses the shared storage did not end in time");
-                behind.reopen(now_ms);
-            }
-            Next::End(end) => self.end(now_ms, end),
-        }
-    }
-
-    /// The last thing that this agent does, but for telling hooks of it; a first process stays to be asked.
-    fn end(&mut self, now_ms: u64, end: End) {
-        if end.disarms(&self.cluster) {
-            reset::disarm_watchdog();
-        } else {
-            log::warn!("the watchdog resets this machine: the others count on that, whatever still runs here");
-        }
-        if self.machine.mark_boot {
-            // If that fails, the marker of the gate stays: then the next start resets the machine, which is as safe.
-            let _ = gate::mark_left(self.machine.boot_id);
-        }
-        log::info!("{end}; a reboot of the machine makes it join again");
-        if std::process::id() != 1 {
-            self.exit_ms = Some(now_ms + LAST_WORDS_MS);
-        }
-    }
-
     /// When the loop has to run again if nothing happens: one deadline for all.
     fn wake_ms(&self, now_ms: u64) -> u64 {
         // A core that wants to run at once gets the next millisecond: a loop that never waits would starve the machine.
@@ -336,40 +300,6 @@ impl Agent {
             self.machine.apply(step_ms, action);
         }
         self.actions.clear();
-    }
-
-    /// Everything that is bound to the configuration goes over with the core, before anything is done by the new one.
-    fn follow_config(&mut self) {
-        if self.node.settings().config_version == self.cluster.version {
-            return;
-        }
-        let Agent { node, machine, configs, cluster, probes, emulate, .. } = self;
-        let Some(now) = configs.in_force(node) else { return };
-        machine.peers.follow(now);
-        machine.nodes = node.settings().nodes;
-        machine.turn_ms_max = u64::from(now.timing.heartbeat_ms);
-        if let Some(spaces) = &machine.spaces {
-            spaces.follow(now);
-        }
-        probes.follow(cluster.qdisk.as_ref(), now.qdisk.as_ref(), emulate.as_deref());
-        change::take_over(cluster, now);
-    }
-
-    /// Asks for a configuration that this node should have.
-    fn take_configs(&mut self) {
-        if let Some((to, message)) = self.configs.turn(clock::boottime_ms(), &self.node) {
-            self.machine.peers.send(NodeSet::of(to), self.machine.incarnation, &message);
-        }
-    }
-
-    fn config_frame(&mut self, from: NodeId, message: &Message) {
-        let now_ms = clock::boottime_ms();
-        let Agent { node, machine, configs, cluster, .. } = self;
-        let Machine { peers, incarnation, .. } = &mut **machine;
-        let mut answer = |message: &Message| peers.send(NodeSet::of(from), *incarnation, message);
-        if let Some(settings) = configs.frame(now_ms, from, message, node, cluster, &mut answer) {
-            self.step(Event::Config(&settings));
-        }
     }
 
     /// The life that the core chose is part of every envelope from then on.
@@ -479,43 +409,6 @@ impl Agent {
         }
     }
 
-    /// POSIX locks: what the kernel asks for, and what there is to say about it.
-    fn take_plocks(&mut self) {
-        if self.leaving == Leaving::Gone {
-            return;
-        }
-        self.follow_plocks();
-        let Agent { plocks, machine, joined, .. } = self;
-        let Machine { spaces, peers, incarnation, .. } = &mut **machine;
-        if let Some(spaces) = spaces {
-            let now: heapless::Vec<u32, SPACES_MAX> = spaces.states().iter().map(|entry| entry.name.id()).collect();
-            joined.iter().filter(|id| !now.contains(id)).for_each(|id| plocks.client.left(*id));
-            *joined = now;
-            while plocks.client.has_room()
-                && let Some((wish, lock)) = spaces.take_request()
-            {
-                plocks.client.wishes(wish, &lock);
-            }
-        }
-        plocks.turn(
-            clock::boottime_ms(),
-            &mut |to, message| peers.send(NodeSet::of(to), *incarnation, message),
-            &mut |wish, lock, result| {
-                if let Some(spaces) = spaces {
-                    spaces.answer(wish, lock, result);
-                }
-            },
-        );
-    }
-
-    fn follow_plocks(&mut self) {
-        let (view, active) = match self.node.followed() {
-            Some((view, active)) => (Some(view), active),
-            None => (None, false),
-        };
-        self.plocks.follow(clock::boottime_ms(), self.node.incarnation(), view, active);
-    }
-
     /// Tells the core what was not started. Only what is waiting now: an answer may cause the next refusal.
     fn take_refused(&mut self) {
         for _ in 0..self.machine.refused.len() {
@@ -529,143 +422,6 @@ impl Agent {
                 }
             }
         }
-    }
-
-    /// Consoles and clients. The snapshot is only made when somebody wants it.
-    fn talk(&mut self, now_ms: u64) {
-        let gate_line_due = now_ms >= self.gate_line_ms;
-        if gate_line_due {
-            self.gate_line_ms = now_ms + GATE_LINE_MS;
-        }
-        let events_due = self.journal.ring().next_number() != self.events_told;
-        let Agent {
-            node, machine, probes, journal, hooks, cluster, configs, consoles, server, plocks, leaving, ..
-        } = self;
-        let tracker: &Tracker = probes.tracker();
-        let (emulated, started_ms, events_told) = (self.emulated, self.started_ms, self.events_told);
-        let started_cpu_ms = self.started_cpu_ms;
-        let with_snapshot = |say: &mut dyn FnMut(&Snapshot<'_>)| {
-            let status = node.status(now_ms);
-            let drops = counters(&machine.peers);
-            let facts = AgentFacts {
-                cluster,
-                version: env!("CARGO_PKG_VERSION"),
-                now_ms,
-                clock_s: clock::wall_clock_s(),
-                uptime_ms: now_ms.saturating_sub(started_ms),
-                cpu_ms: process::cpu_ms().saturating_sub(started_cpu_ms),
-                memory: memory_facts(),
-                drops: &drops,
-                preempts: journal.preempts(),
-                heuristics: tracker,
-                mounts: machine.behind.mounts(),
-                spaces: &space_facts::gather(node, machine.spaces.as_ref()),
-                plocks,
-                leaving: leaving.facts(),
-                departures: node.departures(),
-                emulated,
-            };
-            say(&Snapshot { status: &status, facts: &facts, traces: journal.ring() });
-        };
-        if events_due || gate_line_due {
-            with_snapshot(&mut |snapshot| {
-                for entry in snapshot.traces.since(events_told) {
-                    log::info!("{}", sentence(snapshot, entry));
-                    hooks.hear(snapshot, entry);
-                }
-                if gate_line_due && let Some(line) = gate_line(snapshot) {
-                    log::info!("{line}");
-                }
-            });
-        }
-        hooks.turn();
-        let mut ordered = None;
-        let mut applied = None;
-        let mut take_order = |request: &Request, snapshot: &Snapshot<'_>| {
-            if let Request::Do(order) = *request
-                && order.refusal(snapshot).is_none()
-            {
-                let whom = match order {
-                    Order::Fence(name) | Order::Ack(name) => name.find(snapshot),
-                    Order::Leave | Order::LeaveNow | Order::Reboot => None,
-                };
-                ordered = Some((order, whom));
-            }
-        };
-        consoles.serve(now_ms, &mut |console, request| {
-            with_snapshot(&mut |snapshot| {
-                take_order(&request, snapshot);
-                console.answer(&request, snapshot);
-            });
-        });
-        if let Some(server) = server {
-            server.serve(now_ms, &mut |request, out| {
-                if let Some(piece) = request.strip_prefix(socket::CONFIG_PUT) {
-                    let piece = piece.split_once(' ').and_then(|(offset, hex)| Some((offset.parse().ok()?, hex)));
-                    let done = piece.map_or(Ok(()), |(offset, hex)| configs.put(offset, hex));
-                    return socket::answer_done(done.as_ref().map(|_| ()).map_err(|why| why.as_str()), out);
-                }
-                if request == socket::CONFIG_APPLY {
-                    let done = configs.apply(node, cluster);
-                    socket::answer_done(done.as_ref().map(|_| ()).map_err(|why| why.as_str()), out);
-                    applied = done.ok();
-                    return;
-                }
-                with_snapshot(&mut |snapshot| {
-                    take_order(&parse(request), snapshot);
-                    // An answer that does not fit is cut short: the client sees that its text ends early.
-                    _ = socket::answer(request, snapshot, out);
-                });
-            });
-        }
-        consoles.put_lines();
-        self.console_pending = consoles.flush();
-        self.events_told = self.journal.ring().next_number();
-        if let Some(settings) = applied {
-            log::warn!("an operator applies configuration {}", settings.stamp());
-            self.step(Event::Config(&settings));
-        }
-        if let Some((order, whom)) = ordered {
-            self.obey(now_ms, order, whom);
-        }
-    }
-
-    /// Does what an operator has confirmed. It is told first: on the consoles, and to the client by its answer.
-    fn obey(&mut self, now_ms: u64, order: Order, whom: Option<NodeId>) {
-        self.journal.note_order(now_ms, order);
-        self.talk(now_ms);
-        match order {
-            Order::Ack(_) => whom.into_iter().for_each(|whom| self.step(Event::Acknowledge(whom))),
-            Order::Fence(_) => whom.into_iter().for_each(|whom| self.step(Event::Fence(whom))),
-            Order::Leave | Order::LeaveNow => {
-                self.leaving.begin(now_ms, order == Order::Leave);
-                self.machine.behind.close(now_ms);
-            }
-            Order::Reboot => reset::self_fence(format_args!("an operator ordered it")),
-        }
-    }
-}
-
-fn is_of_configs(message: &Message) -> bool {
-    matches!(message, Message::ConfigAsk { .. } | Message::ConfigPiece { .. })
-}
-
-fn is_of_plocks(message: &Message) -> bool {
-    matches!(message, Message::PlockAsk { .. } | Message::PlockTell { .. })
-}
-
-/// What was dropped, by reason.
-fn counters(peers: &Peers) -> heapless::Vec<Counter, { Refusal::ALL.len() }> {
-    peers.drops().iter().map(|(refusal, value)| Counter { name: refusal.name(), value }).collect()
-}
-
-fn memory_facts() -> Memory {
-    let usage = memory::usage();
-    Memory {
-        arena: usage.bytes_total as u64,
-        used: usage.bytes_used as u64,
-        high_water: usage.bytes_used_max as u64,
-        resident: process::resident_bytes(),
     }
 }
 
