@@ -1,6 +1,8 @@
 //! `quorate config`: the text's reader, what is shown and compared, and what becomes of a cluster.conf.
 #![cfg(feature = "agent")]
 
+mod golden_text;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -10,16 +12,9 @@ use quorate::cli::config::{Given, Imported, differences, import};
 use quorate::config::schema::{Document, text};
 use quorate::config::{Cluster, show};
 
-const LAB_KEY: &str = "6c61622d6b65792d6e6f742d666f722d70726f64756374696f6e2d7573652121";
+use golden_text::golden;
 
-fn golden(name: &str, text: &str) {
-    let path = format!("tests/golden/{name}");
-    if std::env::var_os("REWRITE").is_some() {
-        fs::write(&path, text).unwrap();
-    }
-    let want = fs::read_to_string(&path).unwrap_or_default();
-    assert!(want == text, "{path} differs; this is what it would be:\n{text}");
-}
+const LAB_KEY: &str = "6c61622d6b65792d6e6f742d666f722d70726f64756374696f6e2d7573652121";
 
 fn configs() -> Vec<(String, String)> {
     let mut all: Vec<_> = fs::read_dir("configs")

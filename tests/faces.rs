@@ -42,6 +42,7 @@
 //!    1   M   6580   2015-10-29 14:01:40  my-vm1
 //! ```
 
+mod golden_text;
 mod scene;
 
 use std::fmt::Write as _;
@@ -51,6 +52,7 @@ use quorate::cli::{Exit, socket};
 use quorate::cluster::status::{QdiskStatus, Stage, Status, Waiting};
 use quorate::config::Cluster;
 
+use golden_text::golden;
 use scene::{node, released, set, with};
 
 /// Five nodes that joined one after the other, on an afternoon in November.
@@ -107,15 +109,6 @@ fn answer(request: &str, status: &Status, cluster: &Cluster) -> (Exit, String) {
     let (head, text) = text.split_once('\n').unwrap();
     let code = head.strip_prefix("quorate 1 ").unwrap().parse().unwrap();
     (Exit::from_code(code).unwrap(), text.to_owned())
-}
-
-fn golden(name: &str, text: &str) {
-    let path = format!("tests/golden/{name}");
-    if std::env::var_os("REWRITE").is_some() {
-        std::fs::write(&path, text).unwrap();
-    }
-    let want = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(want == text, "{path} differs; this is what it would be:\n{text}");
 }
 
 #[test]

@@ -1,14 +1,13 @@
 //! What programs are told of what happens: real agents with emulated disks, and programs that note it, fail and hang.
 
+mod process;
 mod scene;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use quorate::agent::hooks::Hooks;
@@ -20,8 +19,8 @@ use quorate::config::build::Loopback;
 use quorate::config::hook::{Kind, Kinds};
 use quorate::config::{Cluster, Hook, Payload, blob};
 
-/// Nothing here takes more than a few seconds where there is CPU to be had.
-const PATIENCE: Duration = Duration::from_secs(60);
+use process::{Agent, PATIENCE};
+
 /// Notes what it is told, in a file of the node's.
 const NOTES: &str = "echo \"$QUORATE_EVENT $QUORATE_NODE $QUORATE_NODE_ID of $QUORATE_MEMBERS\" >> $0/$QUORATE_SELF";
 
@@ -57,11 +56,7 @@ impl Lab {
         let mut agent = Command::new(env!("CARGO_BIN_EXE_quorate"));
         agent.args(["agent", "--die-with-parent", "--node", &node.to_string(), "--socket", &self.socket(node)]);
         agent.arg("--config").arg(self.folder.join("config")).arg("--emulate").arg(&self.folder);
-        let mut child = agent.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let (tell, says) = channel();
-        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| tell.send(line)));
-        Agent { child, says, log: String::new() }
+        Agent::start(&mut agent)
     }
 
     /// Exit code, and complaints.
@@ -94,34 +89,6 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
-struct Agent {
-    child: Child,
-    says: Receiver<String>,
-    log: String,
-}
-
-impl Agent {
-    /// Waits until the agent has said this, after what was waited for before.
-    fn wait_line(&mut self, part: &str) -> String {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let line = self.says.recv_timeout(left).unwrap_or_else(|_| panic!("no `{part}` in:\n{}", self.log));
-            self.log += &format!("{line}\n");
-            if line.contains(part) {
-                return line;
-            }
-        }
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -1,11 +1,11 @@
 //! The mount gate as an admin meets it: a real agent of one node with emulated disks, whose mounts are of memory, in a mount
 //! namespace of its own. Needs root, for mounts and namespaces.
 
-use std::io::{BufRead, BufReader};
+mod process;
+
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use quorate::base::limits::BLOB_BYTES_MAX;
@@ -13,15 +13,11 @@ use quorate::config::build::Loopback;
 use quorate::config::{Cluster, Mount, Payload, blob};
 use serde_json::Value;
 
-/// Nothing here takes more than a few seconds where there is CPU to be had.
-const PATIENCE: Duration = Duration::from_secs(60);
+use process::{Agent, PATIENCE};
 
 struct Gate {
     folder: PathBuf,
-    agent: Child,
-    /// What the agent says, line by line.
-    says: Receiver<String>,
-    log: String,
+    agent: Agent,
 }
 
 impl Gate {
@@ -46,17 +42,14 @@ impl Gate {
         let mut agent = Command::new("unshare");
         agent.args(["--mount", env!("CARGO_BIN_EXE_quorate"), "agent", "--die-with-parent", "--node", "1", "--config"]);
         agent.arg(&config).arg("--emulate").arg(&folder).args(["--socket", &socket(&folder)]);
-        let mut agent = agent.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(agent.stderr.take().unwrap()).lines();
-        let (tell, says) = channel();
-        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| tell.send(line)));
-        Gate { folder, agent, says, log: String::new() }
+        let agent = Agent::start(&mut agent);
+        Gate { folder, agent }
     }
 
     /// Runs the binary where the agent's mounts are.
     fn quorate(&self, words: &[&str]) -> Output {
         let mut command = Command::new("nsenter");
-        command.args(["--mount", "--target", &self.agent.id().to_string(), env!("CARGO_BIN_EXE_quorate")]);
+        command.args(["--mount", "--target", &self.agent.child.id().to_string(), env!("CARGO_BIN_EXE_quorate")]);
         command.args(words).output().unwrap()
     }
 
@@ -68,6 +61,24 @@ impl Gate {
 
     fn path(&self, name: &str) -> String {
         self.folder.join(name).display().to_string()
+    }
+
+    /// Waits until the first mount was tried so often again, and refused: each time its state is as young as if it were new.
+    fn wait_tries(&self, tries: u32) {
+        let age = |mount: &Value| mount["state_ms_ago"].as_u64().unwrap_or(u64::MAX);
+        let mut last = age(&self.wait_state("failed"));
+        for _ in 0..tries {
+            let until = Instant::now() + PATIENCE;
+            loop {
+                let now = age(&self.wait_state("failed"));
+                if now < last {
+                    last = now;
+                    break;
+                }
+                assert!(Instant::now() < until, "nothing is tried again");
+                last = now;
+            }
+        }
     }
 
     /// Waits until the status says so of the first mount.
@@ -84,25 +95,13 @@ impl Gate {
             std::thread::sleep(Duration::from_millis(100));
         }
     }
-
-    /// Waits until the agent has said this, after what was waited for before.
-    fn wait_line(&mut self, part: &str) -> String {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let line = self.says.recv_timeout(left).unwrap_or_else(|_| panic!("no `{part}` in:\n{}", self.log));
-            self.log += &format!("{line}\n");
-            if line.contains(part) {
-                return line;
-            }
-        }
-    }
 }
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        let _ = self.agent.kill();
-        let _ = self.agent.wait();
+        // Before what it works on goes.
+        let _ = self.agent.child.kill();
+        let _ = self.agent.child.wait();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
@@ -139,14 +138,14 @@ fn mounts_come_in_their_order_and_then_the_payload() {
     });
     let first = gate.wait_state("waiting");
     assert_eq!((&first["device"], &first["directory"]), (&"disk".into(), &"/storage".into()));
-    gate.wait_line("mount /storage: waits for its device disk");
+    gate.agent.wait_line("mount /storage: waits for its device disk");
     assert_eq!(gate.wait_state("waiting")["reason"], "waits for its device");
     std::fs::write(gate.folder.join("disk"), b"").unwrap();
-    gate.wait_line("mount /storage: asks the kernel to mount disk as tmpfs");
-    gate.wait_line("mount /storage: it is there; the kernel took ");
-    gate.wait_line("mount /storage/logs: it is there; the kernel took ");
-    gate.wait_line("starts the payload /bin/sh -c ");
-    gate.wait_line("payload: ready");
+    gate.agent.wait_line("mount /storage: asks the kernel to mount disk as tmpfs");
+    gate.agent.wait_line("mount /storage: it is there; the kernel took ");
+    gate.agent.wait_line("mount /storage/logs: it is there; the kernel took ");
+    gate.agent.wait_line("starts the payload /bin/sh -c ");
+    gate.agent.wait_line("payload: ready");
     assert!(gate.wait_state("mounted")["took_ms"].is_u64());
 
     let (code, status, _) = gate.ask(&["status"]);
@@ -166,10 +165,10 @@ fn mounts_come_in_their_order_and_then_the_payload() {
     assert!(why.contains(&format!("(process {pid}) for {storage}")), "{why}");
 
     // What it printed last is shown before its end is told. It does not come back without its mounts.
-    gate.wait_line("mount /storage/logs: somebody has unmounted it");
+    gate.agent.wait_line("mount /storage/logs: somebody has unmounted it");
     assert!(Command::new("kill").arg(pid).status().unwrap().success());
-    gate.wait_line("payload: it is ?there");
-    gate.wait_line("the payload was ended by a signal; starts it again in 1000 ms");
+    gate.agent.wait_line("payload: it is ?there");
+    gate.agent.wait_line("the payload was ended by a signal; starts it again in 1000 ms");
     let (code, said, why) = told(gate.quorate(&["umount", &storage]));
     assert_eq!(code, Some(0), "{why}");
     assert!(said.starts_with(&format!("{storage} is unmounted; the kernel took ")), "{said}");
@@ -186,8 +185,8 @@ fn mounts_come_in_their_order_and_then_the_payload() {
     assert!(said.starts_with(&format!("{storage} is mounted; the kernel took ")), "{said}");
     assert_eq!(again(&gate, &storage).1, format!("{storage} is mounted already\n"));
     assert_eq!(again(&gate, &logs).0, Some(0));
-    gate.wait_line("mount /storage/logs: somebody has mounted it");
-    gate.wait_line("starts the payload");
+    gate.agent.wait_line("mount /storage/logs: somebody has mounted it");
+    gate.agent.wait_line("starts the payload");
 }
 
 #[test]
@@ -196,13 +195,13 @@ fn a_refusal_is_told_once_and_tried_again() {
         cluster.mounts.push(mount("data.img", "/storage", "no-such-fs")).unwrap();
         cluster.mounts.push(mount("data.img", "/logs", "tmpfs")).unwrap();
     });
-    let line = gate.wait_line("mount /storage: data.img: ");
+    let line = gate.agent.wait_line("mount /storage: data.img: ");
     assert!(line.contains("the kernel does not know no-such-fs."), "{line}");
     let failed = gate.wait_state("failed");
     assert!(failed["reason"].as_str().unwrap().starts_with("the kernel does not know no-such-fs."), "{failed}");
     // Whatever is tried next: neither the refusal again, nor the other mount.
-    std::thread::sleep(Duration::from_secs(5));
-    let more: Vec<String> = gate.says.try_iter().filter(|line| line.contains("mount ")).collect();
+    gate.wait_tries(2);
+    let more: Vec<String> = gate.agent.says.try_iter().filter(|line| line.contains("mount ")).collect();
     assert!(more.is_empty(), "{more:?}");
     let (_, json, _) = gate.ask(&["status", "--json"]);
     assert_eq!(serde_json::from_str::<Value>(&json).unwrap()["mounts"][1]["reason"], "waits for the mount before it");

@@ -1,6 +1,8 @@
 //! `quorate pr` on an emulated disk, and what it refuses.
 #![cfg(feature = "agent")]
 
+mod golden_text;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::linux::net::SocketAddrExt;
@@ -15,6 +17,8 @@ use quorate::drv::EmuDisk;
 use quorate::scsi::cdb::{Cdb, Data};
 use quorate::scsi::target::Request;
 use quorate::scsi::{Held, PrCommand, PrReply};
+
+use golden_text::golden;
 
 /// A disk file of its own for every test, gone afterwards.
 struct Scratch(PathBuf);
@@ -77,15 +81,6 @@ impl Drop for Scratch {
         state.push(".pr");
         let _ = fs::remove_file(state);
     }
-}
-
-fn golden(name: &str, text: &str) {
-    let path = format!("tests/golden/{name}");
-    if std::env::var_os("REWRITE").is_some() {
-        fs::write(&path, text).unwrap();
-    }
-    let want = fs::read_to_string(&path).unwrap_or_default();
-    assert!(want == text, "{path} differs; this is what it would be:\n{text}");
 }
 
 /// A session as somebody types it, with everything that it prints.

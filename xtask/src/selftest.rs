@@ -165,33 +165,33 @@ fn guest(lab: &Lab) -> Result<()> {
     let tell = |text: &str| line.tell(&Command::parse(text).map_err(anyhow::Error::msg)?);
     let guest = |text: &str| line.answer(&tell(text)?, ANSWER_WITHIN);
     start_guest(node)?;
-    guest("mount none /work tmpfs size=8m")?;
-    guest("write /work/text one")?;
-    guest("append /work/text two")?;
-    let text = guest("read /work/text")?;
+    guest("mount none /scratch tmpfs size=8m")?;
+    guest("write /scratch/text one")?;
+    guest("append /scratch/text two")?;
+    let text = guest("read /scratch/text")?;
     ensure!(text == "one\ntwo\n", "the file says {text:?}");
-    ensure!(guest("read /work/nothing").is_err(), "a file that is not there was read");
+    ensure!(guest("read /scratch/nothing").is_err(), "a file that is not there was read");
     // Waits in the kernel until somebody writes.
-    ask(node, "mkfifo /work/pipe")?;
-    let waiting = tell("read /work/pipe")?;
+    ask(node, "mkfifo /scratch/pipe")?;
+    let waiting = tell("read /scratch/pipe")?;
     guest("hello")?;
     ensure!(line.answered(&waiting)?.is_none(), "a pipe without a writer was read");
-    ask(node, "echo three >/work/pipe; rm /work/pipe")?;
+    ask(node, "echo three >/scratch/pipe; rm /scratch/pipe")?;
     ensure!(line.answer(&waiting, ANSWER_WITHIN)? == "three\n");
     let mut report = Report::default();
     for lock in ["flock", "posix"] {
         let start = line.length();
-        let life = guest(&format!("work /work 2 {lock} 0"))?;
+        let life = guest(&format!("work /scratch 2 {lock} 0"))?;
         line.heard(&format!("acknowledged {life} 100"), start, ANSWER_WITHIN)?;
         guest("stop")?;
         let before = report.records;
-        report = guest("check /work")?.parse().map_err(|_| anyhow::anyhow!("the check made no report"))?;
+        report = guest("check /scratch")?.parse().map_err(|_| anyhow::anyhow!("the check made no report"))?;
         ensure!(report.anomalies == 0 && report.records >= before + 200, "{report}");
     }
     ensure!(report.writers.len() == 2, "{report}");
     println!("    {report}");
-    ask(node, "head -c 100 /work/shared >/work/torn && mv /work/torn /work/shared")?;
-    let report = guest("check /work")?;
+    ask(node, "head -c 100 /scratch/shared >/scratch/torn && mv /scratch/torn /scratch/shared")?;
+    let report = guest("check /scratch")?;
     ensure!(report.contains("ends with 36 bytes of a record"), "a torn record was overlooked: {report}");
     Ok(())
 }
