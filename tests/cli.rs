@@ -1,6 +1,7 @@
 //! What the status commands print, in golden files (`tests/golden`). `REWRITE=1 cargo test` writes them anew; review the
 //! difference.
 
+mod golden_text;
 mod scene;
 
 use std::fmt::Write as _;
@@ -11,10 +12,12 @@ use quorate::base::{
     ClusterId, Incarnation, NodeSet, PLOCK_ITEMS, Plock, PlockItem, PlockWish, PrKey, Term, View, ViewId,
 };
 use quorate::cli::console::Console;
+use quorate::cli::facts::Leaving;
 use quorate::cli::render::{help, render};
 use quorate::cli::request::Request;
 use quorate::cli::{
-    Exit, Form, Happening, MountFacts, MountState, MountWait, Noun, SpaceFacts, SpaceState, SpaceWait, socket,
+    AgentFacts, Exit, Form, Happening, MountFacts, MountState, MountWait, Noun, Snapshot, SpaceFacts, SpaceState,
+    SpaceWait, socket,
 };
 use quorate::cluster::by_hand::NoOrder;
 use quorate::cluster::plocks::Plocks;
@@ -27,16 +30,8 @@ use quorate::heuristics::{Line, Note, Outcome};
 use quorate::scsi::PrError;
 use quorate::wire::Message;
 
+use golden_text::golden;
 use scene::{blocked, cluster, node, released, set, view_id, with};
-
-fn golden(name: &str, text: &str) {
-    let path = format!("tests/golden/{name}");
-    if std::env::var_os("REWRITE").is_some() {
-        std::fs::write(&path, text).unwrap();
-    }
-    let want = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(want == text, "{path} differs; this is what it would be:\n{text}");
-}
 
 /// 80 columns; only a single word that is longer may stand out.
 fn fits(text: &str) {
@@ -627,4 +622,21 @@ fn orders_that_must_not_be_followed_are_refused() {
         });
     }
     golden("orders.txt", &text);
+}
+
+/// Nothing is mounted any more on a node that leaves, whatever the view is: it would be there when the node has left.
+#[test]
+fn a_node_that_leaves_lets_nobody_mount() {
+    with(&released(), &cluster(), |snapshot| {
+        let gate = |leaving| {
+            let facts = AgentFacts { leaving, ..*snapshot.facts };
+            let mut answer = String::new();
+            socket::answer(socket::GATE, &Snapshot { facts: &facts, ..*snapshot }, &mut answer).unwrap();
+            answer
+        };
+        assert_eq!(gate(None), "quorate 1 0\n");
+        for leaving in [Leaving::Closing, Leaving::Asking, Leaving::Gone] {
+            assert!(gate(Some(leaving)).starts_with("quorate 1 1\nThis node leaves the cluster"), "{leaving:?}");
+        }
+    });
 }

@@ -267,3 +267,25 @@ impl Output {
         self.line.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::build::Loopback;
+
+    fn starts(behind: &Behind) -> Option<u64> {
+        behind.payload.as_ref().unwrap().start_ms
+    }
+
+    #[test]
+    fn nothing_starts_behind_a_gate_that_opens_while_the_node_leaves() {
+        let plan = Loopback { name: "a", id: 1, nodes: 1, first_port: 1, key: [7; 32], data: "d", qdisk: None };
+        let mut behind = Behind::new(&plan.cluster().unwrap(), None, true, 0).unwrap();
+        behind.close(10);
+        behind.open(20);
+        assert_eq!((starts(&behind), behind.is_closed()), (None, true));
+        // It stays after all.
+        behind.reopen(30);
+        assert_eq!(starts(&behind), Some(30));
+    }
+}
