@@ -1,11 +1,12 @@
 //! What a running cluster may go over to, as the agent and the core see it: two looks at the same change, neither of which trusts the
 //! other.
 
-use quorate::base::NodeId;
+use quorate::base::limits::BLOB_BYTES_MAX;
+use quorate::base::{Key, NodeId};
 use quorate::cluster::Settings;
 use quorate::config::build::Loopback;
 use quorate::config::defaults::WATCHDOG;
-use quorate::config::{Cluster, Demand, change};
+use quorate::config::{Cluster, Demand, blob, change, secrets};
 
 fn node(id: u8) -> NodeId {
     NodeId::new(id).unwrap()
@@ -34,10 +35,9 @@ type Edit = fn(&mut Cluster);
 fn what_a_running_cluster_cannot_change_is_refused_by_its_place() {
     let before = cluster(3);
     // The last: does the core see it at all? Names, keys and devices are the agent's.
-    let cases: [(&str, Edit, bool); 13] = [
+    let cases: [(&str, Edit, bool); 12] = [
         ("cluster.version", |new| new.version -= 1, true),
         ("cluster", |new| new.name = "b".try_into().unwrap(), false),
-        ("cluster.key", |new| new.key[0] += 1, false),
         ("cluster.port", |new| new.port += 1, false),
         ("data", |new| new.data[0].device = "other".try_into().unwrap(), false),
         ("data", |new| new.data.push(new.data[0].clone()).unwrap_or(()), true),
@@ -101,4 +101,42 @@ fn what_counts_from_the_next_boot_stays_until_then() {
     assert_ne!(booted, next.payload);
     change::take_over(&mut running, &next);
     assert_eq!(running, Cluster { payload: booted, ..next });
+}
+
+#[test]
+fn a_key_changes_only_for_one_that_names_it_as_the_key_before() {
+    let before = cluster(3);
+    let mut after = Cluster { version: before.version + 1, key: [8; 32], ..before.clone() };
+    assert_eq!(judged(&before, &after).0, "cluster.previous_key");
+    after.previous_key = Some([9; 32]);
+    assert_eq!(judged(&before, &after).0, "cluster.previous_key", "another one");
+    after.previous_key = Some(before.key);
+    assert_eq!(judged(&before, &after), (String::new(), true));
+    let without = Cluster { version: after.version + 1, previous_key: None, ..after.clone() };
+    assert_eq!(judged(&after, &without), (String::new(), true), "and is taken out by the next change");
+}
+
+#[test]
+fn configurations_with_different_keys_are_never_taken_for_one() {
+    let before = cluster(3);
+    let after = Cluster { key: [8; 32], ..before.clone() };
+    assert_ne!(Settings::from_cluster(&before).stamp(), Settings::from_cluster(&after).stamp());
+}
+
+#[test]
+fn a_configuration_on_its_way_shows_no_key() {
+    let open = Cluster { previous_key: Some([9; 32]), ..cluster(3) };
+    let stamp = Settings::from_cluster(&open).stamp();
+    let mut covered = open.clone();
+    secrets::cover(&mut covered, &Key::new(&[9; 32]), stamp);
+    let mut bytes = vec![0; BLOB_BYTES_MAX];
+    let bytes = blob::encode(&covered, &mut bytes).unwrap();
+    assert!(!bytes.windows(8).any(|window| window == [7; 8] || window == [9; 8]));
+    // One pad for both would show how the keys differ.
+    assert!((0..32).any(|at| covered.key[at] ^ covered.previous_key.unwrap()[at] != 7 ^ 9));
+    let mut wrong = covered.clone();
+    secrets::cover(&mut wrong, &Key::new(&[7; 32]), stamp);
+    assert_ne!(wrong, open);
+    secrets::cover(&mut covered, &Key::new(&[9; 32]), stamp);
+    assert_eq!(covered, open);
 }

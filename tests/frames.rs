@@ -10,7 +10,7 @@ use quorate::base::{
 use quorate::disk::Standing;
 use quorate::wire::envelope::{HEAD_BYTES, TAG_BYTES};
 use quorate::wire::{
-    Envelope, Gate, Heartbeat, Key, Message, Opened, PutOut, Refusal, Sequences, SpaceOrder, SpaceReport, seal,
+    Envelope, Gate, Heartbeat, Key, Keys, Message, Opened, PutOut, Refusal, Sequences, SpaceOrder, SpaceReport, seal,
 };
 use samples::*;
 
@@ -18,8 +18,12 @@ const KEY: [u8; 32] = [0x42; 32];
 const ME: Nonce = Nonce(0x1111);
 const PEER: Nonce = Nonce(0x2222);
 
+fn keys(key: &[u8; 32]) -> Keys {
+    Keys::new(ConfigStamp::NONE, Key::new(key), None)
+}
+
 fn gate() -> Gate {
-    Gate::new(CLUSTER, node(1), ME, nodes(&[1, 2, 3]), Key::new(&KEY))
+    Gate::new(CLUSTER, node(1), ME, nodes(&[1, 2, 3]), keys(&KEY))
 }
 
 /// From node 2 to node 1.

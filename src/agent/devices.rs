@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
+use super::config_area::Area;
 use super::disks::{Opener, Qdisk, Target};
-use crate::base::{ClusterId, NodeId, NodeSet};
+use crate::base::{ClusterId, ConfigStamp, Key, NodeId, NodeSet};
 use crate::config::Cluster;
 use crate::disk::{DiskError, Eviction, Expect, Image, Slot};
-use crate::drv::block::BlockError;
+use crate::drv::block::{BlockError, Doing};
 use crate::drv::boot::{DeviceName, resolve_device};
+use crate::drv::config_area::{self, AreaError};
 use crate::drv::emu::EmuDisk;
 use crate::drv::narrow::Narrow;
 use crate::drv::qdisk;
@@ -81,22 +83,34 @@ impl Target for EmuDisk {
     }
 }
 
-/// Opens the quorum disk; `None` if the configuration has none.
-pub fn qdisk_opener(cluster: &Cluster, node: NodeId, emulate: Option<&str>) -> Option<Opener<dyn Qdisk>> {
+/// Where the quorum disk is, looked for anew each time.
+fn qdisk_path(cluster: &Cluster, emulate: Option<&str>) -> Option<impl FnMut() -> io::Result<PathBuf> + Send + use<>> {
     let name = cluster.qdisk.as_ref()?.device.clone();
     let folder = emulate.map(PathBuf::from);
     let emulated = emulate.map(|folder| emulated_path(folder, &name));
     let data: Vec<_> = cluster.data.iter().map(|data| data.device.clone()).collect();
+    let id = cluster.id;
+    Some(move || match (DeviceName::of(&name), &emulated) {
+        (DeviceName::Label(label), _) => labelled(label, id, &data, folder.as_deref()),
+        (_, Some(path)) => Ok(path.clone()),
+        (_, None) => path_of(&name),
+    })
+}
+
+/// In emulation, where quorum and data disk share a LUN: that LUN, whose reservation the quorum disk's file obeys.
+fn lun_below(cluster: &Cluster, emulate: Option<&str>) -> Option<PathBuf> {
+    emulate.filter(|_| cluster.shares_lun()).map(|folder| emulated_path(folder, &cluster.data[0].device))
+}
+
+/// Opens the quorum disk; `None` if the configuration has none.
+pub fn qdisk_opener(cluster: &Cluster, node: NodeId, emulate: Option<&str>) -> Option<Opener<dyn Qdisk>> {
+    let name = cluster.qdisk.as_ref()?.device.clone();
+    let mut path = qdisk_path(cluster, emulate)?;
     let expect = Expect::of(cluster)?;
-    let lun = emulate.filter(|_| cluster.shares_lun()).map(|folder| emulated_path(folder, &cluster.data[0].device));
+    let lun = lun_below(cluster, emulate);
     let mut told = None;
     Some(Box::new(move || {
-        let path = match (DeviceName::of(&name), &emulated) {
-            (DeviceName::Label(label), _) => labelled(label, expect.cluster, &data, folder.as_deref()),
-            (_, Some(path)) => Ok(path.clone()),
-            (_, None) => path_of(&name),
-        };
-        let file = path.and_then(|path| qdisk::Qdisk::open(&path, expect.clone()).map_err(io_error));
+        let file = path().and_then(|path| qdisk::Qdisk::open(&path, expect.clone()).map_err(io_error));
         let opened = file.and_then(|file| match &lun {
             None => Ok(Box::new(file) as Box<dyn Qdisk>),
             Some(path) => {
@@ -106,6 +120,40 @@ pub fn qdisk_opener(cluster: &Cluster, node: NodeId, emulate: Option<&str>) -> O
         });
         tell_once(&mut told, "quorum disk", &name, &opened);
         opened
+    }))
+}
+
+/// The configuration area, and in emulation the LUN that it is on.
+struct KeptOn {
+    area: config_area::ConfigArea,
+    lun: Option<EmuDisk>,
+}
+
+impl Area for KeptOn {
+    fn write(&mut self, config: ConfigStamp, copy: usize, blob: &[u8], key: &Key) -> Result<(), AreaError> {
+        let mut write = || self.area.write(config, copy, blob, key);
+        let Some(lun) = &self.lun else { return write() };
+        // The reservation says no with an error of the LUN's own.
+        lun.guarded(write).unwrap_or_else(|error| {
+            let errno = error.raw_os_error().unwrap_or(Errno::IO.raw_os_error());
+            Err(AreaError::Disk(BlockError::Os { doing: Doing::Write, at: 0, errno }))
+        })
+    }
+
+    fn read(&mut self, config: ConfigStamp, keys: &[Option<Key>]) -> Result<Option<&[u8]>, AreaError> {
+        self.area.read(config, keys)
+    }
+}
+
+/// Opens the quorum disk for the configurations that are kept there.
+pub fn area_opener(cluster: &Cluster, node: NodeId, emulate: Option<&str>) -> Option<Opener<dyn Area>> {
+    let mut path = qdisk_path(cluster, emulate)?;
+    let expect = Expect::of(cluster)?;
+    let lun = lun_below(cluster, emulate);
+    Some(Box::new(move || {
+        let area = config_area::ConfigArea::open(&path()?, expect.clone()).map_err(io_error)?;
+        let lun = lun.as_ref().map(|path| EmuDisk::open(path, nexus_of(node))).transpose()?;
+        Ok(Box::new(KeptOn { area, lun }) as _)
     }))
 }
 

@@ -5,6 +5,7 @@
 //! each, because a disk that hangs must not hang the loop; so have heuristics and hooks. Everything is allocated before `seal`.
 
 pub mod behind;
+mod config_area;
 pub mod consoles;
 pub mod devices;
 pub mod disks;

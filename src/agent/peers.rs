@@ -3,17 +3,17 @@
 use std::net::SocketAddr;
 
 use crate::base::limits::{FRAME_BYTES_MAX, NETWORKS_MAX, NODES_MAX};
-use crate::base::{ClusterId, Incarnation, NodeId, NodeSet, Nonce};
+use crate::base::{ClusterId, ConfigStamp, Incarnation, NodeId, NodeSet, Nonce};
+use crate::cluster::Settings;
 use crate::config::Cluster;
 use crate::drv::udp::Socket;
-use crate::wire::{Drops, Envelope, Gate, Key, Message, Opened, Sequences, seal};
+use crate::wire::{Drops, Envelope, Gate, Key, Keys, Message, Opened, Sequences, seal};
 
 /// Everything that speaks UDP.
 pub struct Peers {
     cluster: ClusterId,
     me: NodeId,
     nonce: Nonce,
-    key: Key,
     gate: Gate,
     sequences: Sequences,
     sockets: heapless::Vec<Socket, NETWORKS_MAX>,
@@ -61,14 +61,13 @@ impl Peers {
             addresses[node.id.index()] =
                 node.addresses.iter().map(|address| SocketAddr::new(address.ip, address.port)).collect();
         }
-        let key = Key::new(&cluster.key);
         let nodes: NodeSet = cluster.nodes.iter().map(|node| node.id).collect();
+        let (config, own, previous) = keys_of(cluster);
         Ok(Peers {
             cluster: cluster.id,
             me,
             nonce,
-            gate: Gate::new(cluster.id, me, nonce, nodes, key.clone()),
-            key,
+            gate: Gate::new(cluster.id, me, nonce, nodes, Keys::new(config, own, previous)),
             sequences: Sequences::new(),
             sockets,
             addresses,
@@ -87,11 +86,24 @@ impl Peers {
                 node.addresses.iter().map(|address| SocketAddr::new(address.ip, address.port)).collect();
         }
         self.gate.admit(cluster.nodes.iter().map(|node| node.id).collect());
+        let (config, own, previous) = keys_of(cluster);
+        self.gate.keys_mut().follow(config, own, previous);
+    }
+
+    /// A configuration is ready to follow, or none: who has gone over to it is heard.
+    pub fn expect(&mut self, next: Option<&Cluster>) {
+        self.gate.keys_mut().expect(next.map(|next| Key::new(&next.key)));
+    }
+
+    /// The keys that go with the peers.
+    pub fn keys(&self) -> &Keys {
+        self.gate.keys()
     }
 
     /// Sends a message to each of these nodes, on every network that both have.
     pub fn send(&mut self, to: NodeSet, incarnation: Incarnation, message: &Message) {
         for node in to.iter() {
+            let sequence = self.sequences.next(node);
             let envelope = Envelope {
                 cluster: self.cluster,
                 from: self.me,
@@ -99,9 +111,9 @@ impl Peers {
                 incarnation,
                 nonce: self.nonce,
                 to_nonce: self.gate.session(node).map_or(Nonce(0), |(_, nonce)| nonce),
-                sequence: self.sequences.next(node),
+                sequence,
             };
-            let length = seal(&self.key, &envelope, message, &mut self.sealed);
+            let length = seal(self.gate.keys().to(node, sequence), &envelope, message, &mut self.sealed);
             for (network, address) in self.addresses[node.index()].iter().enumerate() {
                 // The peer's n-th address is on our n-th network; where we have fewer networks, any socket must do.
                 let network = if network < self.sockets.len() { network } else { 0 };
@@ -139,4 +151,9 @@ impl Peers {
     pub fn drops(&self) -> &Drops {
         self.gate.drops()
     }
+}
+
+/// The stamp of a configuration, its key, and the one before.
+fn keys_of(cluster: &Cluster) -> (ConfigStamp, Key, Option<Key>) {
+    (Settings::from_cluster(cluster).stamp(), Key::new(&cluster.key), cluster.previous_key.as_ref().map(Key::new))
 }

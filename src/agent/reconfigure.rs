@@ -3,18 +3,18 @@
 //! The core knows configurations by their stamps and takes their numbers. The blobs, which hold names, addresses and heuristics, are kept here.
 
 use crate::base::limits::BLOB_BYTES_MAX;
-use crate::base::{ConfigStamp, NodeId};
+use crate::base::{ConfigStamp, Key, NodeId};
 use crate::cluster::{Node, Settings};
-use crate::config::{Cluster, blob, change};
-use crate::wire::Message;
+use crate::config::{Cluster, blob, change, secrets};
 use crate::wire::message::CONFIG_PIECE_BYTES;
+use crate::wire::{Keys, Message};
 
 /// Between two questions for the same piece.
 const ASK_AGAIN_MS: u64 = 250;
 /// A configuration that was refused is looked at again after this: the cluster may be elsewhere by then.
 const REFUSED_MS: u64 = 10_000;
 
-type Blob = heapless::Vec<u8, BLOB_BYTES_MAX>;
+pub type Blob = heapless::Vec<u8, BLOB_BYTES_MAX>;
 
 /// The blobs.
 pub struct Configs {
@@ -24,6 +24,9 @@ pub struct Configs {
     next_cluster: Box<Cluster>,
     /// From a peer, or from an operator, piece by piece.
     incoming: Box<Blob>,
+    /// For a peer: one of those above, its secrets covered by the key that goes with that peer.
+    outgoing: Box<Blob>,
+    outgoing_is: Option<(ConfigStamp, Key)>,
     /// What is being fetched, and from whom.
     from: Option<(NodeId, ConfigStamp)>,
     ask_ms: u64,
@@ -33,25 +36,33 @@ pub struct Configs {
 /// Why a configuration does not come into question, in a sentence.
 pub type Refusal = heapless::String<480>;
 
-fn because(why: impl core::fmt::Display) -> Refusal {
+pub fn because(why: impl core::fmt::Display) -> Refusal {
     let mut text = Refusal::new();
     // Longer texts are cut short.
     let _ = core::fmt::write(&mut text, format_args!("{why}"));
     text
 }
 
+fn encode(cluster: &Cluster, into: &mut Blob) -> Result<(), Refusal> {
+    let _ = into.resize_default(BLOB_BYTES_MAX);
+    let length = blob::encode(cluster, into).map(<[u8]>::len);
+    into.truncate(length.as_ref().map_or(0, |length| *length));
+    length.map(drop).map_err(because)
+}
+
 impl Configs {
     /// Takes all memory that it will ever need.
     pub fn new(cluster: &Cluster) -> Configs {
         let mut bytes = Box::new(Blob::new());
-        let _ = bytes.resize_default(BLOB_BYTES_MAX);
-        let length = blob::encode(cluster, &mut bytes).map_or(0, <[u8]>::len);
-        bytes.truncate(length);
+        // It was decoded from one.
+        let _ = encode(cluster, &mut bytes);
         Configs {
             running: (Settings::from_cluster(cluster).stamp(), bytes),
             next: (ConfigStamp::NONE, Box::new(Blob::new())),
             next_cluster: Box::new(cluster.clone()),
             incoming: Box::new(Blob::new()),
+            outgoing: Box::new(Blob::new()),
+            outgoing_is: None,
             from: None,
             ask_ms: 0,
             refused: (ConfigStamp::NONE, 0),
@@ -86,28 +97,104 @@ impl Configs {
                 "cluster.version: version {staged} waits to be agreed on already; a change needs a higher one"
             )));
         }
-        self.examine(node, running)
+        let cluster = blob::decode(&self.incoming).map_err(because)?;
+        self.examine(cluster, node, running)
     }
 
-    /// Decodes and checks what came in, and keeps it.
-    fn examine(&mut self, node: &Node, running: &Cluster) -> Result<Settings, Refusal> {
-        let cluster = blob::decode(&self.incoming).map_err(because)?;
+    /// What came in is whole: checks it, and keeps it.
+    fn examine(&mut self, cluster: Cluster, node: &Node, running: &Cluster) -> Result<Settings, Refusal> {
         change::allowed(running, &cluster, node.id()).map_err(because)?;
         let settings = Settings::from_cluster(&cluster);
         if !node.may_stage(&settings) {
             return Err(because("a configuration is being agreed on already; try again when it is in force"));
         }
+        self.incoming.clear();
+        encode(&cluster, &mut self.next.1)?;
         *self.next_cluster = cluster;
         self.next.0 = settings.stamp();
-        core::mem::swap(&mut self.next.1, &mut self.incoming);
-        self.incoming.clear();
         Ok(settings)
+    }
+
+    /// The configuration that is ready to follow.
+    pub fn next(&self) -> Option<&Cluster> {
+        (self.next.0 != ConfigStamp::NONE).then_some(&*self.next_cluster)
+    }
+
+    /// A configuration whose secrets are covered has come, from a peer or from the quorum disk: the settings for the core.
+    fn uncover(
+        &mut self,
+        now_ms: u64,
+        is: ConfigStamp,
+        keys: &Keys,
+        node: &Node,
+        running: &Cluster,
+    ) -> Result<Settings, Refusal> {
+        self.refused = (is, now_ms + REFUSED_MS);
+        for key in keys.all().iter().flatten() {
+            let mut cluster = blob::decode(&self.incoming).map_err(because)?;
+            secrets::cover(&mut cluster, key, is);
+            if Settings::from_cluster(&cluster).stamp() == is {
+                return self.examine(cluster, node, running);
+            }
+        }
+        Err(because("what came is another configuration, or its key is covered by one that this node does not have"))
+    }
+
+    /// The same, told where it was refused.
+    fn take(&mut self, now_ms: u64, is: ConfigStamp, keys: &Keys, node: &Node, running: &Cluster) -> Option<Settings> {
+        let taken = self.uncover(now_ms, is, keys, node, running);
+        taken.inspect_err(|why| log::error!("configuration {is} is not for this node: {why}")).ok()
+    }
+
+    /// A blob that the quorum disk had.
+    pub fn take_kept(
+        &mut self,
+        now_ms: u64,
+        is: ConfigStamp,
+        blob: &Blob,
+        keys: &Keys,
+        node: &Node,
+        running: &Cluster,
+    ) -> Option<Settings> {
+        self.from = None;
+        self.incoming.clear();
+        // As long as that one at most.
+        let _ = self.incoming.extend_from_slice(blob);
+        self.take(now_ms, is, keys, node, running)
+    }
+
+    /// Was this configuration not refused just now?
+    pub fn may_try(&self, now_ms: u64, config: ConfigStamp) -> bool {
+        self.refused.0 != config || now_ms >= self.refused.1
+    }
+
+    /// Writes the running configuration as the quorum disk keeps it: the first copy is covered by its own key, the second by the one before.
+    pub fn cover_running(&self, copy: usize, into: &mut Blob) -> Option<Key> {
+        let mut cluster = blob::decode(&self.running.1).ok()?;
+        let key = [Some(cluster.key), cluster.previous_key].get(copy).copied().flatten()?;
+        let key = Key::new(&key);
+        secrets::cover(&mut cluster, &key, self.running.0);
+        encode(&cluster, into).ok()?;
+        Some(key)
+    }
+
+    /// The blob of a configuration that is held here, for a peer that has this key.
+    fn cover_for(&mut self, config: ConfigStamp, key: &Key) -> Option<&Blob> {
+        let is = Some((config, key.clone()));
+        if self.outgoing_is != is {
+            let held = [&self.running, &self.next].into_iter().find(|held| held.0 == config)?;
+            let mut cluster = blob::decode(&held.1).ok()?;
+            secrets::cover(&mut cluster, key, config);
+            self.outgoing_is = None;
+            encode(&cluster, &mut self.outgoing).ok()?;
+            self.outgoing_is = is;
+        }
+        Some(&self.outgoing)
     }
 
     /// A question that is due, and to whom.
     pub fn turn(&mut self, now_ms: u64, node: &Node) -> Option<(NodeId, Message)> {
-        let offered = node.offered_config().filter(|(_, config)| self.refused.0 != *config || now_ms >= self.refused.1);
-        let (to, config) = offered?;
+        let (to, config) = node.offered_config().filter(|(_, config)| self.may_try(now_ms, *config))?;
         if self.from != Some((to, config)) {
             self.incoming.clear();
             self.from = Some((to, config));
@@ -126,18 +213,19 @@ impl Configs {
         now_ms: u64,
         from: NodeId,
         message: &Message,
-        node: &Node,
-        running: &Cluster,
+        (node, running): (&Node, &Cluster),
+        keys: &Keys,
         answer: &mut dyn FnMut(&Message),
     ) -> Option<Settings> {
         match message {
             Message::ConfigAsk { config, offset } => {
-                let held = [&self.running, &self.next].into_iter().find(|held| held.0 == *config)?;
-                let rest = held.1.get(usize::from(*offset)..).filter(|rest| !rest.is_empty())?;
+                // It has just said so with that key.
+                let blob = self.cover_for(*config, keys.to(from, 0))?;
+                let rest = blob.get(usize::from(*offset)..).filter(|rest| !rest.is_empty())?;
                 let mut bytes = [[0; 32]; CONFIG_PIECE_BYTES / 32];
                 let length = rest.len().min(CONFIG_PIECE_BYTES);
                 bytes.as_flattened_mut()[..length].copy_from_slice(&rest[..length]);
-                answer(&Message::ConfigPiece { config: *config, offset: *offset, total: held.1.len() as u16, bytes });
+                answer(&Message::ConfigPiece { config: *config, offset: *offset, total: blob.len() as u16, bytes });
                 None
             }
             Message::ConfigPiece { config, offset, total, bytes } => {
@@ -155,15 +243,7 @@ impl Configs {
                     return None;
                 }
                 self.from = None;
-                let examined = self.examine(node, running);
-                let why = match examined {
-                    Ok(settings) if settings.stamp() == *config => return Some(settings),
-                    Ok(_) => because("what came is another configuration"),
-                    Err(why) => why,
-                };
-                self.refused = (*config, now_ms + REFUSED_MS);
-                log::error!("configuration {config} of node {from} is not for this node: {why}");
-                None
+                self.take(now_ms, *config, keys, node, running)
             }
             _ => None,
         }
@@ -176,6 +256,7 @@ impl Configs {
             return None;
         }
         core::mem::swap(&mut self.running, &mut self.next);
+        self.outgoing_is = None;
         self.next.0 = ConfigStamp::NONE;
         Some(&self.next_cluster)
     }

@@ -18,6 +18,7 @@ use plocks::is_of_plocks;
 use talk::GATE_LINE_MS;
 
 use super::behind::Behind;
+use super::config_area::ConfigArea;
 use super::consoles::Consoles;
 use super::disks::{start_qdisk, start_target};
 use super::hooks::Hooks;
@@ -83,6 +84,7 @@ pub struct Agent {
     hooks: Hooks,
     cluster: Box<Cluster>,
     configs: Box<Configs>,
+    config_area: Option<ConfigArea>,
     /// Folder of the disks' files, where they are emulated.
     emulate: Option<String>,
     consoles: Consoles,
@@ -128,6 +130,8 @@ impl Agent {
         let boot = Boot { node, nonce, boot_id, clock_s: clock::wall_clock_s(), random: clock::random_u64() };
         let behind = Behind::new(&cluster, emulate.clone(), payload, now_ms)?;
         let configs = Box::new(Configs::new(&cluster));
+        let config_area =
+            devices::area_opener(&cluster, node, emulate.as_deref()).map(ConfigArea::start).transpose()?;
         let machine = Machine {
             node,
             nodes: cluster.nodes.iter().map(|node| node.id).collect(),
@@ -157,6 +161,7 @@ impl Agent {
             hooks,
             cluster,
             configs,
+            config_area,
             emulate,
             consoles,
             server: Some(server),
@@ -269,6 +274,9 @@ impl Agent {
             }
             if let Some(qdisk) = &self.machine.qdisk {
                 ready |= qdisk.poll_done(cx).is_ready();
+            }
+            if let Some(area) = &self.config_area {
+                ready |= area.poll_done(cx).is_ready();
             }
             if let Some(spaces) = &self.machine.spaces {
                 ready |= spaces.poll_done(cx).is_ready();

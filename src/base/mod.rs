@@ -1,6 +1,7 @@
 //! L0: the words everything else is written in. No I/O, no clock, no heap.
 
 pub mod ids;
+pub mod key;
 pub mod limits;
 pub mod nodeset;
 pub mod per_node;
@@ -10,6 +11,7 @@ pub mod trace;
 pub mod view;
 
 pub use ids::{ClusterId, ConfigStamp, Incarnation, NodeId, Nonce, PrKey};
+pub use key::Key;
 pub use nodeset::NodeSet;
 pub use plock::{PLOCK_ITEMS, Plock, PlockAnswer, PlockItem, PlockResult, PlockWish};
 pub use space::{Change, Roster, SpaceCommand, SpaceError, SpaceName, Stay, Stays};

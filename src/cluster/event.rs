@@ -220,6 +220,8 @@ pub struct Settings {
     pub cluster: crate::base::ClusterId,
     /// The configuration's version.
     pub config_version: u32,
+    /// What tells its key from another one.
+    pub key_check: u32,
     /// All configured nodes.
     pub nodes: NodeSet,
     /// Votes by node index; 0 for nodes not configured.
@@ -247,6 +249,12 @@ pub struct QdiskSettings {
     pub min_score: u16,
 }
 
+/// 32 bits of a tag: nobody learns the key from them.
+fn key_check(key: &[u8; 32]) -> u32 {
+    let tag = crate::base::Key::new(key).tag(&[b"quorate: which key"]);
+    u32::from_le_bytes([tag[0], tag[1], tag[2], tag[3]])
+}
+
 impl Settings {
     /// Takes what the core needs out of a checked configuration.
     pub fn from_cluster(cluster: &config::Cluster) -> Settings {
@@ -258,6 +266,7 @@ impl Settings {
         Settings {
             cluster: cluster.id,
             config_version: cluster.version,
+            key_check: key_check(&cluster.key),
             nodes: cluster.nodes.iter().map(|node| node.id).collect(),
             votes,
             qdisk: cluster.qdisk.as_ref().map(|qdisk| QdiskSettings { votes: qdisk.votes, min_score: qdisk.min_score }),
@@ -270,12 +279,14 @@ impl Settings {
         }
     }
 
-    /// What tells this configuration from another one, by everything that the core decides with.
+    /// What tells this configuration from another one, by everything that the core decides with, and by its key: nodes that do not hear each
+    /// other must not take themselves for agreed.
     pub fn stamp(&self) -> ConfigStamp {
         const CRC32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
         let Settings {
             cluster,
             config_version,
+            key_check,
             nodes,
             votes,
             qdisk,
@@ -289,6 +300,7 @@ impl Settings {
         let demand = |demand: config::Demand| u32::from(demand == config::Demand::Required);
         let numbers = [
             u32::from(cluster.0),
+            *key_check,
             u32::from(qdisk.is_some()),
             u32::from(qdisk_votes),
             u32::from(min_score),

@@ -65,6 +65,7 @@ impl Loopback<'_> {
             id: ClusterId(id),
             version: defaults::VERSION,
             key: self.key,
+            previous_key: None,
             port: defaults::PORT,
             nodes,
             qdisk,

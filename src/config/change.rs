@@ -16,7 +16,6 @@ pub fn allowed(before: &Cluster, after: &Cluster, me: NodeId) -> Result<(), Chec
     }
     for (same, place) in [
         (before.name == after.name && before.id == after.id, "cluster"),
-        (before.key == after.key, "cluster.key"),
         (before.port == after.port, "cluster.port"),
         (before.data == after.data, "data"),
         (before.fencing == after.fencing, "fencing"),
@@ -29,6 +28,9 @@ pub fn allowed(before: &Cluster, after: &Cluster, me: NodeId) -> Result<(), Chec
         if !same {
             return refuse!("{place}"; "a running cluster cannot change it"; "{REBOOT}");
         }
+    }
+    if before.key != after.key && after.previous_key != Some(before.key) {
+        return refuse!("cluster.previous_key"; "the key changes, and this is not the one that it changes from: nodes that have not come so far would be heard no more"; "put the key that is in use now there, and take it out by a later change");
     }
     match (&before.qdisk, &after.qdisk) {
         (None, None) => {}
@@ -67,6 +69,7 @@ pub fn take_over(running: &mut Cluster, next: &Cluster) {
         id,
         version,
         key,
+        previous_key,
         port,
         nodes,
         qdisk,
@@ -79,7 +82,8 @@ pub fn take_over(running: &mut Cluster, next: &Cluster) {
         hooks: _,
     } = next;
     running.name.clone_from(name);
-    (running.id, running.version, running.key, running.port) = (*id, *version, *key, *port);
+    (running.id, running.version, running.port) = (*id, *version, *port);
+    (running.key, running.previous_key) = (*key, *previous_key);
     running.nodes.clone_from(nodes);
     running.qdisk.clone_from(qdisk);
     running.data.clone_from(data);

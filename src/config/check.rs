@@ -89,6 +89,12 @@ fn head(cluster: &Cluster) -> Result<(), CheckError> {
     if cluster.key == [0; 32] {
         return refuse!("cluster.key"; "the key is all zeros"; "make one: head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \\n'");
     }
+    if cluster.previous_key == Some(cluster.key) {
+        return refuse!("cluster.previous_key"; "it is the key itself"; "put the key that was in use before here, or remove it");
+    }
+    if cluster.previous_key == Some([0; 32]) {
+        return refuse!("cluster.previous_key"; "the key is all zeros"; "put the key that was in use before here, or remove it");
+    }
     if cluster.port == 0 {
         return refuse!("cluster.port"; "0 is not a UDP port"; "leave it out for 5405, or take one from 1 to 65535");
     }

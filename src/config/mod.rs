@@ -14,6 +14,7 @@ pub mod hook;
 pub mod mount;
 #[cfg(feature = "agent")]
 pub mod schema;
+pub mod secrets;
 pub mod show;
 pub mod watchdog;
 
@@ -43,6 +44,8 @@ pub struct Cluster {
     pub version: u32,
     /// HMAC key of the cluster.
     pub key: [u8; 32],
+    /// The key before this one: frames with it count as well, for nodes that have not come so far.
+    pub previous_key: Option<[u8; 32]>,
     /// UDP port of every node unless an address names another.
     pub port: u16,
     /// The nodes, by rising id.

@@ -65,6 +65,8 @@ pub struct Head {
     pub version: Option<i64>,
     /// 64 hex digits.
     pub key: String,
+    /// 64 hex digits: the key that was changed for `key`.
+    pub previous_key: Option<String>,
     /// UDP port; default 5405.
     pub port: Option<i64>,
     /// Without a qdisk: the first view needs all nodes.
@@ -193,7 +195,11 @@ impl Document {
             name: text("cluster.name", &head.name)?,
             id: ClusterId(id),
             version: or("cluster.version", head.version, defaults::VERSION)?,
-            key: key(&head.key)?,
+            key: key("cluster.key", &head.key)?,
+            previous_key: match &head.previous_key {
+                Some(written) => Some(key("cluster.previous_key", written)?),
+                None => None,
+            },
             port,
             qdisk: match &self.qdisk {
                 Some(table) => Some(table.qdisk(&nodes)?),
@@ -369,16 +375,16 @@ impl MaxOf for u32 {
 }
 
 /// 64 hex digits. The key itself never gets into a message.
-fn key(written: &str) -> Result<[u8; 32], CheckError> {
+fn key(place: &str, written: &str) -> Result<[u8; 32], CheckError> {
     let mut key = [0; 32];
     let length = written.chars().count();
     if length != 64 {
-        return refuse!("cluster.key"; "it has {length} characters and needs 64 hex digits"; "make one: head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \\n'");
+        return refuse!("{place}"; "it has {length} characters and needs 64 hex digits"; "make one: head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \\n'");
     }
     for (index, c) in written.chars().enumerate() {
         let Some(digit) = c.to_digit(16) else {
             let at = index + 1;
-            return refuse!("cluster.key"; "character {at} is not a hex digit"; "make one: head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \\n'");
+            return refuse!("{place}"; "character {at} is not a hex digit"; "make one: head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \\n'");
         };
         key[index / 2] = key[index / 2] << 4 | digit as u8;
     }

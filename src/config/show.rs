@@ -40,9 +40,12 @@ pub fn lines(cluster: &Cluster, give: &mut dyn FnMut(Table, Line<'_>) -> fmt::Re
         ("id", &cluster.id.0),
         ("version", &cluster.version),
         ("key", &Text(KEY_SET)),
-        ("port", &cluster.port),
-        ("wait_for_all", &cluster.wait_for_all),
     ])?;
+    if cluster.previous_key.is_some() {
+        table.more("previous_key", &Text(KEY_SET))?;
+    }
+    table.more("port", &cluster.port)?;
+    table.more("wait_for_all", &cluster.wait_for_all)?;
     for node in &cluster.nodes {
         table.next("node", Some(node.id.get().into()));
         table.key(&[

@@ -5,12 +5,14 @@
 //! | 0 .. U | header |
 //! | (1 + 3(n-1)) U and the next U | slot of node n, two copies written in turn |
 //! | (3 + 3(n-1)) U | eviction block of victim n |
+//! | 193 U and above | configurations |
 //!
 //! U = max(1024, logical sector size): one record never shares a sector with another writer's. A node's three records lie
 //! side by side, so that one contiguous read up to the highest configured node has everything.
 //!
 //! docs/qdisk-format.md has every field; [`layout`] is where the table above is code.
 
+pub mod config_area;
 pub mod eviction;
 pub mod foreign;
 pub mod header;

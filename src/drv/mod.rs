@@ -6,6 +6,7 @@ pub mod arena;
 pub mod block;
 pub mod boot;
 pub mod clock;
+pub mod config_area;
 pub mod dlm;
 pub mod emu;
 pub mod ioc_pr;

@@ -16,16 +16,13 @@
 //! Numbers are little-endian. The tag is not cut to 16 bytes: the largest frame has room to spare, and a short tag would
 //! buy nothing.
 
-use core::fmt;
-
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::Message;
+pub use crate::base::key::TAG_BYTES;
 use crate::base::limits::{FRAME_BYTES_MAX, NODES_MAX};
-use crate::base::{ClusterId, Incarnation, NodeId, Nonce};
+use crate::base::{ClusterId, Incarnation, Key, NodeId, Nonce};
 
 /// First bytes of every frame.
 pub const MAGIC: &[u8; 3] = b"QRM";
@@ -34,8 +31,6 @@ pub const MAGIC: &[u8; 3] = b"QRM";
 pub const VERSION: u8 = 3;
 /// Bytes before the message.
 pub const HEAD_BYTES: usize = 36;
-/// Bytes of the tag.
-pub const TAG_BYTES: usize = 32;
 /// Bytes left for the message.
 pub const MESSAGE_BYTES_MAX: usize = FRAME_BYTES_MAX - HEAD_BYTES - TAG_BYTES;
 
@@ -74,32 +69,6 @@ pub(super) struct HeadBytes {
 
 const _: () = assert!(size_of::<HeadBytes>() == HEAD_BYTES);
 
-/// The cluster's key, prepared for use. Never printed.
-#[derive(Clone)]
-pub struct Key(Hmac<Sha256>);
-
-impl Key {
-    /// Prepares the key of the configuration.
-    pub fn new(key: &[u8; 32]) -> Key {
-        Key(Hmac::new_from_slice(key).expect("HMAC takes a key of any length"))
-    }
-
-    fn tag(&self, bytes: &[u8]) -> [u8; TAG_BYTES] {
-        self.0.clone().chain_update(bytes).finalize().into_bytes().into()
-    }
-
-    /// Compares in constant time.
-    pub(super) fn verifies(&self, bytes: &[u8], tag: &[u8]) -> bool {
-        self.0.clone().chain_update(bytes).verify_slice(tag).is_ok()
-    }
-}
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Key(..)")
-    }
-}
-
 /// Makes a frame in `frame`; returns its length. Send the same bytes on every network: the receiver drops the second.
 ///
 /// # Panics
@@ -120,7 +89,7 @@ pub fn seal(key: &Key, envelope: &Envelope, message: &Message, frame: &mut [u8; 
     let message = postcard::to_slice(message, &mut frame[HEAD_BYTES..HEAD_BYTES + MESSAGE_BYTES_MAX])
         .expect("the largest message fits a frame");
     let end = HEAD_BYTES + message.len();
-    let tag = key.tag(&frame[..end]);
+    let tag = key.tag(&[&frame[..end]]);
     frame[end..end + TAG_BYTES].copy_from_slice(&tag);
     end + TAG_BYTES
 }

@@ -17,8 +17,8 @@ use core::fmt;
 
 use zerocopy::FromBytes;
 
-use super::Message;
-use super::envelope::{HEAD_BYTES, HeadBytes, Key, MAGIC, TAG_BYTES, VERSION};
+use super::envelope::{HEAD_BYTES, HeadBytes, MAGIC, TAG_BYTES, VERSION};
+use super::{Keys, Message};
 use crate::base::limits::{FRAME_BYTES_MAX, NODES_MAX};
 use crate::base::{ClusterId, Incarnation, NodeId, NodeSet, Nonce};
 
@@ -54,7 +54,7 @@ pub enum Refusal {
     Own,
     /// From a node that is not configured.
     Stranger,
-    /// The tag does not fit: another key, or forged, or damaged.
+    /// The tag fits none of the keys: another key, or forged, or damaged.
     Tag,
     /// From an earlier life of the sender.
     OldLife,
@@ -179,7 +179,7 @@ pub struct Gate {
     me: NodeId,
     nonce: Nonce,
     peers: NodeSet,
-    key: Key,
+    keys: Keys,
     sessions: [Option<Session>; NODES_MAX],
     drops: Drops,
     twin: Option<(NodeId, Incarnation)>,
@@ -190,9 +190,9 @@ impl Gate {
     ///
     /// # Panics
     /// If the nonce is 0: every frame from a peer that does not know us would count as addressed to us.
-    pub fn new(cluster: ClusterId, me: NodeId, nonce: Nonce, peers: NodeSet, key: Key) -> Gate {
+    pub fn new(cluster: ClusterId, me: NodeId, nonce: Nonce, peers: NodeSet, keys: Keys) -> Gate {
         assert!(nonce.0 != 0, "0 means that a nonce is not known");
-        Gate { cluster, me, nonce, peers, key, sessions: [None; NODES_MAX], drops: Drops::default(), twin: None }
+        Gate { cluster, me, nonce, peers, keys, sessions: [None; NODES_MAX], drops: Drops::default(), twin: None }
     }
 
     /// Another configuration is in force: these are the nodes now. Who is gone is refused. Its session stays: were it to come back, what
@@ -218,6 +218,16 @@ impl Gate {
     /// Life and nonce of the peer as last heard: what to write into `Envelope::to_nonce`.
     pub fn session(&self, peer: NodeId) -> Option<(Incarnation, Nonce)> {
         self.sessions[peer.index()].map(|session| (session.incarnation, session.nonce))
+    }
+
+    /// The keys that go with the peers.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// To change them.
+    pub fn keys_mut(&mut self) -> &mut Keys {
+        &mut self.keys
     }
 
     /// What was refused so far.
@@ -247,9 +257,7 @@ impl Gate {
         }
         let from = NodeId::new(head.from).filter(|&from| self.peers.contains(from)).ok_or(Refusal::Stranger)?;
         let (signed, tag) = frame.split_at(frame.len() - TAG_BYTES);
-        if !self.key.verifies(signed, tag) {
-            return Err(Refusal::Tag);
-        }
+        let key = self.keys.find(from, signed, tag).ok_or(Refusal::Tag)?;
         let (incarnation, nonce, sequence) =
             (Incarnation(head.incarnation.get()), Nonce(head.nonce.get()), head.sequence.get());
         let session = match self.sessions[from.index()] {
@@ -268,6 +276,8 @@ impl Gate {
             return Err(Refusal::NotAddressed);
         }
         self.sessions[from.index()] = Some(session);
+        let configs = if let Message::Heartbeat(said) = &message { Some([said.config, said.staged]) } else { None };
+        self.keys.heard(from, key, configs);
         Ok(Opened { from, incarnation, nonce, addressed, message })
     }
 }

@@ -6,9 +6,12 @@
 
 pub mod envelope;
 pub mod gate;
+pub mod keys;
 pub mod message;
 mod text;
 
-pub use envelope::{Envelope, Key, Sequences, seal};
+pub use crate::base::Key;
+pub use envelope::{Envelope, Sequences, seal};
 pub use gate::{Drops, Gate, Opened, Refusal};
+pub use keys::Keys;
 pub use message::{Heartbeat, Message, PutOut, SpaceOrder, SpaceReport};

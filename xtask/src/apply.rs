@@ -1,6 +1,8 @@
-//! `cargo xtask apply`: five agents on this machine go over to another configuration while they run. A sixth node is added and a heuristic
-//! changed by one command, with nobody restarted; then a node that starts from the old configuration takes the new one.
+//! `cargo xtask apply`: five agents on this machine go over to other configurations while they run. A sixth node is added and a heuristic
+//! changed by one command, then the key, with nobody restarted; a node that starts from the old configuration takes the new one from the
+//! others, and where all do, from the quorum disk; where that has none, from an operator.
 
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -11,6 +13,7 @@ use fs_err as fs;
 use quorate::base::limits::BLOB_BYTES_MAX;
 use quorate::config::build::Loopback;
 use quorate::config::{Cluster as Config, Heuristic, Probe, blob};
+use quorate::disk::Unit;
 
 use crate::loopback::{Agent, Socket};
 use crate::{build, process, wait};
@@ -21,10 +24,11 @@ const DATA: &str = "data.img";
 const QDISK: &str = "qdisk.img";
 const DISK_BYTES: u64 = 1024 * 1024;
 const FIRST_PORT: u16 = 17_301;
-/// Everybody can read it: it keeps nobody out of anything.
+/// Everybody can read them: they keep nobody out of anything.
 const KEY: [u8; 32] = *b"lab-key-not-for-production-use!!";
+const NEXT_KEY: [u8; 32] = *b"lab-key-that-comes-after-it-----";
 
-/// Change the configuration of five agents on this machine while they run: a sixth node, and another heuristic.
+/// Change the configuration of five agents on this machine while they run: a sixth node, another heuristic, another key.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "apply")]
 pub struct Apply {}
@@ -99,24 +103,68 @@ impl Stage {
         self.agents[2].start()?;
         self.step("node 3 is back from its old configuration, and has the new one", &[1, 2, 3, 4, 5, 6], 10)?;
 
-        for agent in &mut self.agents {
-            agent.kill()?;
-        }
-        for id in 0..5 {
-            self.agents[id].start()?;
-        }
-        self.wait("all wait for configuration 2", |stage| {
-            let waits = |agent: &Agent| agent.tail(40).contains("which this node does not have");
-            Ok(stage.agents[..5].iter().all(waits))
+        // Images with the key before, which is heard until a later change takes it out.
+        let mut changed = config(6, 3, 2_000)?;
+        (changed.key, changed.previous_key) = (NEXT_KEY, Some(KEY));
+        let changed = self.write("another-key", &changed)?;
+        let lives = self.lives(6)?;
+        self.quorate(5, &["config", "apply", "--yes", &changed.to_string_lossy()])?;
+        self.in_force("six nodes with another key", 3)?;
+        ensure!(self.lives(6)? == lives, "a node was restarted");
+        self.agents[2].kill()?;
+        self.step("without node 3", &[1, 2, 4, 5, 6], 9)?;
+        self.agents[2].start()?;
+        self.step("node 3 is back with the old key, and has the new one", &[1, 2, 3, 4, 5, 6], 10)?;
+        self.in_force("all have the new key", 3)?;
+
+        self.wait("the quorum disk keeps configuration 3", |stage| {
+            let disk = stage.folder.join(QDISK);
+            let shown = process::output(Command::new(&stage.binary).args(["qdisk", "show"]).arg(disk))?;
+            Ok(String::from_utf8_lossy(&shown).contains("Kept     configuration 3 "))
         })?;
-        self.quorate(4, &["config", "apply", "--yes", &new.to_string_lossy()])?;
+        self.stop_all()?;
+        self.start_the_first_five()?;
         self.agents[5].start()?;
         self.step(
-            "all were off and came from the old configuration; one was given the new one",
+            "all were off and came from configuration 1; the quorum disk had the newest",
             &[1, 2, 3, 4, 5, 6],
             10,
         )?;
+        self.in_force("all have the new key", 3)?;
+
+        self.stop_all()?;
+        let kept = Unit::SMALLEST.area_bytes() as u64..Unit::SMALLEST.whole_bytes() as u64;
+        let qdisk = fs::OpenOptions::new().write(true).open(self.folder.join(QDISK))?;
+        qdisk.file().write_all_at(&vec![0; (kept.end - kept.start) as usize], kept.start)?;
+        self.start_the_first_five()?;
+        self.wait("all wait for configuration 3", |stage| {
+            let waits = |agent: &Agent| agent.tail(40).contains("which this node does not have");
+            Ok(stage.agents[..5].iter().all(waits))
+        })?;
+        self.quorate(4, &["config", "apply", "--yes", &changed.to_string_lossy()])?;
+        self.agents[5].start()?;
+        self.step("all were off, and the quorum disk had lost it; one was given the newest", &[1, 2, 3, 4, 5, 6], 10)?;
         Ok(())
+    }
+
+    fn stop_all(&mut self) -> Result<()> {
+        self.agents.iter_mut().try_for_each(Agent::kill)
+    }
+
+    fn start_the_first_five(&mut self) -> Result<()> {
+        self.agents[..5].iter_mut().try_for_each(Agent::start)
+    }
+
+    /// Waits until all six count by this version.
+    fn in_force(&mut self, what: &str, version: u32) -> Result<()> {
+        self.wait(what, |stage| {
+            for id in 1..=6 {
+                if stage.socket(id).status()?.is_none_or(|status| status.config_version != version) {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        })
     }
 
     fn write(&self, name: &str, config: &Config) -> Result<PathBuf> {

@@ -1,8 +1,9 @@
 //! The agent and the configuration in force: what goes over with the core, and what is said to and fro about it.
 
 use super::Agent;
-use crate::agent::machine::Machine;
+use crate::agent::leaving::Leaving;
 use crate::base::{NodeId, NodeSet};
+use crate::cluster::Settings;
 use crate::cluster::event::Event;
 use crate::config::change;
 use crate::drv::clock;
@@ -28,18 +29,40 @@ impl Agent {
 
     /// Asks for a configuration that this node should have.
     pub(super) fn take_configs(&mut self) {
-        if let Some((to, message)) = self.configs.turn(clock::boottime_ms(), &self.node) {
+        let now_ms = clock::boottime_ms();
+        if let Some((to, message)) = self.configs.turn(now_ms, &self.node) {
             self.machine.peers.send(NodeSet::of(to), self.machine.incarnation, &message);
         }
+        // Whoever leaves writes to no disk any more.
+        let Some(area) = self.config_area.as_mut().filter(|_| self.leaving == Leaving::No) else { return };
+        let Agent { node, machine, configs, cluster, .. } = self;
+        let keys = machine.peers.keys();
+        if let Some((config, blob)) = area.turn(now_ms, node, configs, keys.all())
+            && let Some(settings) = configs.take_kept(now_ms, config, blob, keys, node, cluster)
+        {
+            log::info!("configuration {config} was on the quorum disk");
+            self.stage(&settings);
+        }
+    }
+
+    /// The core has it ready from now on, and peers may speak with its key.
+    pub(super) fn stage(&mut self, settings: &Settings) {
+        self.machine.peers.expect(self.configs.next());
+        self.step(Event::Config(settings));
     }
 
     pub(super) fn config_frame(&mut self, from: NodeId, message: &Message) {
         let now_ms = clock::boottime_ms();
         let Agent { node, machine, configs, cluster, .. } = self;
-        let Machine { peers, incarnation, .. } = &mut **machine;
-        let mut answer = |message: &Message| peers.send(NodeSet::of(from), *incarnation, message);
-        if let Some(settings) = configs.frame(now_ms, from, message, node, cluster, &mut answer) {
-            self.step(Event::Config(&settings));
+        let mut answer = None;
+        let taken = configs.frame(now_ms, from, message, (node, cluster), machine.peers.keys(), &mut |message| {
+            answer = Some(*message)
+        });
+        if let Some(message) = answer {
+            machine.peers.send(NodeSet::of(from), machine.incarnation, &message);
+        }
+        if let Some(settings) = taken {
+            self.stage(&settings);
         }
     }
 }

@@ -8,7 +8,6 @@ use crate::cli::render::sentence;
 use crate::cli::request::{Request, parse};
 use crate::cli::words::gate_line;
 use crate::cli::{AgentFacts, Counter, Memory, Snapshot, socket};
-use crate::cluster::event::Event;
 use crate::drv::{clock, process};
 use crate::heuristics::Tracker;
 use crate::wire::Refusal;
@@ -109,7 +108,7 @@ impl Agent {
         self.events_told = self.journal.ring().next_number();
         if let Some(settings) = applied {
             log::warn!("an operator applies configuration {}", settings.stamp());
-            self.step(Event::Config(&settings));
+            self.stage(&settings);
         }
         if let Some((order, whom)) = ordered {
             self.obey(now_ms, order, whom);

@@ -20,12 +20,17 @@ fn flat(cluster: &Cluster) -> Flat {
 }
 
 /// A line for each key that differs. Nodes are compared by their ids, disks, heuristics, mounts and hooks by their positions; the
-/// cluster's key only as to whether it is another one.
+/// cluster's keys only as to whether they are other ones.
 pub fn differences(before: &Cluster, after: &Cluster) -> Vec<String> {
     let (old, new) = (flat(before), flat(after));
     let mut found = Vec::new();
-    if before.key != after.key {
-        found.push(format!("cluster.key: {} -> another one", show::KEY_SET));
+    let other = |was: Option<[u8; 32]>, is: Option<[u8; 32]>| was.is_some() && is.is_some() && was != is;
+    for (key, differs) in
+        [("key", before.key != after.key), ("previous_key", other(before.previous_key, after.previous_key))]
+    {
+        if differs {
+            found.push(format!("cluster.{key}: {} -> another one", show::KEY_SET));
+        }
     }
     for (table, keys) in &old {
         let Some((_, others)) = new.iter().find(|(other, _)| other == table) else {

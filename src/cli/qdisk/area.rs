@@ -3,7 +3,8 @@
 //! Records only and not the bytes between them, so that a disk with large sectors takes no more memory than one with
 //! small ones.
 
-use crate::base::{NodeId, NodeSet};
+use crate::base::{ClusterId, ConfigStamp, NodeId, NodeSet};
+use crate::disk::config_area::{self, COPIES_OF_ALL};
 use crate::disk::layout::{RECORD_BYTES, UNITS};
 use crate::disk::record::first_record;
 use crate::disk::{Unit, foreign, header, slot};
@@ -25,8 +26,9 @@ pub struct Area {
     pub disk_bytes: u64,
     /// The first [`HEAD_BYTES`].
     pub head: Vec<u8>,
-    /// Of a quorum disk of ours, and of what might be one without a header: [`UNITS`] records of [`RECORD_BYTES`]. Of
-    /// another's: the first bytes of its blocks. Empty if only the head was asked for.
+    /// Of a quorum disk of ours, and of what might be one without a header: [`UNITS`] records of [`RECORD_BYTES`], and behind
+    /// them the heads of the configurations that are kept, if the disk has room for those. Of another's: the first bytes of its
+    /// blocks. Empty if only the head was asked for.
     pub records: Vec<u8>,
 }
 
@@ -45,7 +47,7 @@ impl Area {
     /// Reads the head and the places of our records, whatever is there.
     pub fn read_ours(file: &BlockFile) -> Result<Area, BlockError> {
         let mut area = Area::read_head(file)?;
-        area.records = first_bytes(file, file.unit()?.bytes(), UNITS, RECORD_BYTES)?;
+        area.records = first_bytes(file, 0, file.unit()?.bytes(), UNITS, RECORD_BYTES)?;
         Ok(area)
     }
 
@@ -60,8 +62,28 @@ impl Area {
         } else {
             (file.unit()?.bytes(), UNITS, RECORD_BYTES)
         };
-        area.records = first_bytes(file, stride, count, keep)?;
+        area.records = first_bytes(file, 0, stride, count, keep)?;
+        let unit = file.unit().ok().filter(|unit| file.disk_bytes() >= unit.whole_bytes() as u64);
+        if let Some(unit) = unit.filter(|_| area.holds_units()) {
+            area.records.extend(first_bytes(
+                file,
+                unit.area_bytes(),
+                unit.config_bytes(),
+                COPIES_OF_ALL,
+                RECORD_BYTES,
+            )?);
+        }
         Ok(area)
+    }
+
+    /// The configurations that are kept, by rising version; by their checksums alone.
+    pub fn kept(&self, cluster: ClusterId) -> Vec<ConfigStamp> {
+        let heads = self.records.get(UNITS * RECORD_BYTES..).filter(|_| self.holds_units()).unwrap_or_default();
+        let named = heads.chunks_exact(RECORD_BYTES).map(|head| config_area::named(first_record(head), cluster));
+        let mut kept: Vec<ConfigStamp> = named.filter_map(Result::ok).collect();
+        kept.sort_by_key(|config| (config.version, config.digest));
+        kept.dedup();
+        kept
     }
 
     /// Distance of our records on this disk.
@@ -83,7 +105,7 @@ impl Area {
     }
 
     fn holds_units(&self) -> bool {
-        self.records.len() == UNITS * RECORD_BYTES
+        [UNITS, UNITS + COPIES_OF_ALL].iter().any(|records| self.records.len() == records * RECORD_BYTES)
     }
 
     fn slot(&self, node: NodeId, copy: u8) -> &[u8; RECORD_BYTES] {
@@ -91,8 +113,14 @@ impl Area {
     }
 }
 
-/// The first `keep` bytes of each of `count` blocks that lie `stride` apart.
-fn first_bytes(file: &BlockFile, stride: usize, count: usize, keep: usize) -> Result<Vec<u8>, BlockError> {
+/// The first `keep` bytes of each of `count` blocks that lie `stride` apart, from byte `start` on.
+fn first_bytes(
+    file: &BlockFile,
+    start: usize,
+    stride: usize,
+    count: usize,
+    keep: usize,
+) -> Result<Vec<u8>, BlockError> {
     let mut kept = Vec::with_capacity(count * keep);
     let per_chunk = (CHUNK_BYTES / stride).max(1);
     let mut chunk = AlignedBuf::zeroed(per_chunk * stride);
@@ -100,7 +128,7 @@ fn first_bytes(file: &BlockFile, stride: usize, count: usize, keep: usize) -> Re
     while done < count {
         let now = per_chunk.min(count - done);
         let bytes = &mut chunk[..now * stride];
-        file.read_at(bytes, (done * stride) as u64)?;
+        file.read_at(bytes, (start + done * stride) as u64)?;
         bytes.chunks(stride).for_each(|block| kept.extend_from_slice(&block[..keep]));
         done += now;
     }

@@ -328,6 +328,12 @@ fn question(wanted: &Wanted, file: &BlockFile, found: &[Signature], nodes: NodeS
     if wanted.header.adopted {
         text += "You say that no node of this cluster is running anywhere.\n";
     }
+    if let Some(need) = file.unit().ok().map(|unit| unit.whole_bytes() as u64).filter(|need| file.disk_bytes() < *need)
+    {
+        let need = need.div_ceil(1024);
+        text +=
+            &format!("It is too small to keep configurations for nodes with older images: {need} KiB are needed.\n");
+    }
     if !file.is_direct() {
         text += "Its file system refuses O_DIRECT: good for a trial on one host only.\n";
     }
@@ -343,6 +349,10 @@ fn write(wanted: &Wanted, file: &BlockFile, unit: Unit, wipe_tail: bool) -> Resu
     };
     wipe(0, unit.bytes() as u64)?;
     wipe(0, unit.area_bytes() as u64)?;
+    let whole = unit.whole_bytes() as u64;
+    if file.disk_bytes() >= whole {
+        wipe(unit.area_bytes() as u64, whole)?;
+    }
     if wipe_tail {
         let sector = u64::from(file.sector_bytes());
         let end = file.disk_bytes() / sector * sector;

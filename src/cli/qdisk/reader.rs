@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::super::Exit;
 use super::area::{Area, HEAD_BYTES};
+use crate::disk::config_area::COPIES_OF_ALL;
 use crate::disk::layout::{RECORD_BYTES, UNITS};
 use crate::drv::block::{Access, BlockError, BlockFile};
 
@@ -180,7 +181,7 @@ fn receive(stdout: ChildStdout) -> Result<Area, ReadError> {
     }
     let mut number = || words.next().and_then(|word| word.parse::<u64>().ok()).ok_or_else(broken);
     let (sector_bytes, disk_bytes, length) = (number()? as u32, number()?, number()? as usize);
-    if length > UNITS * RECORD_BYTES {
+    if length > (UNITS + COPIES_OF_ALL) * RECORD_BYTES {
         return Err(broken());
     }
     let mut bytes = |length| {

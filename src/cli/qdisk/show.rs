@@ -12,7 +12,7 @@ use super::list::{Found, SCHEMA, apart, head, head_json};
 use super::reader::{Extent, ReadError, read_one};
 use super::survey::{Kind, image, used, utc};
 use crate::base::limits::NODES_MAX;
-use crate::base::{NodeId, NodeSet};
+use crate::base::{ConfigStamp, NodeId, NodeSet};
 use crate::disk::foreign::{self, RhcsNode, SbdSlot};
 use crate::disk::{Eviction, Image, Slot, SlotRead};
 
@@ -101,7 +101,7 @@ pub struct Shown {
 
 #[derive(Debug)]
 enum Detail {
-    Quorate(Box<Image>, Watch),
+    Quorate(Box<Image>, Watch, Vec<ConfigStamp>),
     Rhcs(Vec<RhcsNode>),
     Sbd(Vec<SbdSlot>),
 }
@@ -121,7 +121,10 @@ impl Shown {
                 let slots = sectors.chunks_exact(2).zip(0u8..);
                 Detail::Sbd(slots.filter_map(|(two, slot)| foreign::sbd_slot(slot, two[0], two[1])).collect())
             }
-            Kind::Quorate(header) => Detail::Quorate(image(&watch.latest, header), watch),
+            Kind::Quorate(header) => {
+                let kept = watch.latest.kept(header.cluster);
+                Detail::Quorate(image(&watch.latest, header), watch, kept)
+            }
         };
         Ok(Shown { disk, detail })
     }
@@ -158,7 +161,7 @@ impl Shown {
 /// For people: within 80 columns.
 pub fn render_shown(shown: &[Shown]) -> String {
     let mut out = apart(shown, INDENT, render_one);
-    let slots = |disk: &Shown| matches!(&disk.detail, Detail::Quorate(image, _) if used(image).next().is_some());
+    let slots = |disk: &Shown| matches!(&disk.detail, Detail::Quorate(image, ..) if used(image).next().is_some());
     if shown.iter().any(slots) {
         out += "\nW warm  R registered  Q quorate  C cannot fence  D quorum disk  A data disks\nG gate open  S score\n";
     }
@@ -168,7 +171,10 @@ pub fn render_shown(shown: &[Shown]) -> String {
 fn render_one(shown: &Shown, out: &mut Wrap<'_>) -> fmt::Result {
     head(&shown.disk, out)?;
     match &shown.detail {
-        Detail::Quorate(image, watch) => render_slots(image, watch, out),
+        Detail::Quorate(image, watch, kept) => {
+            kept.iter().try_for_each(|config| writeln!(out, "  Kept     configuration {config}"))?;
+            render_slots(image, watch, out)
+        }
         Detail::Rhcs(nodes) => {
             writeln!(out, "NODE STATE        WRITTEN")?;
             let mut rows = nodes.iter();
@@ -235,8 +241,16 @@ pub fn render_shown_json(shown: &[Shown]) -> String {
 fn one_json(shown: &Shown, json: &mut Json<'_>) -> fmt::Result {
     head_json(&shown.disk, json)?;
     match &shown.detail {
-        Detail::Quorate(image, watch) => {
+        Detail::Quorate(image, watch, kept) => {
             json.number("watched_ms", watch.watched_ms())?;
+            json.list("configurations", |list| {
+                kept.iter().try_for_each(|config| {
+                    list.object("", |json| {
+                        json.number("version", config.version)?;
+                        json.number("digest", config.digest)
+                    })
+                })
+            })?;
             json.list("nodes", |nodes| {
                 used(image).try_for_each(|node| nodes.object("", |json| node_json(image, watch, node, json)))
             })

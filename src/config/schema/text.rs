@@ -84,12 +84,13 @@ const KIND: Takes = Takes::OneOf(&["ping", "tcp", "link", "disk", "program"]);
 const NEEDED: bool = true;
 
 /// Every key, after its table's.
-const KEYS: [(&str, Takes, bool); 60] = [
+const KEYS: [(&str, Takes, bool); 61] = [
     ("cluster", Takes::Table, NEEDED),
     ("cluster.name", Takes::Text, NEEDED),
     ("cluster.id", Takes::Number, false),
     ("cluster.version", Takes::Number, false),
     ("cluster.key", Takes::Text, NEEDED),
+    ("cluster.previous_key", Takes::Text, false),
     ("cluster.port", Takes::Number, false),
     ("cluster.wait_for_all", Takes::Flag, false),
     ("node", Takes::Tables, false),
@@ -586,6 +587,7 @@ impl Entries {
                 id: e.number(head, "id"),
                 version: e.number(head, "version"),
                 key: e.text(head, "key"),
+                previous_key: e.maybe(head, "previous_key"),
                 port: e.number(head, "port"),
                 wait_for_all: e.flag(head, "wait_for_all"),
             },

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use hmac::{Hmac, KeyInit, Mac};
 use quorate::base::limits::FRAME_BYTES_MAX;
-use quorate::base::{ClusterId, Incarnation, NodeId, NodeSet, Nonce};
+use quorate::base::{ClusterId, ConfigStamp, Incarnation, NodeId, NodeSet, Nonce};
 use quorate::wire::envelope::{HEAD_BYTES, TAG_BYTES};
-use quorate::wire::{Envelope, Gate, Key, Message, Opened, seal};
+use quorate::wire::{Envelope, Gate, Key, Keys, Message, Opened, seal};
 
 use crate::input::Input;
 use crate::values::{self, CLUSTER, node_id};
@@ -101,13 +101,16 @@ fn sealed(input: &mut Input<'_>) -> Vec<u8> {
     let frame = frame[..length].to_vec();
     assert_eq!(signed(&key, &frame[..length - TAG_BYTES]), frame, "the tag is HMAC-SHA-256 of all before it");
     // Whoever it is for understands it as it was meant.
-    let mut gate =
-        Gate::new(envelope.cluster, envelope.to, nonzero(envelope.to_nonce), NodeSet(u64::MAX), Key::new(&key));
+    let mut gate = Gate::new(envelope.cluster, envelope.to, nonzero(envelope.to_nonce), NodeSet(u64::MAX), keys(&key));
     if envelope.from != envelope.to && envelope.to_nonce.0 != 0 {
         let Envelope { from, incarnation, nonce, .. } = envelope;
         assert_eq!(gate.open(&frame), Ok(Opened { from, incarnation, nonce, addressed: true, message }));
     }
     frame
+}
+
+fn keys(key: &[u8; 32]) -> Keys {
+    Keys::new(ConfigStamp::NONE, Key::new(key), None)
 }
 
 fn nonzero(nonce: Nonce) -> Nonce {
@@ -129,7 +132,7 @@ struct Receiver {
 
 impl Receiver {
     fn new() -> Receiver {
-        let gate = Gate::new(CLUSTER, node_id(ME), MY_NONCE, PEERS, Key::new(&KEY));
+        let gate = Gate::new(CLUSTER, node_id(ME), MY_NONCE, PEERS, keys(&KEY));
         Receiver { gate, seen: BTreeSet::new(), refused: 0 }
     }
 

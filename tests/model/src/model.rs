@@ -195,6 +195,7 @@ fn settings(votes: &[u16], qdisk_votes: u16, disks: usize) -> Settings {
     Settings {
         cluster: ClusterId(1),
         config_version: 1,
+        key_check: 0,
         nodes: (0..votes.len()).map(id).collect(),
         votes: all,
         qdisk: (qdisk_votes > 0).then_some(QdiskSettings { votes: qdisk_votes, min_score: 0 }),

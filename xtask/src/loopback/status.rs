@@ -18,6 +18,7 @@ pub struct Status {
     pub incarnation: u32,
     pub quorate: bool,
     pub nodes: u32,
+    pub config_version: u32,
     pub expected_votes: u32,
     pub total_votes: u32,
     pub node_votes: u32,

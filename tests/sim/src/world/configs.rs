@@ -1,11 +1,11 @@
-//! Other configurations, applied to a running cluster: nodes removed and taken in again, votes, Q, timing. Machines boot from their old
+//! Other configurations, applied to a running cluster: nodes removed and taken in again, votes, Q, timing, the key. Machines boot from their old
 //! images all the while, until everything is healed.
 //!
 //! What the agents do is played here: whoever hears of a configuration that it should have gets it a moment later.
 
-use quorate::base::ConfigStamp;
+use quorate::base::{ConfigStamp, Key};
 use quorate::cluster::Settings;
-use quorate::wire::{Message, Opened};
+use quorate::wire::{Keys, Message, Opened};
 
 use super::machine::{Input, Power};
 use super::{Due, World, node_id};
@@ -16,12 +16,24 @@ use crate::rng::Rng;
 #[derive(Debug, Clone)]
 pub(super) struct Configs {
     known: Vec<(ConfigStamp, Settings)>,
+    /// From this one on each names a key before its own. There are two keys, of which the images have the first: one that they do not
+    /// have must not be the one before.
+    changed_key: Option<usize>,
     rng: Rng,
+}
+
+/// The key that the images do not have.
+fn second_key() -> Key {
+    Key::new(b"the other key, known to members ")
 }
 
 impl Configs {
     pub fn new(images: &Settings, seed: u64) -> Configs {
-        Configs { known: vec![(images.stamp(), images.clone())], rng: Rng::new(seed ^ 0x5157_4f52_4d00_0058) }
+        Configs {
+            known: vec![(images.stamp(), images.clone())],
+            changed_key: None,
+            rng: Rng::new(seed ^ 0x5157_4f52_4d00_0058),
+        }
     }
 
     fn number(&self, config: ConfigStamp) -> Option<usize> {
@@ -45,6 +57,11 @@ impl World {
         self.queue.push(next, Due::Apply);
         let mut settings = self.configs.known.last().expect("the images'").1.clone();
         settings.config_version += 1;
+        if self.configs.rng.below(6) == 0 {
+            // 0 and 1 tell the keys apart.
+            settings.key_check ^= 1;
+            self.configs.changed_key.get_or_insert(self.configs.known.len());
+        }
         self.change(&mut settings);
         self.publish(settings);
         let node = self.configs.rng.below(self.machines.len() as u64) as usize;
@@ -134,11 +151,36 @@ impl World {
         }
     }
 
+    /// The key of a configuration, and the one before.
+    fn keys_of(&self, number: usize) -> (Key, Option<Key>) {
+        let keys = [self.net.key.clone(), second_key()];
+        let own = self.configs.known[number].1.key_check as usize;
+        let previous = self.configs.changed_key.is_some_and(|first| number >= first);
+        (keys[own].clone(), previous.then(|| keys[1 - own].clone()))
+    }
+
+    /// Those of the images.
+    pub(super) fn first_keys(&self) -> Keys {
+        Keys::new(self.configs.known[0].0, self.net.key.clone(), None)
+    }
+
+    /// Its core has a configuration ready: its wire hears who counts by that one.
+    pub(super) fn expect_config(&mut self, node: usize, config: ConfigStamp) {
+        let Some(number) = self.configs.number(config) else { return };
+        let (key, _) = self.keys_of(number);
+        if let Some(wire) = &mut self.machines[node].wire {
+            wire.expect(key);
+        }
+    }
+
     /// Its core counts by another configuration now: so does its wire.
     pub(super) fn follow_config(&mut self, node: usize) {
-        let machine = &mut self.machines[node];
-        if let (Some(core), Some(wire)) = (&machine.node, &mut machine.wire) {
-            wire.admit(core.settings().nodes);
+        let Some(settings) = self.machines[node].node.as_ref().map(|core| core.settings()) else { return };
+        let (nodes, config) = (settings.nodes, settings.stamp());
+        let Some(number) = self.configs.number(config) else { return };
+        let (own, previous) = self.keys_of(number);
+        if let Some(wire) = &mut self.machines[node].wire {
+            wire.follow(nodes, config, own, previous);
         }
     }
 
@@ -147,8 +189,9 @@ impl World {
         if !self.options.applies {
             return;
         }
-        let mut settings = self.settings.clone();
-        settings.config_version = self.configs.known.last().expect("the images'").1.config_version + 1;
+        let last = &self.configs.known.last().expect("the images'").1;
+        let (config_version, key_check) = (last.config_version + 1, last.key_check);
+        let settings = Settings { config_version, key_check, ..self.settings.clone() };
         self.publish(settings);
         self.queue.push(self.now, Due::Settle);
     }

@@ -67,7 +67,7 @@ impl World {
             clock_s: self.wall_clock_s(node),
             random: self.rng.bits(),
         };
-        let wire = Wire::new(self.net.key.clone(), first.node, first.nonce, self.settings.nodes);
+        let wire = Wire::new(self.first_keys(), first.node, first.nonce, self.settings.nodes);
         let now_ms = machine.clock.ms(self.now);
         let core = Box::new(Node::new(self.settings.clone(), first, now_ms));
         let machine = &mut self.machines[node];

@@ -385,6 +385,7 @@ impl World {
         for what in news {
             self.tell(|| format!("n{}:   {what:?}", node + 1));
             match what {
+                Trace::ConfigStaged(config) => self.expect_config(node, config),
                 Trace::ConfigTaken(_) => {
                     self.counters.configs_taken += 1;
                     self.follow_config(node);

@@ -382,6 +382,7 @@ fn settings_of(options: &Options) -> Settings {
     Settings {
         cluster: CLUSTER,
         config_version: 1,
+        key_check: 0,
         nodes,
         votes,
         qdisk: options.qdisk.then_some(QdiskSettings { votes: qdisk_votes, min_score: 1 }),

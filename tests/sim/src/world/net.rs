@@ -6,8 +6,8 @@
 use std::rc::Rc;
 
 use quorate::base::limits::FRAME_BYTES_MAX;
-use quorate::base::{Incarnation, NodeId, NodeSet, Nonce, Phase};
-use quorate::wire::{Envelope, Gate, Heartbeat, Key, Message, Opened, Sequences, seal};
+use quorate::base::{ConfigStamp, Incarnation, NodeId, NodeSet, Nonce, Phase};
+use quorate::wire::{Envelope, Gate, Heartbeat, Key, Keys, Message, Opened, Sequences, seal};
 
 use super::machine::Input;
 use super::{CLUSTER, Due, World};
@@ -45,21 +45,25 @@ impl Datagram {
 /// What one life of an agent needs to speak: as `src/agent/peers.rs`.
 #[derive(Debug, Clone)]
 pub(super) struct Wire {
-    key: Key,
     nonce: Nonce,
     gate: Gate,
     sequences: Sequences,
 }
 
 impl Wire {
-    pub fn new(key: Key, me: NodeId, nonce: Nonce, nodes: NodeSet) -> Wire {
-        let gate = Gate::new(CLUSTER, me, nonce, nodes, key.clone());
-        Wire { key, nonce, gate, sequences: Sequences::new() }
+    pub fn new(keys: Keys, me: NodeId, nonce: Nonce, nodes: NodeSet) -> Wire {
+        Wire { nonce, gate: Gate::new(CLUSTER, me, nonce, nodes, keys), sequences: Sequences::new() }
     }
 
     /// Another configuration is in force.
-    pub fn admit(&mut self, nodes: NodeSet) {
+    pub fn follow(&mut self, nodes: NodeSet, config: ConfigStamp, own: Key, previous: Option<Key>) {
         self.gate.admit(nodes);
+        self.gate.keys_mut().follow(config, own, previous);
+    }
+
+    /// One is ready to follow.
+    pub fn expect(&mut self, next: Key) {
+        self.gate.keys_mut().expect(Some(next));
     }
 
     /// After a refusal: who leads a life twice.
@@ -149,7 +153,7 @@ impl World {
             }
             let envelope = Envelope { cluster: CLUSTER, from, to: receiver, incarnation, nonce, to_nonce, sequence };
             let wire = self.machines[node].wire.as_ref().expect("just seen");
-            let length = seal(&wire.key, &envelope, &message, &mut self.net.buffer);
+            let length = seal(wire.gate.keys().to(receiver, sequence), &envelope, &message, &mut self.net.buffer);
             let number = self.checker.frame_number();
             let message = message.clone();
             let emitted = Emitted { number, from, incarnation, nonce, to: receiver, to_nonce, message };

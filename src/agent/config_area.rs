@@ -1,0 +1,187 @@
+//! Configurations on the quorum disk: the coordinator keeps the one in force there, and who lacks one that a view names looks for it.
+//!
+//! A thread of its own, so that a disk that hangs keeps nothing else waiting. What it writes late does no harm: `disk::config_area`.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use super::disks::Opener;
+use super::reconfigure::{Blob, Configs, Refusal, because};
+use super::worker::Worker;
+use crate::base::{ConfigStamp, Key};
+use crate::cluster::Node;
+use crate::drv::config_area::AreaError;
+use crate::wire::keys::KEYS;
+
+/// The view has stood for so long before its configuration is kept: there is no hurry, and a fence may be under way.
+const KEEP_AFTER_MS: u64 = 2_000;
+/// Between two tries where the disk said no.
+const AGAIN_MS: u64 = 30_000;
+/// Between two looks.
+const LOOK_MS: u64 = 1_000;
+
+/// The quorum disk as this thread needs it.
+pub trait Area: Send {
+    /// Writes a copy of a configuration.
+    fn write(&mut self, config: ConfigStamp, copy: usize, blob: &[u8], key: &Key) -> Result<(), AreaError>;
+    /// The blob of this configuration.
+    fn read(&mut self, config: ConfigStamp, keys: &[Option<Key>]) -> Result<Option<&[u8]>, AreaError>;
+}
+
+/// The one buffer travels to the thread and back.
+struct Job {
+    config: ConfigStamp,
+    blob: Box<Blob>,
+    what: What,
+}
+
+enum What {
+    Write { copy: usize, key: Key },
+    Read([Option<Key>; KEYS]),
+}
+
+struct Done {
+    config: ConfigStamp,
+    blob: Box<Blob>,
+    what: Did,
+}
+
+enum Did {
+    Wrote { copy: usize },
+    Found,
+    Nothing,
+    Failed(Refusal),
+}
+
+/// The loop's end.
+pub struct ConfigArea {
+    thread: Worker<Job, Done>,
+    blob: Option<Box<Blob>>,
+    /// What was written last, and the copies of it that are on the disk.
+    kept: (ConfigStamp, usize),
+    /// Not before.
+    keep_ms: Option<u64>,
+    look_ms: u64,
+    told: Refusal,
+}
+
+impl ConfigArea {
+    /// Starts the thread; the device is opened with its first job.
+    pub fn start(mut opener: Opener<dyn Area>) -> io::Result<ConfigArea> {
+        let mut device = None;
+        let thread = Worker::start_ordinary("config", move |job| run(job, &mut device, &mut opener))?;
+        Ok(ConfigArea {
+            thread,
+            blob: Some(Box::new(Blob::new())),
+            kept: (ConfigStamp::NONE, 0),
+            keep_ms: None,
+            look_ms: 0,
+            told: Refusal::new(),
+        })
+    }
+
+    /// Ready when the thread has done something.
+    pub fn poll_done(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.thread.poll_done(cx)
+    }
+
+    /// Takes what the thread has done, and gives it more. A configuration that was looked for and found: its blob, covered.
+    pub fn turn(
+        &mut self,
+        now_ms: u64,
+        node: &Node,
+        configs: &mut Configs,
+        keys: &[Option<Key>; KEYS],
+    ) -> Option<(ConfigStamp, &Blob)> {
+        let found = self.take_done(now_ms);
+        let wanted = node.wanted_config().filter(|wanted| configs.may_try(now_ms, *wanted));
+        if found.is_none() && self.blob.is_some() {
+            match wanted {
+                Some(config) => self.look(now_ms, config, keys),
+                None => self.keep(now_ms, node, configs),
+            }
+        }
+        found.and_then(|config| Some((config, self.blob.as_deref()?)))
+    }
+
+    fn take_done(&mut self, now_ms: u64) -> Option<ConfigStamp> {
+        let Done { config, blob, what } = self.thread.collect()?;
+        self.blob = Some(blob);
+        match what {
+            Did::Found => return Some(config),
+            Did::Nothing => {}
+            Did::Wrote { copy } => self.kept = (config, copy + 1),
+            Did::Failed(why) => {
+                self.keep_ms = Some(now_ms + AGAIN_MS);
+                if self.told != why {
+                    log::warn!("the quorum disk keeps no configuration for nodes with older images: {why}");
+                    self.told = why;
+                }
+            }
+        }
+        None
+    }
+
+    fn look(&mut self, now_ms: u64, config: ConfigStamp, keys: &[Option<Key>; KEYS]) {
+        if now_ms >= self.look_ms {
+            self.look_ms = now_ms + LOOK_MS;
+            self.submit(config, What::Read(keys.clone()));
+        }
+    }
+
+    /// The coordinator of a released view that stands by the configuration in force.
+    fn keep(&mut self, now_ms: u64, node: &Node, configs: &mut Configs) {
+        let config = node.settings().stamp();
+        let leads = node.coordinator() == Some(node.id())
+            && node.followed().is_some_and(|(view, released)| released && view.config == config);
+        if !leads {
+            self.kept.0 = ConfigStamp::NONE;
+            self.keep_ms = None;
+            return;
+        }
+        if now_ms < *self.keep_ms.get_or_insert(now_ms + KEEP_AFTER_MS) {
+            return;
+        }
+        let copy = if self.kept.0 == config { self.kept.1 } else { 0 };
+        let Some(blob) = &mut self.blob else { return };
+        if let Some(key) = configs.cover_running(copy, blob) {
+            self.submit(config, What::Write { copy, key });
+        }
+    }
+
+    fn submit(&mut self, config: ConfigStamp, what: What) {
+        let Some(blob) = self.blob.take() else { return };
+        if let Err(job) = self.thread.submit(Job { config, blob, what }) {
+            self.blob = Some(job.blob);
+        }
+    }
+}
+
+fn run(job: Job, device: &mut Option<Box<dyn Area>>, opener: &mut Opener<dyn Area>) -> Done {
+    let Job { config, mut blob, what } = job;
+    let mut work = || -> Result<Did, Refusal> {
+        if device.is_none() {
+            *device = Some(opener().map_err(because)?);
+        }
+        let Some(device) = device else { return Ok(Did::Nothing) };
+        match &what {
+            What::Write { copy, key } => {
+                device.write(config, *copy, &blob, key).map_err(because)?;
+                Ok(Did::Wrote { copy: *copy })
+            }
+            What::Read(keys) => match device.read(config, keys).map_err(because)? {
+                Some(found) => {
+                    blob.clear();
+                    Ok(if blob.extend_from_slice(found).is_ok() { Did::Found } else { Did::Nothing })
+                }
+                None => Ok(Did::Nothing),
+            },
+        }
+    };
+    let what = work().unwrap_or_else(Did::Failed);
+    if matches!(what, Did::Failed(_)) {
+        // The path may come back under another device.
+        *device = None;
+    }
+    Done { config, blob, what }
+}
