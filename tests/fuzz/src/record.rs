@@ -1,12 +1,12 @@
 //! One record of the quorum disk: nothing is believed before its checksum, or in another place than its own.
 
 use crc::{CRC_32_ISCSI, Crc};
-use quorate::base::{ClusterId, NodeId};
+use quorate::base::{ClusterId, ConfigStamp, Key, NodeId};
 use quorate::disk::layout::RECORD_BYTES;
 use quorate::disk::record::{Record, RecordError};
 use quorate::disk::slot::{self, Home};
 use quorate::disk::stamp::{STAMP_BYTES, Stamp};
-use quorate::disk::{Header, Unit, eviction, header};
+use quorate::disk::{Header, Unit, config_area, eviction, header};
 
 use crate::values::node_id;
 
@@ -24,7 +24,7 @@ pub fn record(bytes: &[u8]) {
     let length = bytes.len().min(RECORD_BYTES);
     record[..length].copy_from_slice(&bytes[..length]);
     all(&record);
-    for magic in [b"QRTE", b"QSLT", b"QEVC"] {
+    for magic in [b"QRTE", b"QSLT", b"QEVC", config_area::MAGIC] {
         record[..4].copy_from_slice(magic);
         record[4..6].copy_from_slice(&1u16.to_le_bytes());
         seal(&mut record);
@@ -35,6 +35,7 @@ pub fn record(bytes: &[u8]) {
     record[bit / 8 % RECORD_BYTES] ^= 1 << (bit % 8);
     assert_eq!(all(&record), 0, "a flipped bit is not covered");
     stamp(bytes);
+    kept(bytes);
 }
 
 pub fn seal(record: &mut Record) {
@@ -120,5 +121,29 @@ fn stamp(bytes: &[u8]) {
         assert_eq!(Stamp::decode(&again), Some(stamp));
         again[usize::from(bytes[0]) % STAMP_BYTES] ^= 1;
         assert_eq!(Stamp::decode(&again), None);
+    }
+}
+
+/// A configuration on the disk: nothing is believed before its tag, whatever its checksum says.
+fn kept(bytes: &[u8]) {
+    const CONFIG: ConfigStamp = ConfigStamp { version: 3, digest: 4 };
+    let (unit, cluster, key) = (Unit::SMALLEST, ClusterId(7), Key::new(&[5; 32]));
+    let keys = [None, Some(key.clone())];
+    let decode = |copy: &[u8]| config_area::decode(copy, unit, cluster, CONFIG, &keys).map(<[u8]>::to_vec);
+    let mut copy = vec![0xa5; unit.config_bytes()];
+    config_area::encode(cluster, CONFIG, bytes, &key, unit, &mut copy);
+    assert_eq!(decode(&copy).as_deref(), Some(bytes));
+    // What the script says in place of the record, with the checksum that it needs, and of a byte of the blob.
+    let length = bytes.len().min(64);
+    let good = copy.clone();
+    copy[8..8 + length].copy_from_slice(&bytes[..length]);
+    seal(copy.first_chunk_mut().expect("a unit is never smaller than a record"));
+    if copy != good {
+        assert_eq!(decode(&copy), None, "a record that nobody tagged");
+    }
+    if let Some(first) = bytes.first() {
+        let mut copy = good;
+        copy[unit.bytes()] = !first;
+        assert_eq!(decode(&copy), None, "a blob that nobody tagged");
     }
 }
