@@ -185,3 +185,56 @@ fn run(job: Job, device: &mut Option<Box<dyn Area>>, opener: &mut Opener<dyn Are
     }
     Done { config, blob, what }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drv::block::BlockError;
+
+    const CONFIG: ConfigStamp = ConfigStamp { version: 2, digest: 9 };
+
+    /// Says what it has, or no.
+    struct Fake(Option<&'static [u8]>);
+
+    impl Area for Fake {
+        fn write(&mut self, _: ConfigStamp, _: usize, _: &[u8], _: &Key) -> Result<(), AreaError> {
+            self.0.map(drop).ok_or(AreaError::Disk(BlockError::NotADisk))
+        }
+
+        fn read(&mut self, _: ConfigStamp, _: &[Option<Key>]) -> Result<Option<&[u8]>, AreaError> {
+            self.0.map(|blob| (!blob.is_empty()).then_some(blob)).ok_or(AreaError::Disk(BlockError::NotADisk))
+        }
+    }
+
+    fn job(what: What) -> Job {
+        Job { config: CONFIG, blob: Box::new(Blob::from_slice(b"stale").unwrap()), what }
+    }
+
+    fn read() -> Job {
+        job(What::Read([None, None, None]))
+    }
+
+    #[test]
+    fn a_read_says_what_it_found_and_never_what_was_in_the_buffer() {
+        for (held, found) in [(&b"kept"[..], true), (b"", false)] {
+            let mut opener: Opener<dyn Area> = Box::new(move || Ok(Box::new(Fake(Some(held))) as _));
+            let done = run(read(), &mut None, &mut opener);
+            assert_eq!(matches!(done.what, Did::Found), found);
+            assert!(!found || done.blob[..] == *held);
+        }
+    }
+
+    #[test]
+    fn a_disk_that_said_no_is_opened_again() {
+        let mut opened = 0;
+        let (mut device, held) = (None, [None, Some(&b"kept"[..])]);
+        let mut opener: Opener<dyn Area> = Box::new(move || {
+            opened += 1;
+            Ok(Box::new(Fake(held[opened - 1])) as _)
+        });
+        let done = run(job(What::Write { copy: 0, key: Key::new(&[1; 32]) }), &mut device, &mut opener);
+        assert!(matches!(&done.what, Did::Failed(why) if why.contains("neither a block device")));
+        assert!(device.is_none());
+        assert!(matches!(run(read(), &mut device, &mut opener).what, Did::Found));
+    }
+}

@@ -86,3 +86,88 @@ impl ConfigArea {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{ClusterId, NodeSet};
+    use crate::disk::Header;
+
+    const CONFIG: ConfigStamp = ConfigStamp { version: 2, digest: 9 };
+
+    fn expect() -> Expect {
+        Expect {
+            cluster: ClusterId(7),
+            cluster_name: "alpha".try_into().unwrap(),
+            label: "one".try_into().unwrap(),
+            votes: 1,
+            disk_interval_ms: 500,
+            nodes: NodeSet::EMPTY,
+        }
+    }
+
+    /// A file of so many bytes, with the header of a quorum disk of this cluster.
+    fn disk(name: &str, bytes: usize, cluster: u16) -> std::path::PathBuf {
+        let path = std::env::temp_dir().join(format!("quorate-area-{name}-{}", std::process::id()));
+        let header = Header {
+            cluster: ClusterId(cluster),
+            cluster_name: expect().cluster_name,
+            label: expect().label,
+            uuid: 1,
+            votes: 1,
+            disk_interval_ms: 500,
+            created_s: 0,
+            host: Default::default(),
+            adopted: false,
+        };
+        let mut content = vec![0xee; bytes];
+        header::encode(&header, Unit::SMALLEST, content.first_chunk_mut().unwrap());
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    fn keys(key: u8) -> [Option<Key>; 2] {
+        [Some(Key::new(&[key; 32])), None]
+    }
+
+    #[test]
+    fn a_configuration_is_read_by_its_stamp_and_with_the_key_of_either_copy() {
+        let path = disk("both", Unit::SMALLEST.whole_bytes(), 7);
+        let mut area = ConfigArea::open(&path, expect()).unwrap();
+        assert_eq!(area.read(CONFIG, &keys(1)).unwrap(), None);
+        for (copy, key) in [(0, 1), (1, 2)] {
+            area.write(CONFIG, copy, b"blob", &Key::new(&[key; 32])).unwrap();
+            assert_eq!(area.read(CONFIG, &keys(key)).unwrap(), Some(&b"blob"[..]));
+        }
+        assert_eq!(area.read(CONFIG, &keys(1)).unwrap(), Some(&b"blob"[..]), "the first copy is still there");
+        assert_eq!(area.read(CONFIG, &keys(3)).unwrap(), None);
+        let next = ConfigStamp { version: 3, digest: 9 };
+        area.write(next, 0, b"next", &Key::new(&[1; 32])).unwrap();
+        assert_eq!(area.read(CONFIG, &keys(1)).unwrap(), Some(&b"blob"[..]), "and the version before");
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn nothing_is_written_to_a_disk_that_is_not_the_clusters() {
+        let whole = Unit::SMALLEST.whole_bytes();
+        for (name, bytes, cluster) in [("other", whole, 8), ("small", whole - 1024, 7)] {
+            let path = disk(name, bytes, cluster);
+            let before = std::fs::read(&path).unwrap();
+            let mut area = ConfigArea::open(&path, expect()).unwrap();
+            let error = area.write(CONFIG, 0, b"blob", &Key::new(&[1; 32])).unwrap_err();
+            assert_eq!(matches!(error, AreaError::Small { .. }), name == "small", "{error}");
+            assert!(area.read(CONFIG, &keys(1)).is_err());
+            assert_eq!(std::fs::read(&path).unwrap(), before, "{name}");
+            std::fs::remove_file(path).unwrap();
+        }
+        // The name stands for another disk after it was opened.
+        let path = disk("changed", whole, 7);
+        let mut area = ConfigArea::open(&path, expect()).unwrap();
+        let zeros = vec![0; whole];
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &zeros, 0).unwrap();
+        assert!(matches!(area.write(CONFIG, 0, b"blob", &Key::new(&[1; 32])), Err(AreaError::Header(_))));
+        assert_eq!(std::fs::read(&path).unwrap(), zeros);
+        std::fs::remove_file(path).unwrap();
+    }
+}
