@@ -127,7 +127,7 @@ pub fn answer(request: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fm
             head(if order.refusal(snapshot).is_some() { Exit::No } else { Exit::Ok }, out)?;
             order.answer(snapshot, out)
         }
-        Request::Empty | Request::Unknown => {
+        Request::Names | Request::Empty | Request::Unknown => {
             head(Exit::Usage, out)?;
             match meant(request) {
                 Some(word) => writeln!(out, "the agent does not know this request{}", Meant(Some(word))),

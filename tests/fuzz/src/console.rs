@@ -155,7 +155,7 @@ pub fn request(line: &str) {
             }
             Request::Help | Request::Do(_) => assert_eq!(code, Some(0)),
             Request::Face(_) => assert!(matches!(code, Some(0 | 1)), "{line:?}"),
-            Request::Empty | Request::Unknown => assert_eq!(code, Some(2)),
+            Request::Names | Request::Empty | Request::Unknown => assert_eq!(code, Some(2)),
         }
         let known = Noun::ALL.map(Noun::word);
         let faces = face::WORDS.map(|(word, _)| word);
