@@ -5,10 +5,13 @@ mod scene;
 
 use std::fmt::Write as _;
 
+use quorate::base::{ConfigStamp, NodeId};
 use quorate::cli::console::{Console, LINE_BYTES_MAX, OUTPUT_BYTES, PAGER_MS_MAX, WATCH_MS};
+use quorate::cli::face::Face;
 use quorate::cli::order::{Name, Order};
 use quorate::cli::request::{Request, parse};
-use quorate::cli::{Form, Noun, Snapshot};
+use quorate::cli::{Form, Noun, Snapshot, socket};
+use quorate::config::Cluster;
 
 use scene::{blocked, cluster, released, with};
 
@@ -203,7 +206,78 @@ fn tab_completes() {
         desk.step("Ctrl-U, watch and a blank, Tab", b"\x15watch \t");
         desk.step("zz, Tab", b"zz\t");
         desk.step("Ctrl-U, Tab", b"\x15\t");
+        desk.step("fence and a blank, Tab", b"fence \t");
+        desk.step("Tab again: the names", b"\t");
+        desk.step("4, Tab", b"4\t");
+        desk.step("Ctrl-U, clustat -m and a blank, Tab, 2, Tab", b"\x15clustat -m \t2\t");
+        desk.step("Enter", b"\r");
+        desk.step("ack nobody, Tab", b"ack nobody\t");
+        desk.step("Ctrl-U, fence, no blank, Tab: there is fences as well", b"\x15fence\t\t");
         desk.is("console-completion.txt");
+    });
+}
+
+/// Names come from the configuration in force: a node that was added while the agent runs is one of them.
+#[test]
+fn tab_completes_the_name_of_a_node_that_was_added() {
+    let mut grown = cluster();
+    let mut node = grown.nodes[0].clone();
+    (node.id, node.name) = (NodeId::new(6).unwrap(), "late".try_into().unwrap());
+    grown.nodes.push(node).unwrap();
+    let mut console = Console::new("my-vm1");
+    let mut typed = |cluster: &Cluster, keys: &[u8]| {
+        with(&released(), cluster, |snapshot| {
+            let (used, request) = console.feed(keys);
+            assert_eq!((used, &request), (keys.len(), &Some(Request::Names)));
+            console.answer(&request.unwrap(), snapshot);
+        });
+        let shown = String::from_utf8_lossy(console.pending()).into_owned();
+        console.sent(console.pending().len());
+        shown
+    };
+    assert!(typed(&cluster(), b"fence l\t").ends_with("> fence l"));
+    assert!(typed(&grown, b"\t").ends_with("> fence late "));
+    assert_eq!(console.feed(b"\r").1, None, "it is asked about first");
+}
+
+/// The shell of `quorate console` gives the names as the agent's text.
+#[test]
+fn tab_takes_names_from_a_text() {
+    let mut console = Console::of_terminal("my-vm1", 24);
+    assert_eq!(console.feed(b"ack \t").1, Some(Request::Names));
+    console.reply(&Request::Names, "");
+    assert!(console.pending().ends_with(b"> ack "));
+    assert_eq!(console.feed(b"n\t").1, Some(Request::Names));
+    console.reply(&Request::Names, "n1\n");
+    assert!(console.pending().ends_with(b"> ack n1 "));
+}
+
+/// The same lines as through the socket, which `quorate config status` shows.
+#[test]
+fn config_status_is_shown() {
+    let next = ConfigStamp { version: 2, digest: 0x1234_5678 };
+    let (mut told, mut codes) = (String::new(), Vec::new());
+    for (what, staged) in [("none waits", 0), ("one waits", 3), ("all have it", 5)] {
+        let mut status = released();
+        status.nodes.iter_mut().take(staged).for_each(|row| row.staged = next);
+        with(&status, &cluster(), |snapshot| {
+            let mut desk = Desk::new(snapshot);
+            desk.step(&format!("{what}; conf, Tab, Tab, Enter"), b"conf\t\t\r");
+            assert_eq!(desk.asked, [const { Request::Face(Face::ConfigStatus) }]);
+            let mut answer = String::new();
+            socket::answer("config status", snapshot, &mut answer).unwrap();
+            let (head, text) = answer.split_once('\n').unwrap();
+            text.lines().for_each(|line| assert!(desk.told.contains(line), "{line} is not in {}", desk.told));
+            codes.push(head.to_string());
+            told.push_str(&desk.told);
+        });
+    }
+    assert_eq!(codes, ["quorate 1 0", "quorate 1 1", "quorate 1 1"]);
+    at_desk(|desk| {
+        desk.step("config, Enter", b"config\r");
+        told.push_str(&desk.told);
+        desk.told = told;
+        desk.is("console-config-status.txt");
     });
 }
 

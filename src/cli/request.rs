@@ -18,6 +18,8 @@ pub enum Request {
     Face(Face),
     /// Something is to be done.
     Do(Order),
+    /// The nodes' names, each on a line, for a word that Tab is to complete.
+    Names,
     /// No such command.
     Unknown,
 }

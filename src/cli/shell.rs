@@ -16,6 +16,8 @@ use crate::drv::terminal::{Heard, Terminal, is_there};
 
 /// Between two looks for events.
 const FOLLOW_MS: u64 = 1_000;
+/// The line that an agent answers with the names of the nodes, each on a line.
+const NAMES: &str = "cman_tool nodes -F name";
 
 /// The console's shell on this terminal. Ctrl-D or `exit` leaves.
 #[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
@@ -91,10 +93,15 @@ impl ConsoleCommand {
             Request::Show(noun, Form::Text) => noun.word().to_owned(),
             Request::Show(noun, Form::Json) => format!("{} json", noun.word()),
             Request::Do(order) => order.to_string(),
+            Request::Names => NAMES.to_owned(),
             Request::Face(_) => console.entered().trim().to_owned(),
             Request::Help | Request::Empty | Request::Unknown => return console.reply(&request, ""),
         };
         match socket::fetch(self.socket.as_deref(), &line) {
+            // Tab then finds nothing; the command itself will say why.
+            Ok((Exit::No | Exit::Usage | Exit::Permission, _)) | Err(_) if request == Request::Names => {
+                console.reply(&request, "")
+            }
             Ok((_, text)) => console.reply(&request, &text),
             Err((_, why)) => console.reply(&request, &format!("Not done: {why}\n")),
         }

@@ -223,7 +223,14 @@ impl Console {
                 self.prompt();
             }
             Effect::Closed => self.leave(),
-            Effect::Complete if self.mode == Mode::Command => self.complete(),
+            Effect::Complete if self.mode == Mode::Command => {
+                let text = self.editor.before_cursor();
+                if own::wants_node(text) {
+                    return Some(Request::Names);
+                }
+                let choices = Choices::after(text);
+                self.complete(&choices);
+            }
             Effect::Complete => self.output.raw(b"\x07"),
             Effect::Cleared => {
                 self.output.raw(if self.ansi { b"\x1b[H\x1b[2J" } else { b"\r\n" });
@@ -313,8 +320,7 @@ impl Console {
         }
     }
 
-    fn complete(&mut self) {
-        let choices = Choices::after(self.editor.before_cursor());
+    fn complete(&mut self, choices: &Choices<'_>) {
         let more = &choices.common()[choices.typed.min(choices.common().len())..];
         let whole = choices.words.len() == 1;
         let fits = self.editor.insert(more) && (!whole || self.editor.insert(" "));
@@ -367,18 +373,29 @@ impl Console {
         }
     }
 
+    fn complete_name<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
+        let choices = Choices::among(self.editor.before_cursor(), names);
+        self.complete(&choices);
+    }
+
     /// Writes what was asked for, and the next prompt.
     pub fn answer(&mut self, request: &Request, snapshot: &Snapshot<'_>) {
+        if *request == Request::Names {
+            return self.complete_name(snapshot.facts.cluster.nodes.iter().map(|node| node.name.as_str()));
+        }
         self.show(request, &mut |out| match request {
             Request::Show(noun, form) => render(*noun, *form, snapshot, out),
             Request::Face(what) => face(what, snapshot, out),
             Request::Do(order) => order.answer(snapshot, out),
-            Request::Help | Request::Empty | Request::Unknown => Ok(()),
+            Request::Names | Request::Help | Request::Empty | Request::Unknown => Ok(()),
         });
     }
 
     /// The same with a text that somebody else has made.
     pub fn reply(&mut self, request: &Request, text: &str) {
+        if *request == Request::Names {
+            return self.complete_name(text.lines());
+        }
         self.show(request, &mut |out| out.write_str(text));
     }
 

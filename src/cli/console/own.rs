@@ -2,6 +2,7 @@
 
 use heapless::Vec;
 
+use crate::base::limits::NODES_MAX;
 use crate::cli::face::WORDS;
 use crate::cli::order::Order;
 use crate::cli::render::Noun;
@@ -29,8 +30,11 @@ pub(super) const HELP: [(&str, &str); 5] = [
     ("exit", "leave `quorate console`"),
 ];
 
-/// Most words that can come next: first words.
-const CHOICES_MAX: usize = Noun::ALL.len() + WORDS.len() + Order::WORDS.len() + 4;
+/// How many first words there are.
+const FIRST_WORDS: usize = Noun::ALL.len() + WORDS.len() + Order::WORDS.len() + 4;
+/// Most words that can come next: names of nodes.
+const CHOICES_MAX: usize = NODES_MAX;
+const _: () = assert!(FIRST_WORDS <= CHOICES_MAX);
 
 pub(super) fn parse(line: &str) -> Option<Own> {
     let mut words = line.split_ascii_whitespace();
@@ -47,17 +51,41 @@ pub(super) fn parse(line: &str) -> Option<Own> {
 }
 
 /// What Tab finds.
-pub(super) struct Choices {
+pub(super) struct Choices<'a> {
     /// Bytes of the word that is begun.
     pub(super) typed: usize,
     /// The words that begin like it.
-    pub(super) words: Vec<&'static str, CHOICES_MAX>,
+    pub(super) words: Vec<&'a str, CHOICES_MAX>,
 }
 
-impl Choices {
+/// The word that is begun at the end of a text, and what stands before it.
+fn last_word(text: &str) -> (&str, &str) {
+    text.rsplit_once(' ').unwrap_or(("", text))
+}
+
+/// Is it a node that can stand at the end of this text?
+pub(super) fn wants_node(text: &str) -> bool {
+    let mut words = last_word(text).0.split_ascii_whitespace();
+    match (words.next(), words.next(), words.next_back()) {
+        (Some("fence" | "ack"), None, None) => true,
+        (Some("clustat"), Some("-m"), None) => true,
+        (Some("cman_tool"), Some("nodes"), Some(last)) => last == "-n",
+        _ => false,
+    }
+}
+
+impl<'a> Choices<'a> {
+    /// Which of these can.
+    pub(super) fn among(text: &str, names: impl Iterator<Item = &'a str>) -> Choices<'a> {
+        let begun = last_word(text).1;
+        // More names than a cluster has are not offered.
+        let words = names.filter(|name| name.starts_with(begun)).take(CHOICES_MAX).collect();
+        Choices { typed: begun.len(), words }
+    }
+
     /// What can stand at the end of this text.
-    pub(super) fn after(text: &str) -> Choices {
-        let (before, begun) = text.rsplit_once(' ').unwrap_or(("", text));
+    pub(super) fn after(text: &str) -> Choices<'static> {
+        let (before, begun) = last_word(text);
         let mut words = Vec::new();
         // Cannot be full: it was counted.
         let mut offer = |word: &'static str| {
@@ -75,6 +103,9 @@ impl Choices {
             }
             "watch" => nouns().for_each(&mut offer),
             "leave" => offer("now"),
+            "config" => offer("status"),
+            "clustat" => ["-x", "-I", "-m"].into_iter().for_each(&mut offer),
+            "cman_tool" => ["status", "nodes", "version", "expected", "votes"].into_iter().for_each(&mut offer),
             "terminal" => ["length", "dumb", "ansi"].into_iter().for_each(&mut offer),
             "events" => ["follow", "json"].into_iter().for_each(&mut offer),
             word if Noun::from_word(word).is_some() => offer("json"),
@@ -84,7 +115,7 @@ impl Choices {
     }
 
     /// What all of them have in common.
-    pub(super) fn common(&self) -> &'static str {
+    pub(super) fn common(&self) -> &'a str {
         let first = self.words.first().copied().unwrap_or_default();
         let common = |word: &&str| first.bytes().zip(word.bytes()).take_while(|(one, other)| one == other).count();
         &first[..self.words.iter().map(common).min().unwrap_or_default()]
@@ -106,13 +137,41 @@ mod tests {
             ("nodes j", "json", "json"),
             ("terminal ", "length dumb ansi", ""),
             ("reb", "reboot", "reboot"),
+            ("config ", "status", "status"),
+            ("cman_tool ", "status nodes version expected votes", ""),
             ("x", "", ""),
             ("status json ", "", ""),
         ] {
             let choices = Choices::after(text);
             assert_eq!((choices.words.join(" ").as_str(), choices.common()), (want, common), "{text}");
         }
-        assert_eq!(Choices::after("").words.len(), CHOICES_MAX);
+        assert_eq!(Choices::after("").words.len(), FIRST_WORDS);
+    }
+
+    #[test]
+    fn tab_knows_where_a_node_is_meant() {
+        for text in
+            ["fence ", "ack my", " fence  my-vm", "clustat -m ", "cman_tool nodes -n ", "cman_tool nodes -a -n m"]
+        {
+            assert!(wants_node(text), "{text:?}");
+        }
+        for text in [
+            "",
+            "fence",
+            "fence my-vm1 ",
+            "leave ",
+            "clustat ",
+            "clustat -m my-vm1 ",
+            "cman_tool nodes ",
+            "cman_tool -n ",
+        ] {
+            assert!(!wants_node(text), "{text:?}");
+        }
+        let names = ["my-vm1", "my-vm2", "other"];
+        let choices = Choices::among("fence my", names.into_iter());
+        assert_eq!((choices.words.join(" ").as_str(), choices.common(), choices.typed), ("my-vm1 my-vm2", "my-vm", 2));
+        let many = Choices::among("fence ", core::iter::repeat_n("same", 1000));
+        assert_eq!(many.words.len(), CHOICES_MAX);
     }
 
     #[test]
