@@ -5,12 +5,12 @@ mod scene;
 
 use std::fmt::Write as _;
 
-use quorate::base::{ConfigStamp, NodeId};
+use quorate::base::{ConfigStamp, NodeId, NodeSet};
 use quorate::cli::console::{Console, LINE_BYTES_MAX, OUTPUT_BYTES, PAGER_MS_MAX, WATCH_MS};
 use quorate::cli::face::Face;
-use quorate::cli::order::{Name, Order};
+use quorate::cli::order::{File, Name, Order};
 use quorate::cli::request::{Request, parse};
-use quorate::cli::{Form, Noun, Snapshot, socket};
+use quorate::cli::{AgentFacts, Form, Noun, Snapshot, socket};
 use quorate::config::Cluster;
 
 use scene::{blocked, cluster, released, with};
@@ -262,7 +262,7 @@ fn config_status_is_shown() {
         status.nodes.iter_mut().take(staged).for_each(|row| row.staged = next);
         with(&status, &cluster(), |snapshot| {
             let mut desk = Desk::new(snapshot);
-            desk.step(&format!("{what}; conf, Tab, Tab, Enter"), b"conf\t\t\r");
+            desk.step(&format!("{what}; conf, Tab, s, Tab, Enter"), b"conf\ts\t\r");
             assert_eq!(desk.asked, [const { Request::Face(Face::ConfigStatus) }]);
             let mut answer = String::new();
             socket::answer("config status", snapshot, &mut answer).unwrap();
@@ -273,6 +273,16 @@ fn config_status_is_shown() {
         });
     }
     assert_eq!(codes, ["quorate 1 0", "quorate 1 1", "quorate 1 1"]);
+    let rotated = Cluster { previous_key: Some([9; 32]), ..cluster() };
+    with(&released(), &rotated, |snapshot| {
+        for old_key in [NodeSet::EMPTY, NodeSet(1 << 2)] {
+            let facts = AgentFacts { old_key, ..*snapshot.facts };
+            let snapshot = Snapshot { facts: &facts, ..*snapshot };
+            let mut desk = Desk::new(&snapshot);
+            desk.step("the key was changed; config status", b"config status\r");
+            told.push_str(&desk.told);
+        }
+    });
     at_desk(|desk| {
         desk.step("config, Enter", b"config\r");
         told.push_str(&desk.told);
@@ -346,7 +356,9 @@ fn what_changes_something_is_confirmed() {
         desk.step("fence my-vm3; yes", b"fence my-vm3\ryes\r");
         desk.step("leave; yes", b"leave\ryes\r");
         let fence = Order::Fence(Name::of("my-vm3").unwrap());
-        assert_eq!(desk.asked[1..], [Request::Do(fence), Request::Do(Order::Leave)]);
+        desk.step("config apply and a file; yes", b"config apply /run/new.config\ryes\r");
+        let apply = Order::Apply(File::of("/run/new.config").unwrap());
+        assert_eq!(desk.asked[1..], [fence, Order::Leave, apply].map(Request::Do));
         desk.step("fence", b"fence\r");
         desk.step("Up: the answer is no line to type again", b"\x1b[A");
         desk.is("console-confirmation.txt");

@@ -6,6 +6,7 @@
 
 pub mod behind;
 mod config_area;
+mod config_file;
 pub mod consoles;
 pub mod devices;
 pub mod disks;

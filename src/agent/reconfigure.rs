@@ -88,6 +88,14 @@ impl Configs {
         Ok(())
     }
 
+    /// Or at once, out of a file.
+    pub fn put_whole(&mut self, blob: &Blob) {
+        self.from = None;
+        self.incoming.clear();
+        // As long as that one at most.
+        let _ = self.incoming.extend_from_slice(blob);
+    }
+
     /// The operator's blob is complete: may it be staged? The settings for the core.
     pub fn apply(&mut self, node: &Node, running: &Cluster) -> Result<Settings, Refusal> {
         let staged = node.staged_config().version;
@@ -156,10 +164,7 @@ impl Configs {
         node: &Node,
         running: &Cluster,
     ) -> Option<Settings> {
-        self.from = None;
-        self.incoming.clear();
-        // As long as that one at most.
-        let _ = self.incoming.extend_from_slice(blob);
+        self.put_whole(blob);
         self.take(now_ms, is, keys, node, running)
     }
 

@@ -19,6 +19,7 @@ use talk::GATE_LINE_MS;
 
 use super::behind::Behind;
 use super::config_area::ConfigArea;
+use super::config_file::ConfigFile;
 use super::consoles::Consoles;
 use super::disks::{start_qdisk, start_target};
 use super::hooks::Hooks;
@@ -85,6 +86,7 @@ pub struct Agent {
     cluster: Box<Cluster>,
     configs: Box<Configs>,
     config_area: Option<ConfigArea>,
+    config_file: ConfigFile,
     /// Folder of the disks' files, where they are emulated.
     emulate: Option<String>,
     consoles: Consoles,
@@ -162,6 +164,7 @@ impl Agent {
             cluster,
             configs,
             config_area,
+            config_file: ConfigFile::start()?,
             emulate,
             consoles,
             server: Some(server),
@@ -225,6 +228,7 @@ impl Agent {
         self.take_refused();
         self.take_plocks();
         self.take_configs();
+        self.take_config_file();
         let now_ms = clock::boottime_ms();
         let Machine { behind, node, incarnation, .. } = &mut *self.machine;
         behind.turn(now_ms, *node, *incarnation);
@@ -275,6 +279,7 @@ impl Agent {
             if let Some(qdisk) = &self.machine.qdisk {
                 ready |= qdisk.poll_done(cx).is_ready();
             }
+            ready |= self.config_file.poll_done(cx).is_ready();
             if let Some(area) = &self.config_area {
                 ready |= area.poll_done(cx).is_ready();
             }

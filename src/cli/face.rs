@@ -90,7 +90,7 @@ pub const WORDS: [(&str, &str); 4] = [
     ("clustat", "the members, as RHCS showed them; -x, -I, -m NODE"),
     ("cman_tool", "status, nodes, version, expected, votes, as of RHCS"),
     ("metrics", "everything that counts, for Prometheus"),
-    ("config", "`config status`: which configuration is in force, which waits"),
+    ("config", "`config status`: what is in force; `config apply BLOB`"),
 ];
 
 /// The face of a line that begins with one of [`WORDS`]; `None` if it makes no sense.

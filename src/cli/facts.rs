@@ -47,6 +47,8 @@ pub struct AgentFacts<'a> {
     pub leaving: Option<Leaving>,
     /// Who was put out lately, oldest first.
     pub departures: &'a [Departure],
+    /// Peers that last spoke with the key before the one of now.
+    pub old_key: NodeSet,
     /// The disks are files and reservations are emulated: nothing is fenced for real.
     pub emulated: bool,
 }

@@ -9,19 +9,24 @@ use crate::base::NodeId;
 use crate::base::limits::NAME_BYTES_MAX;
 use crate::cluster::by_hand::NoOrder;
 
-/// A node as somebody named it: by its id or its name.
+/// A word of an order, of N bytes at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Name([u8; NAME_BYTES_MAX]);
+pub struct Word<const N: usize>([u8; N]);
 
-impl Name {
+/// A node as somebody named it: by its id or its name.
+pub type Name = Word<NAME_BYTES_MAX>;
+/// The path of a file: what a console's line has room for.
+pub type File = Word<96>;
+
+impl<const N: usize> Word<N> {
     /// Of nobody.
-    pub const UNKNOWN: Name = Name([0; NAME_BYTES_MAX]);
+    pub const UNKNOWN: Word<N> = Word([0; N]);
 
     /// Of a word that is not too long to be one.
-    pub fn of(word: &str) -> Option<Name> {
-        let mut name = [0; NAME_BYTES_MAX];
+    pub fn of(word: &str) -> Option<Word<N>> {
+        let mut name = [0; N];
         name.get_mut(..word.len())?.copy_from_slice(word.as_bytes());
-        Some(Name(name))
+        Some(Word(name))
     }
 
     /// The word.
@@ -29,7 +34,9 @@ impl Name {
         let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
         core::str::from_utf8(&self.0[..end]).unwrap_or("?")
     }
+}
 
+impl Name {
     /// The node of the configuration that is meant: a name first, for names may be numbers.
     pub fn find(&self, snapshot: &Snapshot<'_>) -> Option<NodeId> {
         let nodes = &snapshot.facts.cluster.nodes;
@@ -52,6 +59,8 @@ pub enum Order {
     Leave,
     /// Leave it whatever becomes of the others.
     LeaveNow,
+    /// Go over to the configuration in this file.
+    Apply(File),
     /// Reset this machine.
     Reboot,
 }
@@ -70,6 +79,7 @@ impl Order {
         match (first, rest.next(), rest.next()) {
             ("fence", Some(node), None) => Name::of(node).map(Order::Fence),
             ("ack", Some(node), None) => Name::of(node).map(Order::Ack),
+            ("config", Some("apply"), Some(file)) if rest.next().is_none() => File::of(file).map(Order::Apply),
             ("leave", None, None) => Some(Order::Leave),
             ("leave", Some("now"), None) => Some(Order::LeaveNow),
             ("reboot", None, None) => Some(Order::Reboot),
@@ -94,6 +104,9 @@ impl Order {
                 "This node ends its payload, unmounts what it mounted, and leaves, even if the others lose quorum by that. It \
                  joins again when the machine is rebooted."
             }
+            Order::Apply(_) => {
+                "The running cluster goes over to that configuration, without a restart, as soon as all members have it."
+            }
             Order::Reboot => {
                 "This machine resets at once, as after a power cut: nothing is unmounted, and the others fence this node."
             }
@@ -106,6 +119,7 @@ impl Order {
             Order::Fence(_) => "The others put it out; `fences` shows when it is done.",
             Order::Ack(_) => "Believed. `fences` shows when the view is released.",
             Order::Leave | Order::LeaveNow => "This node is about to leave; `status` shows how far it is.",
+            Order::Apply(_) => "The file is read. What comes of it is told on the consoles, and by `config status`.",
             Order::Reboot => "The machine resets.",
         }
     }
@@ -131,7 +145,7 @@ impl Order {
             },
             Order::Leave | Order::LeaveNow if snapshot.facts.leaving.is_some() => Some(Refusal::No(NoOrder::Leaving)),
             Order::Leave => no_order(status.node).map(Refusal::Stays),
-            Order::LeaveNow => None,
+            Order::LeaveNow | Order::Apply(_) => None,
         }
     }
 
@@ -152,6 +166,7 @@ impl Display for Order {
             Order::Ack(name) => write!(f, "ack {}", name.as_str()),
             Order::Leave => f.write_str("leave"),
             Order::LeaveNow => f.write_str("leave now"),
+            Order::Apply(file) => write!(f, "config apply {}", file.as_str()),
             Order::Reboot => f.write_str("reboot"),
         }
     }
@@ -219,12 +234,16 @@ mod tests {
             let mut words = line.split_ascii_whitespace();
             Order::parse(words.next().unwrap_or_default(), words)
         };
-        for line in ["fence 3", "fence my-vm3", "ack 3", "leave", "leave now", "reboot"] {
+        for line in ["fence 3", "fence my-vm3", "ack 3", "leave", "leave now", "reboot", "config apply /run/new.config"]
+        {
             assert_eq!(parse(line).map(|order| order.to_string()).as_deref(), Some(line));
         }
         for line in [
             "fence",
             "fence 3 4",
+            "config apply",
+            "config apply a b",
+            "config status",
             "leave later",
             "leave now now",
             "reboot 3",

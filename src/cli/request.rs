@@ -35,11 +35,14 @@ impl Request {
 pub fn parse(line: &str) -> Request {
     let mut words = line.split_ascii_whitespace();
     let Some(first) = words.next() else { return Request::Empty };
+    if let Some(order) = Order::parse(first, words.clone()) {
+        return Request::Do(order);
+    }
     if face::WORDS.iter().any(|(word, _)| *word == first) {
         return face::parse(first, words).map_or(Request::Unknown, Request::Face);
     }
     if Order::WORDS.iter().any(|(word, _)| *word == first) {
-        return Order::parse(first, words).map_or(Request::Unknown, Request::Do);
+        return Request::Unknown;
     }
     let form = match (words.next(), words.next()) {
         (None, _) => Form::Text,

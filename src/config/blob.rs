@@ -53,7 +53,7 @@ impl fmt::Display for BlobError {
         match self {
             BlobError::Short => f.write_str("the configuration blob is cut short; build the image again"),
             BlobError::Magic => {
-                f.write_str("this is not a configuration blob; an image gets its own from `cargo xtask image`")
+                f.write_str("this is not a configuration blob; `quorate config compile` makes one of a TOML file")
             }
             BlobError::Version(found) => write!(
                 f,

@@ -327,6 +327,7 @@ pub fn with_plocks<T>(
         plocks,
         leaving: None,
         departures: &departures,
+        old_key: quorate::base::NodeSet::EMPTY,
         emulated: false,
     };
     run(&Snapshot { status, facts: &facts, traces })

@@ -45,6 +45,26 @@ impl Agent {
         }
     }
 
+    /// A file that an operator named on a console.
+    pub(super) fn take_config_file(&mut self) {
+        let Agent { node, configs, config_file, cluster, .. } = self;
+        let Some((file, read)) = config_file.collect() else { return };
+        let settings = read.and_then(|blob| {
+            configs.put_whole(blob);
+            configs.apply(node, cluster)
+        });
+        match settings {
+            Ok(settings) => self.apply(&settings),
+            Err(why) => log::error!("config apply {}: refused: {why}", file.as_str()),
+        }
+    }
+
+    /// An operator's configuration was found to be in order.
+    pub(super) fn apply(&mut self, settings: &Settings) {
+        log::warn!("an operator applies configuration {}", settings.stamp());
+        self.stage(settings);
+    }
+
     /// The core has it ready from now on, and peers may speak with its key.
     pub(super) fn stage(&mut self, settings: &Settings) {
         self.machine.peers.expect(self.configs.next());

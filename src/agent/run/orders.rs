@@ -60,6 +60,11 @@ impl Agent {
                 self.leaving.begin(now_ms, order == Order::Leave);
                 self.machine.behind.close(now_ms);
             }
+            Order::Apply(file) => {
+                if !self.config_file.read(file) {
+                    log::error!("config apply {}: another file is still being read; nothing was done", file.as_str());
+                }
+            }
             Order::Reboot => reset::self_fence(format_args!("an operator ordered it")),
         }
     }

@@ -48,6 +48,7 @@ impl Agent {
                 plocks,
                 leaving: leaving.facts(),
                 departures: node.departures(),
+                old_key: node.settings().nodes.iter().filter(|peer| machine.peers.keys().is_behind(*peer)).collect(),
                 emulated,
             };
             say(&Snapshot { status: &status, facts: &facts, traces: journal.ring() });
@@ -72,7 +73,7 @@ impl Agent {
             {
                 let whom = match order {
                     Order::Fence(name) | Order::Ack(name) => name.find(snapshot),
-                    Order::Leave | Order::LeaveNow | Order::Reboot => None,
+                    Order::Leave | Order::LeaveNow | Order::Apply(_) | Order::Reboot => None,
                 };
                 ordered = Some((order, whom));
             }
@@ -107,8 +108,7 @@ impl Agent {
         self.console_pending = consoles.flush();
         self.events_told = self.journal.ring().next_number();
         if let Some(settings) = applied {
-            log::warn!("an operator applies configuration {}", settings.stamp());
-            self.stage(&settings);
+            self.apply(&settings);
         }
         if let Some((order, whom)) = ordered {
             self.obey(now_ms, order, whom);

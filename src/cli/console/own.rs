@@ -103,7 +103,7 @@ impl<'a> Choices<'a> {
             }
             "watch" => nouns().for_each(&mut offer),
             "leave" => offer("now"),
-            "config" => offer("status"),
+            "config" => ["status", "apply"].into_iter().for_each(&mut offer),
             "clustat" => ["-x", "-I", "-m"].into_iter().for_each(&mut offer),
             "cman_tool" => ["status", "nodes", "version", "expected", "votes"].into_iter().for_each(&mut offer),
             "terminal" => ["length", "dumb", "ansi"].into_iter().for_each(&mut offer),
@@ -137,7 +137,7 @@ mod tests {
             ("nodes j", "json", "json"),
             ("terminal ", "length dumb ansi", ""),
             ("reb", "reboot", "reboot"),
-            ("config ", "status", "status"),
+            ("config ", "status apply", ""),
             ("cman_tool ", "status nodes version expected votes", ""),
             ("x", "", ""),
             ("status json ", "", ""),

@@ -22,6 +22,12 @@ pub(super) fn waits(snapshot: &Snapshot<'_>) -> bool {
 pub fn text(snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt::Result {
     let status = snapshot.status;
     writeln!(out, "Configuration {} is in force here.", status.config)?;
+    if snapshot.facts.cluster.previous_key.is_some() {
+        match snapshot.facts.old_key {
+            NodeSet::EMPTY => writeln!(out, "The key before its own counts as well; nobody speaks with it.")?,
+            nodes => writeln!(out, "The key before its own counts as well; with it spoke {}.", Say(snapshot, nodes))?,
+        }
+    }
     let Some(staged) = staged(snapshot) else { return Ok(()) };
     let (mut ready, mut missing) = (NodeSet::EMPTY, NodeSet::EMPTY);
     for row in status.nodes.iter().filter(|row| row.member) {

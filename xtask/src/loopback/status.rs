@@ -101,11 +101,19 @@ impl Socket {
         Ok(self.ask::<NodesAnswer>("nodes")?.map(|answer| answer.nodes))
     }
 
+    /// An order, as a console gives it; what is said to it.
+    pub fn order(&self, line: &str) -> Result<String> {
+        let name = quorate::cli::socket::full_name(&self.0).context("the name of the status socket is too long")?;
+        let mut text = String::new();
+        exchange(&name, line, &mut text).with_context(|| format!("no answer from the agent at @{name}"))?;
+        Ok(text)
+    }
+
     /// Any report, as much of it as `T` wants. `None` while nobody listens.
     pub fn ask<T: DeserializeOwned>(&self, noun: &str) -> Result<Option<T>> {
         let name = quorate::cli::socket::full_name(&self.0).context("the name of the status socket is too long")?;
         let mut text = String::new();
-        match exchange(&name, noun, &mut text) {
+        match exchange(&name, &format!("{noun} json"), &mut text) {
             Ok(()) => {}
             // Not there yet, or gone: its process is looked at elsewhere.
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => {
@@ -124,10 +132,10 @@ impl Socket {
     }
 }
 
-fn exchange(name: &str, noun: &str, text: &mut String) -> std::io::Result<()> {
+fn exchange(name: &str, line: &str, text: &mut String) -> std::io::Result<()> {
     let mut stream = UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?)?;
     stream.set_read_timeout(Some(ANSWER_WITHIN))?;
-    stream.write_all(format!("{noun} json\n").as_bytes())?;
+    stream.write_all(format!("{line}\n").as_bytes())?;
     stream.read_to_string(text)?;
     Ok(())
 }
