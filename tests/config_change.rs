@@ -4,8 +4,9 @@
 use quorate::base::NodeId;
 use quorate::cluster::Settings;
 use quorate::config::build::Loopback;
+use quorate::config::console::Password;
 use quorate::config::defaults::WATCHDOG;
-use quorate::config::{Cluster, Demand, change};
+use quorate::config::{Cluster, Demand, Login, change};
 
 fn node(id: u8) -> NodeId {
     NodeId::new(id).unwrap()
@@ -62,13 +63,17 @@ fn what_a_running_cluster_cannot_change_is_refused_by_its_place() {
 #[test]
 fn what_it_can_change_is_taken() {
     let before = cluster(3);
-    let cases: [Edit; 6] = [
+    let cases: [Edit; 7] = [
         |_| (),
         |new| *new = Cluster { version: new.version, ..cluster(4) },
         |new| new.nodes.truncate(2),
         |new| new.nodes[2].votes = 3,
         |new| new.timing.suspect += 2,
         |new| new.payload = quorate::config::Payload::Nothing,
+        |new| {
+            let password = Password { iterations: 10_000, salt: [1; 16], hash: [2; 32] };
+            new.console.login = Some(Login { password, idle_s: 60 });
+        },
     ];
     for edit in cases {
         let mut after = before.clone();

@@ -21,7 +21,7 @@ use crate::base::limits::BLOB_BYTES_MAX;
 /// First bytes of every blob.
 pub const MAGIC: [u8; 4] = *b"QRTC";
 /// Grows when [`Cluster`] changes: postcard does not describe itself.
-pub const VERSION: u16 = 5;
+pub const VERSION: u16 = 6;
 
 const HEAD: usize = 12;
 const TAIL: usize = 4;

@@ -1,4 +1,4 @@
-//! A configuration as TOML again, with every default filled in. The key is never shown. Takes nothing from the heap: an agent
+//! A configuration as TOML again, with every default filled in. Neither the key nor a password is ever shown. Takes nothing from the heap: an agent
 //! answers with it.
 
 use core::fmt::{self, Display, Write};
@@ -6,7 +6,7 @@ use core::fmt::{self, Display, Write};
 use super::hook::Kinds;
 use super::{Address, Cluster, Demand, Payload, Probe};
 
-/// Stands where the key would.
+/// Stands where the key or a password would.
 pub const KEY_SET: &str = "(set)";
 
 /// A table's name, which of its list it is, and whether that number is an id.
@@ -109,6 +109,10 @@ pub fn lines(cluster: &Cluster, give: &mut dyn FnMut(Table, Line<'_>) -> fmt::Re
         table.key(&[("on", &On(hook.on))])?;
         table.words("program", &hook.command)?;
         table.more("timeout_ms", &hook.timeout_ms)?;
+    }
+    if let Some(login) = &cluster.console.login {
+        table.next("console", None);
+        table.key(&[("password", &Text(KEY_SET)), ("idle_s", &login.idle_s)])?;
     }
     let timing = &cluster.timing;
     table.next("timing", None);

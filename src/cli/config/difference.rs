@@ -20,12 +20,18 @@ fn flat(cluster: &Cluster) -> Flat {
 }
 
 /// A line for each key that differs. Nodes are compared by their ids, disks, heuristics, mounts and hooks by their positions; the
-/// cluster's key only as to whether it is another one.
+/// cluster's key and a password only as to whether it is another one.
 pub fn differences(before: &Cluster, after: &Cluster) -> Vec<String> {
     let (old, new) = (flat(before), flat(after));
     let mut found = Vec::new();
-    if before.key != after.key {
-        found.push(format!("cluster.key: {} -> another one", show::KEY_SET));
+    let password = |cluster: &Cluster| cluster.console.login.as_ref().map(|login| login.password.clone());
+    let secrets = [
+        ("cluster.key", before.key != after.key),
+        // Where only one has a password, that shows in the keys.
+        ("console.password", password(before).zip(password(after)).is_some_and(|(old, new)| old != new)),
+    ];
+    for (place, _) in secrets.iter().filter(|(_, differs)| *differs) {
+        found.push(format!("{place}: {} -> another one", show::KEY_SET));
     }
     for (table, keys) in &old {
         let Some((_, others)) = new.iter().find(|(other, _)| other == table) else {

@@ -26,11 +26,11 @@ pub(super) const HELP: [(&str, &str); 5] = [
     ("events follow", "what happens, as it happens, until a key"),
     ("terminal length N", "pause after so many lines; 0: never"),
     ("terminal dumb", "a terminal without ANSI sequences (`terminal ansi`: with)"),
-    ("exit", "leave `quorate console`"),
+    ("exit, logout", "leave `quorate console`; with a password: log out"),
 ];
 
 /// Most words that can come next: first words.
-const CHOICES_MAX: usize = Noun::ALL.len() + WORDS.len() + Order::WORDS.len() + 4;
+const CHOICES_MAX: usize = Noun::ALL.len() + WORDS.len() + Order::WORDS.len() + 5;
 
 pub(super) fn parse(line: &str) -> Option<Own> {
     let mut words = line.split_ascii_whitespace();
@@ -41,7 +41,7 @@ pub(super) fn parse(line: &str) -> Option<Own> {
         ("terminal", Some("length"), Some(lines), None) => lines.parse().ok().map(Own::Length),
         ("terminal", Some("dumb"), None, None) => Some(Own::Ansi(false)),
         ("terminal", Some("ansi"), None, None) => Some(Own::Ansi(true)),
-        ("exit", None, None, None) => Some(Own::Leave),
+        ("exit" | "logout", None, None, None) => Some(Own::Leave),
         _ => None,
     }
 }
@@ -70,7 +70,7 @@ impl Choices {
             "" => {
                 nouns().for_each(&mut offer);
                 WORDS.map(|(word, _)| word).into_iter().for_each(&mut offer);
-                ["help", "watch", "terminal", "exit"].into_iter().for_each(&mut offer);
+                ["help", "watch", "terminal", "exit", "logout"].into_iter().for_each(&mut offer);
                 Order::WORDS.map(|(word, _)| word).into_iter().for_each(&mut offer);
             }
             "watch" => nouns().for_each(&mut offer),
