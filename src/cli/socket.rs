@@ -391,7 +391,11 @@ fn exchange(socket: Option<&str>, request: &str, take: &mut dyn FnMut(Exit, &[u8
         error => (Exit::NoAgent, format!("the agent at @{name} went away: {error}")),
     };
     let line = format!("{request}\n");
-    rustix::net::send(&stream, line.as_bytes(), SendFlags::NOSIGNAL).map_err(failed)?;
+    match rustix::net::send(&stream, line.as_bytes(), SendFlags::NOSIGNAL) {
+        // Whoever may not ask was answered before it did.
+        Ok(_) | Err(Errno::PIPE) => {}
+        Err(error) => return Err(failed(error)),
+    }
     let mut head = Vec::<u8, 32>::new();
     let mut exit = None;
     let mut buffer = [0; 4096];
@@ -405,6 +409,8 @@ fn exchange(socket: Option<&str>, request: &str, take: &mut dyn FnMut(Exit, &[u8
             Ok((_, 0)) => break,
             Ok((_, count)) => count,
             Err(Errno::INTR) => continue,
+            // It was answered and not listened to.
+            Err(Errno::CONNRESET) if exit.is_some() => break,
             Err(error) => return Err(failed(error)),
         };
         let mut text = &buffer[..count];
