@@ -123,7 +123,7 @@ fn the_largest_configuration_fits() {
     let hook = format!("[[hook]]\nprogram = \"/{}\"\ntimeout_ms = 300000\n", "h".repeat(COMMAND_BYTES_MAX - 1));
     text.push_str(&hook.repeat(HOOKS_MAX));
     let hash = format!("pbkdf2-sha256$2000000${}${}", "f".repeat(32), "f".repeat(64));
-    text.push_str(&format!("[console]\npassword = \"{hash}\"\nidle_s = 86400\n"));
+    text.push_str(&format!("[console]\npassword = \"{hash}\"\nidle_s = 86400\nread_group = 4294967294\n"));
     let cluster = check(&text).unwrap();
     let mut buffer = [0; BLOB_BYTES_MAX];
     blob::encode(&cluster, &mut buffer).unwrap();
@@ -218,15 +218,18 @@ fn hooks_survive_the_blob_and_are_no_part_of_the_stamp() {
 
 /// How a node's consoles are locked is its own business too.
 #[test]
-fn a_password_survives_the_blob_and_is_no_part_of_the_stamp() {
+fn password_and_group_survive_the_blob_and_are_no_part_of_the_stamp() {
     let plain = check(&five_node()).unwrap();
     assert_eq!(plain.console, Console::OPEN);
     let written = format!("pbkdf2-sha256$600000${}${}", "0f".repeat(16), "A5".repeat(32));
-    let cluster =
-        check(&five_node().replacen("[[node]]", &format!("[console]\npassword = \"{written}\"\n[[node]]"), 1));
+    let cluster = check(&five_node().replacen(
+        "[[node]]",
+        &format!("[console]\npassword = \"{written}\"\nread_group = 7\n[[node]]"),
+        1,
+    ));
     let cluster = cluster.unwrap();
     let password = Password { iterations: 600_000, salt: [0x0f; 16], hash: [0xa5; 32] };
-    assert_eq!(cluster.console.login, Some(Login { password, idle_s: 600 }));
+    assert_eq!(cluster.console, Console { login: Some(Login { password, idle_s: 600 }), read_group: Some(7) });
     let mut buffer = [0; BLOB_BYTES_MAX];
     assert_eq!(blob::decode(blob::encode(&cluster, &mut buffer).unwrap()).unwrap(), cluster);
     assert_eq!(Settings::from_cluster(&cluster).stamp(), Settings::from_cluster(&plain).stamp());

@@ -149,6 +149,7 @@ fn mistakes_are_told_with_their_line_and_the_way_out() {
         ("[[data]]", "[console]\npassword = 17\n[[data]]"),
         ("[[data]]", "[console]\npassword = \"swordfish\"\n[[data]]"),
         ("[[data]]", "[[console]]\n[[data]]"),
+        ("[[data]]", "[console]\nread_group = \"wheel\"\n[[data]]"),
         ("version = 1", "version.x.y.z = 1"),
     ] {
         let whole = five_node();
@@ -181,7 +182,7 @@ fn what_is_shown_reads_back_as_the_same() {
         [[mount]]\ndevice = \"lun:0\"\ndirectory = \"/storage\"\noptions = \"noatime\"\n\
         [[hook]]\non = [\"quorate\", \"node-fenced\"]\nprogram = \"/bin/tell\"\narguments = [\"me\"]\n\
         [[hook]]\nprogram = \"/bin/log\"\ntimeout_ms = 500\n\
-        [console]\npassword = \"PASSWORD\"\n\
+        [console]\npassword = \"PASSWORD\"\nread_group = 4242\n\
         [[qdisk.heuristic]]\nkind = \"program\"\ntarget = \"test -e \\\"/run/up link\\\"\"\nshell = true\n\
         [[qdisk.heuristic]]\nkind = \"tcp\"\ntarget = \"[fd00::fe]:22\"\n\
         [[qdisk.heuristic]]\nkind = \"program\"\ntarget = \"/bin/check\"\narguments = [\"-v\"]\n";
@@ -229,11 +230,14 @@ fn a_password_differs_without_being_told() {
     let of = |table: &str| text::cluster(&five_node().replacen("[[data]]", &format!("{table}[[data]]"), 1)).unwrap();
     let (none, one) = (of(""), of(&format!("[console]\npassword = \"{LAB_PASSWORD}\"\n")));
     let other = LAB_PASSWORD.replace("$10000$", "$10001$");
-    let other = of(&format!("[console]\nidle_s = 60\npassword = \"{other}\"\n"));
+    let other = of(&format!("[console]\nread_group = 7\nidle_s = 60\npassword = \"{other}\"\n"));
     let added = "console: added: password = \"(set)\", idle_s = 600";
     assert_eq!(differences(&none, &one), [added]);
     assert_eq!(differences(&one, &none), [added.replace("added", "removed")]);
-    assert_eq!(differences(&one, &other), ["console.password: (set) -> another one", "console.idle_s: 600 -> 60"]);
+    assert_eq!(
+        differences(&one, &other),
+        ["console.password: (set) -> another one", "console.idle_s: 600 -> 60", "console.read_group: left out -> 7"]
+    );
     assert!(differences(&one, &one).is_empty());
 }
 

@@ -123,7 +123,7 @@ impl Agent {
         if let Some(login) = &cluster.console.login {
             consoles.lock(login)?;
         }
-        let server = Server::bind(&socket).map_err(|error| {
+        let server = Server::bind(&socket, cluster.console.read_group).map_err(|error| {
             io::Error::other(format!("status socket @{socket}: {error}; does an agent with this name run already?"))
         })?;
         let now_ms = clock::boottime_ms();

@@ -1,4 +1,4 @@
-//! Who may use a machine's consoles. A matter of each node, like what stands behind its gate: no part of the configuration's
+//! Who may use a machine's consoles and its agent's socket. A matter of each node, like what stands behind its gate: no part of the configuration's
 //! stamp.
 
 use core::fmt::{self, Display, Formatter};
@@ -16,6 +16,8 @@ pub const HASH_BYTES: usize = 32;
 pub const ITERATIONS: RangeInclusive<u32> = 10_000..=2_000_000;
 /// Seconds of a day.
 pub const IDLE_S_MAX: u32 = 86_400;
+/// The kernel's number for users and groups that another namespace has and this one does not know.
+const NOBODY: u32 = 65_534;
 /// Names the function in a password's text.
 const SCHEME: &str = "pbkdf2-sha256";
 
@@ -24,11 +26,13 @@ const SCHEME: &str = "pbkdf2-sha256";
 pub struct Console {
     /// What a serial console asks for before it takes a command; `None`: nothing.
     pub login: Option<Login>,
+    /// The number of a group whose members may look through the agent's socket, and change nothing.
+    pub read_group: Option<u32>,
 }
 
 impl Console {
-    /// Whoever sits at it.
-    pub const OPEN: Console = Console { login: None };
+    /// Whoever sits at it; and nobody through the socket but root and the agent's own user.
+    pub const OPEN: Console = Console { login: None, read_group: None };
 }
 
 /// How somebody gets in at a serial console.
@@ -90,6 +94,9 @@ fn bytes<const N: usize>(hex: &str) -> Option<[u8; N]> {
 
 /// Both tables and blobs.
 pub(super) fn check(console: &Console) -> Result<(), CheckError> {
+    if let Some(group @ (NOBODY | u32::MAX)) = console.read_group {
+        return refuse!("console.read_group"; "{group} stands for whoever has no group here"; "take the number of a group of yours (`getent group NAME`)");
+    }
     let Some(login) = &console.login else { return Ok(()) };
     let (given, least, most) = (login.password.iterations, ITERATIONS.start(), ITERATIONS.end());
     if !ITERATIONS.contains(&given) {

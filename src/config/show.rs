@@ -4,7 +4,7 @@
 use core::fmt::{self, Display, Write};
 
 use super::hook::Kinds;
-use super::{Address, Cluster, Demand, Payload, Probe};
+use super::{Address, Cluster, Console, Demand, Payload, Probe};
 
 /// Stands where the key or a password would.
 pub const KEY_SET: &str = "(set)";
@@ -110,9 +110,17 @@ pub fn lines(cluster: &Cluster, give: &mut dyn FnMut(Table, Line<'_>) -> fmt::Re
         table.words("program", &hook.command)?;
         table.more("timeout_ms", &hook.timeout_ms)?;
     }
-    if let Some(login) = &cluster.console.login {
+    let Console { login, read_group } = &cluster.console;
+    if login.is_some() || read_group.is_some() {
         table.next("console", None);
-        table.key(&[("password", &Text(KEY_SET)), ("idle_s", &login.idle_s)])?;
+        table.key(&[])?;
+    }
+    if let Some(login) = login {
+        table.more("password", &Text(KEY_SET))?;
+        table.more("idle_s", &login.idle_s)?;
+    }
+    if let Some(group) = read_group {
+        table.more("read_group", group)?;
     }
     let timing = &cluster.timing;
     table.next("timing", None);

@@ -17,21 +17,31 @@ pub struct ConsoleTable {
     pub password: Option<String>,
     /// Default 600.
     pub idle_s: Option<i64>,
+    /// Default: none.
+    pub read_group: Option<i64>,
 }
 
 impl ConsoleTable {
     /// With defaults filled in. The password itself never gets into a message: it may be one in plain.
     pub(super) fn console(&self) -> Result<Console, CheckError> {
+        let read_group = match self.read_group {
+            Some(_) => Some(or("console.read_group", self.read_group, 0)?),
+            None => None,
+        };
+        Ok(Console { login: self.login()?, read_group })
+    }
+
+    fn login(&self) -> Result<Option<Login>, CheckError> {
         let Some(written) = &self.password else {
             if self.idle_s.is_some() {
                 return refuse!("console.idle_s"; "it decides nothing without a password"; "remove it, or make one with `quorate config password`");
             }
-            return Ok(Console::OPEN);
+            return Ok(None);
         };
         let Some(password) = Password::parse(written) else {
             return refuse!("console.password"; "it is not the hash of a password, pbkdf2-sha256$...$...$..."; "make it with `quorate config password`, and never write the password itself here");
         };
         let idle_s = or("console.idle_s", self.idle_s, defaults::CONSOLE_IDLE_S)?;
-        Ok(Console { login: Some(Login { password, idle_s }) })
+        Ok(Some(Login { password, idle_s }))
     }
 }

@@ -84,7 +84,7 @@ const KIND: Takes = Takes::OneOf(&["ping", "tcp", "link", "disk", "program"]);
 const NEEDED: bool = true;
 
 /// Every key, after its table's.
-const KEYS: [(&str, Takes, bool); 63] = [
+const KEYS: [(&str, Takes, bool); 64] = [
     ("cluster", Takes::Table, NEEDED),
     ("cluster.name", Takes::Text, NEEDED),
     ("cluster.id", Takes::Number, false),
@@ -131,6 +131,7 @@ const KEYS: [(&str, Takes, bool); 63] = [
     ("console", Takes::Table, false),
     ("console.password", Takes::Text, false),
     ("console.idle_s", Takes::Number, false),
+    ("console.read_group", Takes::Number, false),
     ("timing", Takes::Table, false),
     ("timing.heartbeat_ms", Takes::Number, false),
     ("timing.suspect", Takes::Number, false),
@@ -643,7 +644,11 @@ impl Entries {
                 arguments: e.list(at, "arguments"),
                 timeout_ms: e.number(at, "timeout_ms"),
             }),
-            console: ConsoleTable { password: e.maybe("console", "password"), idle_s: e.number("console", "idle_s") },
+            console: ConsoleTable {
+                password: e.maybe("console", "password"),
+                idle_s: e.number("console", "idle_s"),
+                read_group: e.number("console", "read_group"),
+            },
         }
     }
 
