@@ -76,8 +76,8 @@ fn folder(name: &str) -> PathBuf {
     folder
 }
 
-/// An agent of one node, with this line for its console.
-fn agent(name: &str, line: &Line, idle_s: u32) -> (Agent, PathBuf) {
+/// An agent of one node, with these lines for its consoles.
+fn agent(name: &str, lines: &[&Line], idle_s: u32) -> (Agent, PathBuf) {
     let folder = folder(name);
     File::create(folder.join("data.img")).unwrap().set_len(64 << 20).unwrap();
     let first_port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -88,7 +88,8 @@ fn agent(name: &str, line: &Line, idle_s: u32) -> (Agent, PathBuf) {
     let mut buffer = [0; BLOB_BYTES_MAX];
     fs::write(folder.join("config"), blob::encode(&cluster, &mut buffer).unwrap()).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
-    command.args(["agent", "--die-with-parent", "--node", "1", "--console", &line.path]);
+    command.args(["agent", "--die-with-parent", "--node", "1"]);
+    lines.iter().for_each(|line| _ = command.args(["--console", &line.path]));
     command.arg("--socket").arg(folder.file_name().unwrap());
     command.arg("--config").arg(folder.join("config")).arg("--emulate").arg(&folder);
     (Agent::start(&mut command), folder)
@@ -97,7 +98,7 @@ fn agent(name: &str, line: &Line, idle_s: u32) -> (Agent, PathBuf) {
 #[test]
 fn a_serial_line_takes_commands_only_after_the_password() {
     let mut line = Line::new();
-    let (_agent, folder) = agent("line", &line, 2);
+    let (_agent, folder) = agent("line", &[&line], 2);
     line.wait("Password: ");
     // What the cluster does is shown all the same.
     line.wait("Has quorum.");
@@ -119,6 +120,27 @@ fn a_serial_line_takes_commands_only_after_the_password() {
     let socket = folder.file_name().unwrap().to_str().unwrap();
     let status = Command::new(env!("CARGO_BIN_EXE_quorate")).args(["view", "--socket", socket]).output().unwrap();
     assert!(status.status.success(), "{status:?}");
+    fs::remove_dir_all(folder).unwrap();
+}
+
+/// One thread looks at the passwords of all of them, one after the other; each is told of its own.
+#[test]
+fn two_lines_are_judged_each_by_its_own_password() {
+    let (mut one, mut other) = (Line::new(), Line::new());
+    let (_agent, folder) = agent("lines", &[&one, &other], 0);
+    one.wait("Password: ");
+    other.wait("Password: ");
+    one.type_in("sharkfish\r");
+    other.type_in("swordfish\r");
+    one.wait("Wrong password.");
+    other.wait("Logged in");
+    other.type_in("logout\r");
+    other.wait("Password: ");
+    one.wait("Password: ");
+    one.type_in("swordfish\r");
+    other.type_in("sharkfish\r");
+    one.wait("Logged in");
+    other.wait("Wrong password.");
     fs::remove_dir_all(folder).unwrap();
 }
 
