@@ -3,9 +3,10 @@
 use quorate::base::limits::{BLOB_BYTES_MAX, COMMAND_BYTES_MAX, HEURISTICS_MAX, HOOKS_MAX, MOUNTS_MAX, PATH_BYTES_MAX};
 use quorate::cluster::Settings;
 use quorate::config::build::Loopback;
+use quorate::config::console::Password;
 use quorate::config::hook::{Kind, Kinds};
 use quorate::config::schema::Document;
-use quorate::config::{Cluster, Demand, Heuristic, Hook, Mount, Payload, Probe, blob};
+use quorate::config::{Cluster, Console, Demand, Heuristic, Hook, Login, Mount, Payload, Probe, blob, change};
 
 fn five_node() -> String {
     // With paths in place of LUNs: the table's messages are about both.
@@ -121,6 +122,8 @@ fn the_largest_configuration_fits() {
     text.push_str(&format!("[payload]\nprogram = \"/{}\"\n", "p".repeat(COMMAND_BYTES_MAX - 1)));
     let hook = format!("[[hook]]\nprogram = \"/{}\"\ntimeout_ms = 300000\n", "h".repeat(COMMAND_BYTES_MAX - 1));
     text.push_str(&hook.repeat(HOOKS_MAX));
+    let hash = format!("pbkdf2-sha256$2000000${}${}", "f".repeat(32), "f".repeat(64));
+    text.push_str(&format!("[console]\npassword = \"{hash}\"\nidle_s = 86400\nread_group = 4294967294\n"));
     let cluster = check(&text).unwrap();
     let mut buffer = [0; BLOB_BYTES_MAX];
     blob::encode(&cluster, &mut buffer).unwrap();
@@ -211,6 +214,35 @@ fn hooks_survive_the_blob_and_are_no_part_of_the_stamp() {
     let mut buffer = [0; BLOB_BYTES_MAX];
     assert_eq!(blob::decode(blob::encode(&cluster, &mut buffer).unwrap()).unwrap(), cluster);
     assert_eq!(Settings::from_cluster(&cluster).stamp(), Settings::from_cluster(&plain).stamp());
+}
+
+/// How a node's consoles are locked is its own business too.
+#[test]
+fn password_and_group_survive_the_blob_and_are_no_part_of_the_stamp() {
+    let plain = check(&five_node()).unwrap();
+    assert_eq!(plain.console, Console::OPEN);
+    let written = format!("pbkdf2-sha256$600000${}${}", "0f".repeat(16), "A5".repeat(32));
+    let cluster = check(&five_node().replacen(
+        "[[node]]",
+        &format!("[console]\npassword = \"{written}\"\nread_group = 7\n[[node]]"),
+        1,
+    ));
+    let cluster = cluster.unwrap();
+    let password = Password { iterations: 600_000, salt: [0x0f; 16], hash: [0xa5; 32] };
+    assert_eq!(cluster.console, Console { login: Some(Login { password, idle_s: 600 }), read_group: Some(7) });
+    let mut buffer = [0; BLOB_BYTES_MAX];
+    assert_eq!(blob::decode(blob::encode(&cluster, &mut buffer).unwrap()).unwrap(), cluster);
+    assert_eq!(Settings::from_cluster(&cluster).stamp(), Settings::from_cluster(&plain).stamp());
+    // A running cluster takes such a configuration; its nodes go on as they were begun.
+    let mut next = Cluster { version: 2, ..cluster };
+    assert_eq!(change::allowed(&plain, &next, next.nodes[0].id), Ok(()));
+    let mut running = plain.clone();
+    change::take_over(&mut running, &next);
+    assert_eq!((running.version, running.console), (2, Console::OPEN));
+    // A blob can say what a file cannot.
+    next.console.login.as_mut().unwrap().password.iterations = 1;
+    let refused = blob::encode(&next, &mut buffer).unwrap_err().to_string();
+    assert!(refused.starts_with("console.password: its 1 iterations"), "{refused}");
 }
 
 /// The default of min_score: more than half.

@@ -5,8 +5,9 @@ use quorate::base::limits::BLOB_BYTES_MAX;
 use quorate::base::{Key, NodeId};
 use quorate::cluster::Settings;
 use quorate::config::build::Loopback;
+use quorate::config::console::Password;
 use quorate::config::defaults::WATCHDOG;
-use quorate::config::{Cluster, Demand, blob, change, secrets};
+use quorate::config::{Cluster, Demand, Login, blob, change, secrets};
 
 fn node(id: u8) -> NodeId {
     NodeId::new(id).unwrap()
@@ -62,13 +63,17 @@ fn what_a_running_cluster_cannot_change_is_refused_by_its_place() {
 #[test]
 fn what_it_can_change_is_taken() {
     let before = cluster(3);
-    let cases: [Edit; 6] = [
+    let cases: [Edit; 7] = [
         |_| (),
         |new| *new = Cluster { version: new.version, ..cluster(4) },
         |new| new.nodes.truncate(2),
         |new| new.nodes[2].votes = 3,
         |new| new.timing.suspect += 2,
         |new| new.payload = quorate::config::Payload::Nothing,
+        |new| {
+            let password = Password { iterations: 10_000, salt: [1; 16], hash: [2; 32] };
+            new.console.login = Some(Login { password, idle_s: 60 });
+        },
     ];
     for edit in cases {
         let mut after = before.clone();
@@ -124,14 +129,16 @@ fn configurations_with_different_keys_are_never_taken_for_one() {
 }
 
 #[test]
-fn a_configuration_on_its_way_shows_no_key() {
-    let open = Cluster { previous_key: Some([9; 32]), ..cluster(3) };
+fn a_configuration_on_its_way_shows_no_secret() {
+    let mut open = Cluster { previous_key: Some([9; 32]), ..cluster(3) };
+    let password = Password { iterations: 10_000, salt: [1; 16], hash: [5; 32] };
+    open.console.login = Some(Login { password, idle_s: 600 });
     let stamp = Settings::from_cluster(&open).stamp();
     let mut covered = open.clone();
     secrets::cover(&mut covered, &Key::new(&[9; 32]), stamp);
     let mut bytes = vec![0; BLOB_BYTES_MAX];
     let bytes = blob::encode(&covered, &mut bytes).unwrap();
-    assert!(!bytes.windows(8).any(|window| window == [7; 8] || window == [9; 8]));
+    assert!(!bytes.windows(8).any(|window| [[7; 8], [9; 8], [5; 8]].iter().any(|secret| window == secret)));
     // One pad for both would show how the keys differ.
     assert!((0..32).any(|at| covered.key[at] ^ covered.previous_key.unwrap()[at] != 7 ^ 9));
     let mut wrong = covered.clone();

@@ -16,6 +16,10 @@ use golden_text::golden;
 
 const LAB_KEY: &str = "6c61622d6b65792d6e6f742d666f722d70726f64756374696f6e2d7573652121";
 
+/// `swordfish`
+const LAB_PASSWORD: &str = "pbkdf2-sha256$10000$000102030405060708090a0b0c0d0e0f$\
+    d443894a08f399faa685ee18b52a789ea548f72096078f011499730d642b5c2f";
+
 fn configs() -> Vec<(String, String)> {
     let mut all: Vec<_> = fs::read_dir("configs")
         .unwrap()
@@ -141,6 +145,11 @@ fn mistakes_are_told_with_their_line_and_the_way_out() {
         ("id = 4", "id = 3 # ä\u{7f}"),
         ("key = \"6c61", "key = \"6c61\\q"),
         ("version = 1", "version = 1979-05-27"),
+        ("[[data]]", "[console]\npasword = \"swordfish\"\n[[data]]"),
+        ("[[data]]", "[console]\npassword = 17\n[[data]]"),
+        ("[[data]]", "[console]\npassword = \"swordfish\"\n[[data]]"),
+        ("[[data]]", "[[console]]\n[[data]]"),
+        ("[[data]]", "[console]\nread_group = \"wheel\"\n[[data]]"),
         ("version = 1", "version.x.y.z = 1"),
     ] {
         let whole = five_node();
@@ -173,14 +182,19 @@ fn what_is_shown_reads_back_as_the_same() {
         [[mount]]\ndevice = \"lun:0\"\ndirectory = \"/storage\"\noptions = \"noatime\"\n\
         [[hook]]\non = [\"quorate\", \"node-fenced\"]\nprogram = \"/bin/tell\"\narguments = [\"me\"]\n\
         [[hook]]\nprogram = \"/bin/log\"\ntimeout_ms = 500\n\
+        [console]\npassword = \"PASSWORD\"\nread_group = 4242\n\
         [[qdisk.heuristic]]\nkind = \"program\"\ntarget = \"test -e \\\"/run/up link\\\"\"\nshell = true\n\
         [[qdisk.heuristic]]\nkind = \"tcp\"\ntarget = \"[fd00::fe]:22\"\n\
         [[qdisk.heuristic]]\nkind = \"program\"\ntarget = \"/bin/check\"\narguments = [\"-v\"]\n";
     let extras = format!("{}\n{extras}", five_node().replace("10.0.0.2/24", "10.0.0.2:17000/16"));
-    let cluster = text::cluster(&extras).unwrap();
+    let cluster = text::cluster(&extras.replace("PASSWORD", LAB_PASSWORD)).unwrap();
     let mut shown = String::new();
     show::toml(&cluster, &mut shown).unwrap();
-    assert_eq!(text::cluster(&shown.replace("(set)", LAB_KEY)), Ok(cluster));
+    for part in LAB_PASSWORD.rsplit('$').take(2) {
+        assert!(!shown.contains(part), "the password is not shown");
+    }
+    let again = shown.replace("password = \"(set)\"", &format!("password = \"{LAB_PASSWORD}\""));
+    assert_eq!(text::cluster(&again.replace("(set)", LAB_KEY)), Ok(cluster));
     golden("config-shown.toml", &shown);
 }
 
@@ -208,6 +222,23 @@ fn differences_are_told_key_by_key() {
     golden("config-differences.txt", &(lines.join("\n") + "\n"));
     assert!(differences(&new, &new).is_empty());
     assert_eq!(differences(&new, &old).len(), lines.len(), "the other way round as many");
+}
+
+/// Only that there is one, or another one; the rest key by key.
+#[test]
+fn a_password_differs_without_being_told() {
+    let of = |table: &str| text::cluster(&five_node().replacen("[[data]]", &format!("{table}[[data]]"), 1)).unwrap();
+    let (none, one) = (of(""), of(&format!("[console]\npassword = \"{LAB_PASSWORD}\"\n")));
+    let other = LAB_PASSWORD.replace("$10000$", "$10001$");
+    let other = of(&format!("[console]\nread_group = 7\nidle_s = 60\npassword = \"{other}\"\n"));
+    let added = "console: added: password = \"(set)\", idle_s = 600";
+    assert_eq!(differences(&none, &one), [added]);
+    assert_eq!(differences(&one, &none), [added.replace("added", "removed")]);
+    assert_eq!(
+        differences(&one, &other),
+        ["console.password: (set) -> another one", "console.idle_s: 600 -> 60", "console.read_group: left out -> 7"]
+    );
+    assert!(differences(&one, &one).is_empty());
 }
 
 fn sample(name: &str) -> String {

@@ -6,9 +6,10 @@ mod scene;
 use std::fmt::Write as _;
 
 use quorate::base::{ConfigStamp, NodeId, NodeSet};
-use quorate::cli::console::{Console, LINE_BYTES_MAX, OUTPUT_BYTES, PAGER_MS_MAX, WATCH_MS};
+use quorate::cli::console::{Console, LINE_BYTES_MAX, OUTPUT_BYTES, PAGER_MS_MAX, WATCH_MS, WRONG_MS_MAX};
 use quorate::cli::face::Face;
 use quorate::cli::order::{File, Name, Order};
+use quorate::cli::password::{PASSWORD_BYTES_MAX, Secret};
 use quorate::cli::request::{Request, parse};
 use quorate::cli::{AgentFacts, Form, Noun, Snapshot, socket};
 use quorate::config::Cluster;
@@ -367,6 +368,188 @@ fn what_changes_something_is_confirmed() {
     assert!(!Request::Show(Noun::Status, Form::Text).needs_confirmation());
 }
 
+/// Looks at what was typed as a password, as the agent's thread does.
+fn judge(desk: &mut Desk<'_>, password: &[u8]) -> bool {
+    let mut typed = Secret::new();
+    let right = desk.console.take_password(&mut typed) && typed.bytes() == Some(password);
+    desk.console.judge(right);
+    desk.read();
+    right
+}
+
+/// Types a password and has it looked at.
+fn log_in(desk: &mut Desk<'_>, what: &str, keys: &[u8]) {
+    desk.type_in(keys);
+    judge(desk, b"swordfish");
+    desk.step(what, b"");
+}
+
+const IDLE_MS: u64 = 600_000;
+
+fn at_a_locked_desk(run: impl FnOnce(&mut Desk<'_>)) {
+    at_desk(|desk| {
+        desk.console.lock(IDLE_MS);
+        desk.read();
+        desk.screen.look();
+        run(desk);
+    });
+}
+
+#[test]
+fn a_locked_line_asks_for_a_password_first() {
+    at_a_locked_desk(|desk| {
+        desk.step("status: not shown, and no command", b"status");
+        desk.console.note(format_args!("Something happened."));
+        desk.read();
+        desk.step("a line of the agent's comes", b"");
+        desk.step("Ctrl-C", b"\x03");
+        desk.step("Enter alone, Up, Tab, Ctrl-D", b"\r\x1b[A\t\x04");
+        desk.step("swordfish, Enter: somebody looks at it", b"swordfish\r");
+        desk.step("what is typed meanwhile is lost", b"reboot\ryes\r");
+        desk.console.note(format_args!("Something happened."));
+        desk.read();
+        desk.step("a line of the agent's comes", b"");
+        assert!(judge(desk, b"swordfish"));
+        desk.step("it is right", b"");
+        assert_eq!((desk.asked.len(), desk.console.is_shut()), (0, false));
+        desk.step("Up: the password is no line to type again", b"\x1b[A");
+        desk.step("votes, Enter", b"votes\r");
+        desk.step("logout, Enter", b"logout\r");
+        desk.step("votes, Enter", b"votes\r");
+        assert!(!judge(desk, b"swordfish") && desk.console.is_shut());
+        desk.pass("1 s: wrong", 1_000);
+        log_in(desk, "a typing error, taken back; the right one", b"svo\x08\x7fwordfisch\x15swordfish\r");
+        desk.step("Up: nothing of the one before", b"\x1b[A");
+        desk.step("exit, Enter", b"exit\r");
+        log_in(desk, "in again; Ctrl-D", b"swordfish\r");
+        desk.step("Ctrl-D", b"\x04");
+        assert!(desk.console.is_shut() && !desk.console.has_ended());
+        assert_eq!(desk.asked, [Request::Show(Noun::Votes, Form::Text)], "one command got through");
+        desk.is("console-password.txt");
+    });
+}
+
+#[test]
+fn a_wrong_password_waits_longer_each_time() {
+    at_a_locked_desk(|desk| {
+        for wait_ms in [1_000, 2_000, 4_000, 8_000, 16_000, WRONG_MS_MAX, WRONG_MS_MAX] {
+            log_in(desk, "a wrong one", b"sharkfish\r");
+            assert_eq!(desk.console.deadline_ms(), Some(desk.now_ms + wait_ms));
+            // Meanwhile nothing is taken, the right one neither.
+            desk.now_ms += wait_ms - 1;
+            assert_eq!(desk.console.tick(desk.now_ms), None);
+            desk.type_in(b"swordfish\r");
+            assert!(!desk.console.take_password(&mut Secret::new()));
+            desk.now_ms += 1;
+            assert_eq!(desk.console.tick(desk.now_ms), None);
+            desk.read();
+        }
+        desk.step("and the next", b"");
+        log_in(desk, "the right one", b"swordfish\r");
+        assert!(!desk.console.is_shut());
+        desk.type_in(b"\x04");
+        log_in(desk, "after a right one the wait is short again", b"sharkfish\r");
+        assert_eq!(desk.console.deadline_ms(), Some(desk.now_ms + 1_000));
+        desk.is("console-wrong-password.txt");
+    });
+}
+
+/// More than the buffer holds is no password, not even if what fits is one.
+#[test]
+fn a_password_that_is_too_long_is_none() {
+    at_a_locked_desk(|desk| {
+        desk.type_in(&[b'x'; PASSWORD_BYTES_MAX + 1]);
+        desk.type_in(b"\x08\r");
+        let mut typed = Secret::new();
+        assert!(desk.console.take_password(&mut typed));
+        assert_eq!(typed.bytes(), None);
+        desk.console.judge(false);
+        desk.pass("1 s", 1_000);
+        desk.type_in(&[b'x'; PASSWORD_BYTES_MAX]);
+        desk.type_in(b"\r");
+        assert!(judge(desk, &[b'x'; PASSWORD_BYTES_MAX]));
+        // Nobody looked at one, so nobody judges one.
+        desk.type_in(b"\x04");
+        desk.console.judge(true);
+        assert!(desk.console.is_shut());
+    });
+}
+
+#[test]
+fn a_line_without_a_key_is_logged_out() {
+    at_a_locked_desk(|desk| {
+        log_in(desk, "swordfish", b"swordfish\r");
+        desk.pass("599.999 s", IDLE_MS - 1);
+        desk.step("vo: a key", b"vo");
+        desk.pass("599.999 s", IDLE_MS - 1);
+        assert_eq!(desk.console.deadline_ms(), Some(desk.now_ms + 1));
+        desk.pass("600 s", 1);
+        log_in(desk, "swordfish", b"swordfish\r");
+        desk.step("watch votes", b"watch votes\r");
+        for _ in 0..IDLE_MS / WATCH_MS - 1 {
+            desk.now_ms += WATCH_MS;
+            let request = desk.console.tick(desk.now_ms);
+            assert_eq!(request, Some(Request::Show(Noun::Votes, Form::Text)));
+            desk.answer(request);
+            desk.read();
+        }
+        desk.screen.look();
+        desk.pass("it ends the picture", WATCH_MS);
+        desk.pass("and there is no other", WATCH_MS);
+        log_in(desk, "swordfish", b"swordfish\r");
+        desk.type_in(b"events follow\r");
+        desk.screen.shown_from = desk.screen.rows.len() - 2;
+        desk.step("events follow: what was there is left out here", b"");
+        desk.pass("it ends that", IDLE_MS);
+        assert!(!desk.console.follows());
+        log_in(desk, "swordfish", b"swordfish\r");
+        desk.step("reboot", b"reboot\r");
+        desk.pass("it ends the question", IDLE_MS);
+        desk.step("yes, Enter: a password", b"yes\r");
+        assert!(!judge(desk, b"swordfish"));
+        desk.pass("1 s", 1_000);
+        log_in(desk, "swordfish", b"swordfish\r");
+        desk.step("yes, Enter: no answer", b"yes\r");
+        assert!(!desk.asked.iter().any(Request::needs_confirmation));
+        desk.is("console-idle.txt");
+    });
+}
+
+#[test]
+fn a_page_ends_with_a_log_out() {
+    at_desk(|desk| {
+        // Less than the pager's own patience.
+        desk.console.lock(PAGER_MS_MAX / 2);
+        log_in(desk, "swordfish", b"swordfish\r");
+        desk.type_in(b"terminal length 8\rstatus\r");
+        desk.screen.look();
+        desk.pass("30 s", PAGER_MS_MAX / 2);
+        let seen = desk.told.split("30 s\n").last().unwrap();
+        assert!(seen.contains("[nobody read on]") && seen.contains("Logged out: no key for 30 s."), "{seen}");
+        assert!(seen.ends_with("    Password: |\n"), "{seen}");
+        log_in(desk, "its keys are a password again", b"swordfish\r");
+        assert!(!desk.console.is_shut());
+        // One that is still on its way comes whole, and holds no key.
+        desk.console.feed(b"status\r");
+        desk.console.answer(&Request::Show(Noun::Status, Form::Text), desk.snapshot);
+        desk.pass("30 s", PAGER_MS_MAX / 2);
+        assert!(desk.console.is_shut());
+        log_in(desk, "in again", b"swordfish\r");
+        assert!(!desk.console.is_shut());
+    });
+}
+
+#[test]
+fn without_an_end_of_patience_it_stays_logged_in() {
+    at_desk(|desk| {
+        desk.console.lock(0);
+        log_in(desk, "swordfish", b"swordfish\r");
+        assert_eq!(desk.console.deadline_ms(), None);
+        desk.pass("a year", 365 * 86_400_000);
+        assert!(!desk.console.is_shut());
+    });
+}
+
 /// xorshift: the same noise every time.
 struct Noise(u64);
 
@@ -415,6 +598,26 @@ fn ten_thousand_lines_of_noise_change_nothing_and_are_answered() {
         }
         assert_eq!(unknown, 10_000);
     });
+}
+
+#[test]
+fn nothing_that_is_typed_at_a_locked_line_is_a_command() {
+    let mut noise = Noise(13);
+    let lines = [&b"status\r"[..], b"reboot\ryes\r", b"watch nodes\r", b"exit\r", b"\x04", b"\x03", b"\x1b[A\r"];
+    let mut console = Console::new("my-vm1");
+    console.lock(IDLE_MS);
+    let mut typed = Secret::new();
+    for now_ms in 0..50_000 {
+        let byte = [noise.below(256) as u8];
+        let keys = if noise.below(3) == 0 { lines[noise.below(lines.len() as u64) as usize] } else { &byte };
+        assert_eq!(console.feed(keys), (keys.len(), None));
+        assert_eq!(console.tick(now_ms * 100), None);
+        if noise.below(2) == 0 && console.take_password(&mut typed) {
+            console.judge(false);
+        }
+        console.sent(noise.below(100) as usize);
+        assert!(console.is_shut() && !console.has_ended());
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::cell::Cell;
 
 use quorate::base::limits::BLOB_BYTES_MAX;
 use quorate::cli::console::Console;
+use quorate::cli::password::{Secret, hash, is_right};
 use quorate::cli::render::render;
 use quorate::cli::request::Request;
 use quorate::cli::{Form, Noun, socket};
@@ -105,6 +106,27 @@ fn rendering_takes_no_memory() {
             assert_eq!(count, 0);
         });
     }
+}
+
+/// Whoever sits at a line without a password must not be able to use memory up.
+#[test]
+fn a_locked_line_takes_no_memory() {
+    let (mut console, mut typed) = (Console::new("my-vm1"), Secret::new());
+    let password = hash(b"swordfish", [0; 16], 10_000);
+    let count = taken(|| {
+        console.lock(1000);
+        for (now_ms, keys) in [(0, &b"reboot\ryes\r"[..]), (1_000, &[b'x'; 500]), (2_000, b"\x15swordfish\r")] {
+            assert_eq!(console.tick(now_ms), None);
+            assert_eq!(console.feed(keys).1, None);
+            if console.take_password(&mut typed) {
+                console.judge(is_right(&typed, &password));
+            }
+        }
+        assert!(!console.is_shut());
+        assert_eq!(console.tick(3_000), None);
+        assert!(console.is_shut());
+    });
+    assert_eq!(count, 0);
 }
 
 fn console_enter(console: &mut Console) -> Request {

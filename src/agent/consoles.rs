@@ -2,10 +2,13 @@
 //! it meets its line.
 
 use core::task::Context;
+use std::io;
 
 use super::lines;
+use super::login::Logins;
 use crate::cli::console::Console;
 use crate::cli::request::Request;
+use crate::config::Login;
 use crate::drv::kmsg;
 use crate::drv::serial::Serial;
 
@@ -14,6 +17,8 @@ pub const CONSOLES_MAX: usize = 4;
 
 /// A shell on a tty.
 struct Shell {
+    /// Its path.
+    port: String,
     serial: Serial,
     console: Box<Console>,
 }
@@ -25,6 +30,8 @@ pub struct Consoles {
     plain: heapless::Vec<Serial, CONSOLES_MAX>,
     /// Where lines go that the system keeps.
     kernel_log: Option<kmsg::Lines>,
+    /// Who looks at passwords, where there is one.
+    logins: Option<Logins>,
 }
 
 impl Consoles {
@@ -35,7 +42,7 @@ impl Consoles {
         if consoles.is_empty()
             && let Ok(serial) = Serial::standard_error()
         {
-            consoles.add(serial, name);
+            consoles.add("standard error", serial, name);
         }
         consoles
     }
@@ -45,7 +52,7 @@ impl Consoles {
         for path in paths {
             match Serial::open(path) {
                 Ok(serial) => {
-                    if !self.add(serial, name) {
+                    if !self.add(path, serial, name) {
                         log::warn!("console {path} is one too many; {CONSOLES_MAX} are served");
                     }
                 }
@@ -64,7 +71,7 @@ impl Consoles {
 
     /// No console: for the moment in which another owner has them.
     pub const fn none() -> Consoles {
-        Consoles { shells: heapless::Vec::new(), plain: heapless::Vec::new(), kernel_log: None }
+        Consoles { shells: heapless::Vec::new(), plain: heapless::Vec::new(), kernel_log: None, logins: None }
     }
 
     /// Is there none?
@@ -79,13 +86,22 @@ impl Consoles {
         }
     }
 
-    fn add(&mut self, serial: Serial, name: &str) -> bool {
+    /// From now on the shells take nothing before this password.
+    pub fn lock(&mut self, login: &Login) -> io::Result<()> {
+        for shell in &mut self.shells {
+            shell.console.lock(u64::from(login.idle_s) * 1000);
+        }
+        self.logins = Some(Logins::start(login)?);
+        Ok(())
+    }
+
+    fn add(&mut self, port: &str, serial: Serial, name: &str) -> bool {
         if !serial.is_interactive() {
             return self.plain.push(serial).is_ok();
         }
         let mut console = Box::new(Console::new(name));
         console.greet(env!("CARGO_PKG_VERSION"));
-        self.shells.push(Shell { serial, console }).is_ok()
+        self.shells.push(Shell { port: port.into(), serial, console }).is_ok()
     }
 
     /// Hands the waiting log lines to all consoles.
@@ -94,7 +110,7 @@ impl Consoles {
             lines::to_standard_error();
             return;
         }
-        let Consoles { shells, plain, kernel_log } = self;
+        let Consoles { shells, plain, kernel_log, .. } = self;
         lines::take(&mut |text| {
             for serial in plain.iter_mut() {
                 serial.put(text);
@@ -114,8 +130,29 @@ impl Consoles {
 
     /// Moves bytes both ways as far as the lines are ready; answers whole lines.
     pub fn serve(&mut self, now_ms: u64, answer: &mut dyn FnMut(&mut Console, Request)) {
-        for shell in &mut self.shells {
-            let Ok(()) = shell.console.pump(now_ms, &mut shell.serial, |console, request| answer(console, request));
+        for Shell { port, serial, console } in &mut self.shells {
+            let inside = !console.is_shut();
+            let Ok(()) = console.pump(now_ms, serial, |console, request| answer(console, request));
+            if inside && console.is_shut() {
+                log::info!("{port}: logged out");
+            }
+        }
+        self.look_at_passwords();
+    }
+
+    fn look_at_passwords(&mut self) {
+        let Consoles { shells, logins: Some(logins), .. } = self else { return };
+        if let Some((number, right)) = logins.collect()
+            && let Some(Shell { port, console, .. }) = shells.get_mut(number)
+        {
+            console.judge(right);
+            match right {
+                true => log::info!("{port}: somebody logged in"),
+                false => log::warn!("{port}: a wrong password"),
+            }
+        }
+        for (number, shell) in shells.iter_mut().enumerate() {
+            logins.look_at(number, &mut shell.console);
         }
     }
 
@@ -141,8 +178,9 @@ impl Consoles {
         self.plain.iter_mut().fold(left, |left, serial| serial.flush() | left)
     }
 
-    /// Wakes the task when somebody types.
+    /// Wakes the task when somebody types, or when a password was looked at.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> bool {
-        self.shells.iter_mut().fold(false, |any, shell| shell.serial.poll_readable(cx).is_ready() | any)
+        let judged = self.logins.as_ref().is_some_and(|logins| logins.poll(cx));
+        self.shells.iter_mut().fold(judged, |any, shell| shell.serial.poll_readable(cx).is_ready() | any)
     }
 }

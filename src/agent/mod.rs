@@ -2,7 +2,7 @@
 //!
 //! One thread runs the loop: it waits for the first of a frame, a disk that came back, a typed key or the core's one
 //! deadline, turns that into one `Event`, and does every `Action` before the next event goes in. Disks have a thread
-//! each, because a disk that hangs must not hang the loop; so have heuristics and hooks. Everything is allocated before `seal`.
+//! each, because a disk that hangs must not hang the loop; so have heuristics, hooks and passwords. Everything is allocated before `seal`.
 
 pub mod behind;
 mod config_area;
@@ -17,6 +17,7 @@ pub mod init;
 pub mod journal;
 pub mod leaving;
 pub mod lines;
+pub mod login;
 pub mod machine;
 pub mod memory;
 pub mod mounts;

@@ -109,7 +109,7 @@ pub struct Agent {
 
 impl Agent {
     /// Binds, starts the threads and takes all memory the agent will ever need.
-    pub fn start(setup: Setup, consoles: Consoles) -> io::Result<Agent> {
+    pub fn start(setup: Setup, mut consoles: Consoles) -> io::Result<Agent> {
         let Setup { cluster, node, boot_id, emulate, payload, socket } = setup;
         let nonce = Nonce(clock::random_u64());
         let peers = Peers::bind(&cluster, node, nonce).map_err(|error| io::Error::other(error.to_string()))?;
@@ -124,7 +124,10 @@ impl Agent {
         let spaces = start_spaces(&cluster, node, emulate.is_some());
         let probes = Probes::start(cluster.qdisk.as_ref(), emulate.as_deref())?;
         let hooks = Hooks::start(&cluster, node)?;
-        let server = Server::bind(&socket).map_err(|error| {
+        if let Some(login) = &cluster.console.login {
+            consoles.lock(login)?;
+        }
+        let server = Server::bind(&socket, cluster.console.read_group).map_err(|error| {
             io::Error::other(format!("status socket @{socket}: {error}; does an agent with this name run already?"))
         })?;
         let now_ms = clock::boottime_ms();

@@ -1,11 +1,13 @@
 //! The local status socket: an abstract name, one request line per connection, text back.
 //!
 //! One client is served at a time and for a bounded time; the others wait in the kernel's queue, which is bounded as
-//! well. The kernel says who connects: root, or the user the agent runs as.
+//! well. The kernel says who connects: root, the user the agent runs as, or somebody of a group that may look. An abstract name
+//! has no file and so no permissions: this is the only guard.
 
 use core::fmt;
 use core::task::Context;
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 
@@ -13,10 +15,14 @@ use rustix::net::sockopt::socket_peercred;
 use rustix::process::getuid;
 use smol::Async;
 
-use crate::cli::socket;
+use crate::cli::socket::{self, Access};
+use crate::drv::sys;
 
 /// From connecting to the last byte.
 pub const CLIENT_MS_MAX: u64 = 2_000;
+
+/// Groups of a client that are looked at; of one that is in more only its primary group counts.
+const PEER_GROUPS_MAX: usize = 256;
 
 /// An answer under way.
 type Answer = heapless::Vec<u8, { socket::ANSWER_BYTES_MAX }>;
@@ -25,12 +31,15 @@ type Answer = heapless::Vec<u8, { socket::ANSWER_BYTES_MAX }>;
 pub struct Server {
     listener: Async<UnixListener>,
     listener_ready: bool,
+    /// The group that may look.
+    read_group: Option<u32>,
     client: Option<Client>,
     answer: Box<Answer>,
 }
 
 struct Client {
     stream: Async<UnixStream>,
+    access: Access,
     until_ms: u64,
     request: heapless::Vec<u8, { socket::REQUEST_BYTES_MAX }>,
     /// Bytes of the answer already sent; `None` until there is one.
@@ -38,11 +47,11 @@ struct Client {
 }
 
 impl Server {
-    /// Listens on the abstract name.
-    pub fn bind(name: &str) -> io::Result<Server> {
+    /// Listens on the abstract name; members of the group may look.
+    pub fn bind(name: &str, read_group: Option<u32>) -> io::Result<Server> {
         let address = SocketAddr::from_abstract_name(name.as_bytes())?;
         let listener = Async::new(UnixListener::bind_addr(&address)?)?;
-        Ok(Server { listener, listener_ready: true, client: None, answer: Box::new(Answer::new()) })
+        Ok(Server { listener, listener_ready: true, read_group, client: None, answer: Box::new(Answer::new()) })
     }
 
     /// Moves the client on as far as it goes without waiting.
@@ -84,17 +93,16 @@ impl Server {
             self.listener_ready = false;
             return;
         };
-        let mine = getuid().as_raw();
-        if !socket_peercred(&stream).is_ok_and(|peer| socket::may_ask(peer.uid.as_raw(), mine)) {
+        let Some(access) = access(&stream, self.read_group) else {
             self.answer.clear();
             let _ = socket::refuse(&mut Out(&mut self.answer));
             // One try: a stranger is owed no patience.
             let _ = stream.set_nonblocking(true).and_then(|()| (&stream).write(&self.answer));
             return;
-        }
+        };
         if let Ok(stream) = Async::new(stream) {
             let until_ms = now_ms + CLIENT_MS_MAX;
-            self.client = Some(Client { stream, until_ms, request: heapless::Vec::new(), sent: None });
+            self.client = Some(Client { stream, access, until_ms, request: heapless::Vec::new(), sent: None });
         }
     }
 }
@@ -107,7 +115,8 @@ impl Client {
                 Line::Whole(length) => {
                     answer.clear();
                     match core::str::from_utf8(&self.request[..length]) {
-                        Ok(request) => ask(request.trim(), &mut Out(answer)),
+                        Ok(request) if self.access.allows(request.trim()) => ask(request.trim(), &mut Out(answer)),
+                        Ok(_) => _ = socket::refuse_change(&mut Out(answer)),
                         Err(_) => drop(answer.extend_from_slice(b"the request is not text\n")),
                     }
                     self.sent = Some(0);
@@ -152,6 +161,18 @@ impl Client {
     }
 }
 
+/// What whoever is at the other end may ask; `None`: nothing.
+fn access(stream: &UnixStream, read_group: Option<u32>) -> Option<Access> {
+    let peer = socket_peercred(stream).ok()?;
+    if socket::may_ask(peer.uid.as_raw(), getuid().as_raw()) {
+        return Some(Access::All);
+    }
+    let group = read_group?;
+    let mut groups = [0; PEER_GROUPS_MAX];
+    let count = sys::peer_groups(stream.as_fd(), &mut groups).unwrap_or(0);
+    (peer.gid.as_raw() == group || groups[..count].contains(&group)).then_some(Access::Look)
+}
+
 enum Line {
     Whole(usize),
     Waiting,
@@ -178,7 +199,7 @@ mod tests {
     #[test]
     fn a_line_is_answered_and_a_silent_client_is_cut_off_in_time() {
         let name = format!("quorate-test-{}", std::process::id());
-        let mut server = Server::bind(&name).unwrap();
+        let mut server = Server::bind(&name, None).unwrap();
         let mut answer = |request: &str, out: &mut dyn fmt::Write| writeln!(out, "you said {request}").unwrap();
         let silent = connect(&name);
         let mut client = connect(&name);

@@ -7,6 +7,7 @@ mod apply;
 mod difference;
 mod file;
 mod import;
+mod password;
 
 use std::fmt::{Display, Write as _};
 use std::io::Write as _;
@@ -26,12 +27,13 @@ pub use import::{Given, Imported, import};
 /// Where an image has its configuration.
 const INSTALLED: &str = "/etc/quorate/config";
 
-/// Check a configuration, compile it to the blob that an agent reads, show one, compare two, or import a cluster.conf of RHCS.
+/// Check a configuration, compile it to the blob that an agent reads, show one, compare two, import a cluster.conf of RHCS, or
+/// make the password of a console.
 #[derive(FromArgs, Debug, Default)]
 #[argh(
     subcommand,
     name = "config",
-    example = "quorate config check FILE.toml --after OLD\nquorate config compile FILE.toml -o BLOB\nquorate config show [BLOB] | --running\nquorate config diff OLD NEW\nquorate config apply FILE.toml; quorate config status\nquorate config import cluster.conf -o FILE.toml --address n1=10.0.0.1/24 --data lun:0",
+    example = "quorate config check FILE.toml --after OLD\nquorate config compile FILE.toml -o BLOB\nquorate config show [BLOB] | --running\nquorate config diff OLD NEW\nquorate config apply FILE.toml; quorate config status\nquorate config password\nquorate config import cluster.conf -o FILE.toml --address n1=10.0.0.1/24 --data lun:0",
     error_code(1, "diff: they differ; apply: not confirmed; status: one waits to be agreed on"),
     error_code(3, "show --running, apply, status: no agent"),
     error_code(
@@ -41,7 +43,7 @@ const INSTALLED: &str = "/etc/quorate/config";
     error_code(7, "apply: not in force in time")
 )]
 pub struct ConfigCommand {
-    /// check, compile, show, diff, import, apply or status
+    /// check, compile, show, diff, import, apply, status or password
     #[argh(positional)]
     pub what: String,
     /// configurations: TOML or blob, whichever it is (show: default /etc/quorate/config); of import a cluster.conf
@@ -90,8 +92,10 @@ impl ConfigCommand {
             "import" => self.import(),
             "apply" => self.apply(),
             "status" => self.status(),
+            "password" => self.password(),
             other => {
-                Err((Exit::Usage, format!("`{other}` is none of check, compile, show, diff, import, apply, status")))
+                let known = "check, compile, show, diff, import, apply, status, password";
+                Err((Exit::Usage, format!("`{other}` is none of {known}")))
             }
         };
         done.unwrap_or_else(|(exit, why)| {

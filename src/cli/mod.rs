@@ -13,6 +13,7 @@ pub mod json;
 pub mod mount;
 pub mod nearest;
 pub mod order;
+pub mod password;
 pub mod pr;
 pub mod qdisk;
 pub mod render;

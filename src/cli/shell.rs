@@ -45,7 +45,10 @@ impl ConsoleCommand {
             return Err((Exit::Usage, "`console` needs a terminal; a script asks `quorate status --json`".into()));
         }
         let failed = |error| (Exit::No, format!("this terminal failed: {error}"));
-        let (_, nodes) = socket::fetch(self.socket.as_deref(), Noun::Nodes.word())?;
+        let (exit, nodes) = socket::fetch(self.socket.as_deref(), Noun::Nodes.word())?;
+        if exit == Exit::Permission {
+            return Err((exit, nodes.trim_end().into()));
+        }
         let terminal = Terminal::open().map_err(failed)?;
         let mut console = Console::of_terminal(own_name(&nodes), terminal.lines());
         console.greet(env!("CARGO_PKG_VERSION"));

@@ -271,7 +271,36 @@ fn answer_mount(directory: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -
 /// Answers a client that may not ask, instead of [`answer`].
 pub fn refuse(out: &mut dyn Write) -> fmt::Result {
     head(Exit::Permission, out)?;
-    out.write_str("only root, or the user that the agent runs as, may ask this agent\n")
+    out.write_str("only root, the agent's user and [console] read_group may ask this agent\n")
+}
+
+/// Answers a client that may only look, instead of [`answer`], where it asks for more.
+pub fn refuse_change(out: &mut dyn Write) -> fmt::Result {
+    head(Exit::Permission, out)?;
+    out.write_str("only root and the agent's user may do that; [console] read_group may look\n")
+}
+
+/// What a client may ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Everything.
+    All,
+    /// What changes nothing.
+    Look,
+}
+
+impl Access {
+    /// May it ask this?
+    pub fn allows(self, request: &str) -> bool {
+        self == Access::All || only_looks(request)
+    }
+}
+
+/// Is it known to change nothing? A request that is added later is not, until it is added here.
+fn only_looks(request: &str) -> bool {
+    [GATE, CONFIG, DATA, LEAVING].contains(&request)
+        || [CONFIG_IN_FORCE, MOUNT, WAIT, FENCED, SINCE].iter().any(|begin| request.starts_with(begin))
+        || matches!(parse(request), Request::Show(..) | Request::Face(_) | Request::Help | Request::Empty)
 }
 
 /// May a client with this user id ask? Root and the agent's own user may.
@@ -373,7 +402,11 @@ fn exchange(socket: Option<&str>, request: &str, take: &mut dyn FnMut(Exit, &[u8
         error => (Exit::NoAgent, format!("the agent at @{name} went away: {error}")),
     };
     let line = format!("{request}\n");
-    rustix::net::send(&stream, line.as_bytes(), SendFlags::NOSIGNAL).map_err(failed)?;
+    match rustix::net::send(&stream, line.as_bytes(), SendFlags::NOSIGNAL) {
+        // Whoever may not ask was answered before it did.
+        Ok(_) | Err(Errno::PIPE) => {}
+        Err(error) => return Err(failed(error)),
+    }
     let mut head = Vec::<u8, 32>::new();
     let mut exit = None;
     let mut buffer = [0; 4096];
@@ -387,6 +420,8 @@ fn exchange(socket: Option<&str>, request: &str, take: &mut dyn FnMut(Exit, &[u8
             Ok((_, 0)) => break,
             Ok((_, count)) => count,
             Err(Errno::INTR) => continue,
+            // It was answered and not listened to.
+            Err(Errno::CONNRESET) if exit.is_some() => break,
             Err(error) => return Err(failed(error)),
         };
         let mut text = &buffer[..count];
@@ -450,6 +485,54 @@ mod tests {
             assert_eq!(full_name(given).unwrap(), want);
         }
         assert_eq!(full_name(&"x".repeat(100)), None);
+    }
+
+    #[test]
+    fn who_may_only_look_changes_nothing() {
+        let looks = [
+            "status",
+            "nodes json",
+            "metrics",
+            "clustat -x",
+            "cman_tool nodes",
+            "help",
+            "",
+            GATE,
+            CONFIG,
+            DATA,
+            LEAVING,
+            "config status",
+            "config status 7",
+            "mount /storage",
+            "wait released",
+            "fenced 3 1000",
+            "events since 7",
+        ];
+        for request in looks.into_iter().chain(Noun::ALL.map(Noun::word)) {
+            assert!(Access::Look.allows(request) && Access::All.allows(request), "{request}");
+        }
+        for request in [
+            "fence 3",
+            "ack 3",
+            "leave",
+            "leave now",
+            "reboot",
+            " reboot",
+            "config apply",
+            "config put 0 00",
+            "forced register /dev/sda",
+            "umount /storage",
+            "logout",
+            "fence",
+            "data ",
+            "gate open",
+        ] {
+            assert!(!Access::Look.allows(request) && Access::All.allows(request), "{request}");
+        }
+        // Whatever can be ordered.
+        for (word, _) in super::super::order::Order::WORDS {
+            assert!(!Access::Look.allows(word) && !Access::Look.allows(&format!("{word} 3")), "{word}");
+        }
     }
 
     #[test]

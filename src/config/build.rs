@@ -5,7 +5,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use heapless::{String, Vec};
 
 use super::check::{self, CheckError, refuse};
-use super::{Address, Cluster, DataDisk, Node, Payload, Qdisk, defaults};
+use super::{Address, Cluster, Console, DataDisk, Node, Payload, Qdisk, defaults};
 use crate::base::limits::NODES_MAX;
 use crate::base::{ClusterId, NodeId};
 
@@ -76,6 +76,7 @@ impl Loopback<'_> {
             mounts: Vec::new(),
             payload: Payload::Writer,
             hooks: Vec::new(),
+            console: Console::OPEN,
         };
         check::cluster(&cluster)?;
         Ok(cluster)

@@ -4,8 +4,8 @@ use super::check::{CheckError, refuse};
 use super::{Cluster, Timing};
 use crate::base::NodeId;
 
-/// May the node `me` of a cluster that runs `before` go over to `after`, without a reboot? Mounts, payload and MAC addresses count from the
-/// next boot of a node; they are no reason to refuse.
+/// May the node `me` of a cluster that runs `before` go over to `after`, without a reboot? Mounts, payload, hooks, `[console]` and MAC addresses count
+/// from the next boot of a node; they are no reason to refuse.
 ///
 /// That a node which is taken out is no member any more, and has no key on a data disk, is looked at when the change is agreed.
 pub fn allowed(before: &Cluster, after: &Cluster, me: NodeId) -> Result<(), CheckError> {
@@ -80,6 +80,7 @@ pub fn take_over(running: &mut Cluster, next: &Cluster) {
         mounts: _,
         payload: _,
         hooks: _,
+        console: _,
     } = next;
     running.name.clone_from(name);
     (running.id, running.version, running.port) = (*id, *version, *port);

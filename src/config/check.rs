@@ -8,7 +8,7 @@ use core::net::IpAddr;
 use heapless::String;
 
 use super::device::{lun_of, same_lun};
-use super::{Address, Cluster, Demand, Fencing, Node, Timing, heuristic, hook, mount, watchdog};
+use super::{Address, Cluster, Demand, Fencing, Node, Timing, console, heuristic, hook, mount, watchdog};
 use crate::base::limits::{DATA_DISKS_MAX, NODES_MAX};
 
 /// Why a configuration is refused.
@@ -72,7 +72,8 @@ pub fn cluster(cluster: &Cluster) -> Result<(), CheckError> {
     fencing(&cluster.timing, &cluster.fencing)?;
     watchdog::check(cluster)?;
     mount::check(cluster)?;
-    hook::check(cluster)
+    hook::check(cluster)?;
+    console::check(&cluster.console)
 }
 
 /// Name, id, version, key, port.

@@ -20,6 +20,8 @@ pub const HEURISTIC_TKO: u16 = 3;
 pub const HEURISTIC_SCORE: u16 = 1;
 /// Of a hook's program.
 pub const HOOK_TIMEOUT_MS: u32 = 10_000;
+/// A console that somebody logged in to logs out after so long without a key.
+pub const CONSOLE_IDLE_S: u32 = 600;
 /// File system of a mount.
 pub const FILE_SYSTEM: &str = "gfs2";
 

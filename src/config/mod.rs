@@ -7,6 +7,7 @@ pub mod blob;
 pub mod build;
 pub mod change;
 pub mod check;
+pub mod console;
 pub mod defaults;
 pub mod device;
 pub mod heuristic;
@@ -19,6 +20,7 @@ pub mod show;
 pub mod watchdog;
 
 pub use check::CheckError;
+pub use console::{Console, Login};
 pub use heuristic::{Heuristic, Probe};
 pub use hook::Hook;
 pub use mount::{Mount, Payload};
@@ -66,6 +68,8 @@ pub struct Cluster {
     pub payload: Payload,
     /// Programs that are told what happens. A node's own business as well.
     pub hooks: Vec<Hook, HOOKS_MAX>,
+    /// Who may use its consoles and its socket. A node's own business as well.
+    pub console: Console,
 }
 
 /// One node.

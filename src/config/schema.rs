@@ -1,11 +1,13 @@
 //! The configuration as people write it. [`text`] reads it, for `quorate config` and for xtask; the agent reads only the blob.
 //! That these types can be deserialized as well gives the tests a second reader, the crate `toml`, to hold the first one to.
 
+mod console;
 mod heuristic;
 mod hook;
 mod mount;
 pub mod text;
 
+pub use console::ConsoleTable;
 pub use heuristic::{HeuristicTable, Kind};
 pub use hook::HookTable;
 pub use mount::{MountTable, PayloadTable};
@@ -51,6 +53,9 @@ pub struct Document {
     /// `[[hook]]`
     #[serde(default)]
     pub hook: Vec<HookTable>,
+    /// `[console]`
+    #[serde(default)]
+    pub console: ConsoleTable,
 }
 
 /// `[cluster]`
@@ -213,6 +218,7 @@ impl Document {
             mounts: mount::mounts(&self.mount)?,
             payload: mount::payload(self.payload.as_ref(), &self.mount)?,
             hooks: hook::hooks(&self.hook)?,
+            console: self.console.console()?,
         };
         // Before the nodes are sorted: places count in the order of the file.
         check::cluster(&cluster)?;

@@ -1,4 +1,4 @@
-//! A configuration on its way to another node, or on the quorum disk: its keys are covered by a key that the reader has already.
+//! A configuration on its way to another node, or on the quorum disk: its keys and the hash of its password are covered by a key that the reader has already.
 //!
 //! Whoever listens has the rest of it, as of all frames. Covering and uncovering are the same.
 
@@ -10,6 +10,9 @@ pub fn cover(cluster: &mut Cluster, with: &Key, config: ConfigStamp) {
     xor(&mut cluster.key, with.pad("key", config));
     if let Some(previous) = &mut cluster.previous_key {
         xor(previous, with.pad("previous_key", config));
+    }
+    if let Some(login) = &mut cluster.console.login {
+        xor(&mut login.password.hash, with.pad("password", config));
     }
 }
 

@@ -1,12 +1,12 @@
-//! A configuration as TOML again, with every default filled in. The key is never shown. Takes nothing from the heap: an agent
+//! A configuration as TOML again, with every default filled in. Neither the key nor a password is ever shown. Takes nothing from the heap: an agent
 //! answers with it.
 
 use core::fmt::{self, Display, Write};
 
 use super::hook::Kinds;
-use super::{Address, Cluster, Demand, Payload, Probe};
+use super::{Address, Cluster, Console, Demand, Payload, Probe};
 
-/// Stands where the key would.
+/// Stands where the key or a password would.
 pub const KEY_SET: &str = "(set)";
 
 /// A table's name, which of its list it is, and whether that number is an id.
@@ -112,6 +112,18 @@ pub fn lines(cluster: &Cluster, give: &mut dyn FnMut(Table, Line<'_>) -> fmt::Re
         table.key(&[("on", &On(hook.on))])?;
         table.words("program", &hook.command)?;
         table.more("timeout_ms", &hook.timeout_ms)?;
+    }
+    let Console { login, read_group } = &cluster.console;
+    if login.is_some() || read_group.is_some() {
+        table.next("console", None);
+        table.key(&[])?;
+    }
+    if let Some(login) = login {
+        table.more("password", &Text(KEY_SET))?;
+        table.more("idle_s", &login.idle_s)?;
+    }
+    if let Some(group) = read_group {
+        table.more("read_group", group)?;
     }
     let timing = &cluster.timing;
     table.next("timing", None);

@@ -291,6 +291,26 @@ pub fn ended_child() -> Option<u32> {
     u32::try_from(pid).ok().filter(|&pid| pid > 0)
 }
 
+/// The supplementary groups that the process at the other end of a unix socket had when it connected (SO_PEERGROUPS); how many.
+/// ERANGE: there are more than have room.
+pub fn peer_groups(socket: BorrowedFd<'_>, groups: &mut [u32]) -> io::Result<usize> {
+    const _: () = assert!(size_of::<libc::gid_t>() == size_of::<u32>());
+    let mut bytes = libc::socklen_t::try_from(size_of_val(groups)).unwrap_or(libc::socklen_t::MAX);
+    // JUSTIFICATION: rustix has SO_PEERCRED and not this one.
+    // SAFETY: the kernel writes at most as many bytes as `bytes` says, which is no more than the slice has, and then into `bytes`
+    // how many it wrote; both outlive the call. Any bytes are numbers.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERGROUPS,
+            groups.as_mut_ptr().cast(),
+            &mut bytes,
+        )
+    };
+    if result == 0 { Ok(bytes as usize / size_of::<u32>()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// WDIOC_SETTIMEOUT: asks a watchdog to fire after so many seconds without food; what it settled for.
 pub fn watchdog_set_timeout(watchdog: BorrowedFd<'_>, seconds: i32) -> io::Result<i32> {
     let mut value: libc::c_int = seconds;

@@ -1,4 +1,5 @@
 //! An agent as a process of its own, and what it says.
+#![allow(dead_code)] // no test uses all of it
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};

@@ -20,17 +20,19 @@ fn flat(cluster: &Cluster) -> Flat {
 }
 
 /// A line for each key that differs. Nodes are compared by their ids, disks, heuristics, mounts and hooks by their positions; the
-/// cluster's keys only as to whether they are other ones.
+/// cluster's keys and a password only as to whether they are other ones.
 pub fn differences(before: &Cluster, after: &Cluster) -> Vec<String> {
     let (old, new) = (flat(before), flat(after));
     let mut found = Vec::new();
-    let other = |was: Option<[u8; 32]>, is: Option<[u8; 32]>| was.is_some() && is.is_some() && was != is;
-    for (key, differs) in
-        [("key", before.key != after.key), ("previous_key", other(before.previous_key, after.previous_key))]
-    {
-        if differs {
-            found.push(format!("cluster.{key}: {} -> another one", show::KEY_SET));
-        }
+    let password = |cluster: &Cluster| cluster.console.login.as_ref().map(|login| login.password.clone());
+    // Where only one has it, that shows in the keys.
+    let secrets = [
+        ("cluster.key", before.key != after.key),
+        ("cluster.previous_key", before.previous_key.zip(after.previous_key).is_some_and(|(old, new)| old != new)),
+        ("console.password", password(before).zip(password(after)).is_some_and(|(old, new)| old != new)),
+    ];
+    for (place, _) in secrets.iter().filter(|(_, differs)| *differs) {
+        found.push(format!("{place}: {} -> another one", show::KEY_SET));
     }
     for (table, keys) in &old {
         let Some((_, others)) = new.iter().find(|(other, _)| other == table) else {

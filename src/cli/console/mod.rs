@@ -6,11 +6,13 @@
 //! port -> feed() -> keys -> editor -> Request -> answer() -> ring, pager -> pending()/sent() -> port
 //! ```
 //!
-//! What changes something is held back until somebody has typed `yes`; only then it is given to the caller.
+//! What changes something is held back until somebody has typed `yes`; only then it is given to the caller. Where there is a
+//! password, a line that nobody is logged in at gives nothing to the caller but what was typed as one.
 
 mod editor;
 mod history;
 mod keys;
+mod login;
 mod output;
 mod own;
 
@@ -21,6 +23,7 @@ use heapless::String;
 use super::facts::Snapshot;
 use super::nearest::Meant;
 use super::order::Order;
+use super::password::Secret;
 use super::render::{Form, Noun, face, help, render};
 use super::request::{Request, meant, parse};
 use super::words::gate_line;
@@ -28,11 +31,13 @@ use super::wrap::{COLUMNS, Wrap};
 use crate::base::limits::NAME_BYTES_MAX;
 use editor::{Editor, Effect};
 use keys::{Key, Keys};
+use login::{Door, Entered, State};
 use output::Output;
 use own::{Choices, Own};
 
 pub use editor::LINE_BYTES_MAX;
 pub use history::HISTORY_LINES;
+pub use login::{Hidden, Typed, WRONG_MS_MAX};
 pub use output::OUTPUT_BYTES;
 
 /// Lines of a terminal that did not say.
@@ -51,6 +56,8 @@ pub struct Console {
     mode: Mode,
     terminal_lines: u16,
     ansi: bool,
+    /// What keeps it shut until somebody has logged in; `None`: nothing does.
+    door: Option<Door>,
     /// `exit` and Ctrl-D end it.
     may_end: bool,
     ended: bool,
@@ -91,6 +98,7 @@ impl Console {
             mode: Mode::Command,
             terminal_lines: TERMINAL_LINES,
             ansi: true,
+            door: None,
             may_end: false,
             ended: false,
             now_ms: 0,
@@ -101,6 +109,55 @@ impl Console {
     /// One that can be left.
     pub fn of_terminal(name: &str, lines: u16) -> Console {
         Console { may_end: true, terminal_lines: lines, ..Console::new(name) }
+    }
+
+    /// From now on nothing is taken before a password. Whoever got in is out again after `idle_ms` without a key; 0: never.
+    pub fn lock(&mut self, idle_ms: u64) {
+        self.door = Some(Door::new(idle_ms));
+        self.shut(format_args!(""));
+    }
+
+    /// Does it wait for a password?
+    pub fn is_shut(&self) -> bool {
+        self.door.as_ref().is_some_and(|door| door.state != State::Open)
+    }
+
+    /// Moves a password that was typed, and that nobody has looked at yet, to where somebody does. Was there one?
+    pub fn take_password(&mut self, place: &mut Secret) -> bool {
+        let Some(door) = self.door.as_mut().filter(|door| door.state == State::Typed) else { return false };
+        door.state = State::Looked;
+        place.copy(&door.typed);
+        door.typed.wipe();
+        true
+    }
+
+    /// Was it the right one?
+    pub fn judge(&mut self, right: bool) {
+        let Some(door) = self.door.as_mut().filter(|door| door.state == State::Looked) else { return };
+        match right {
+            true => {
+                door.enter(self.now_ms);
+                let _ = self.output.write_str("Logged in; `logout` ends it.\n");
+                self.prompt();
+            }
+            false => {
+                let wait_s = door.refuse(self.now_ms) / 1000;
+                let _ = writeln!(self.output, "Wrong password. The next one is taken in {wait_s} s.");
+            }
+        }
+    }
+
+    /// Nothing of whoever was here stays: no picture, no question, no line, no page.
+    fn shut(&mut self, why: fmt::Arguments<'_>) {
+        if let Some(door) = &mut self.door {
+            door.shut();
+        }
+        self.mode = Mode::Command;
+        self.editor = Editor::new();
+        self.output.end_page();
+        self.wipe();
+        let _ = self.output.write_fmt(why);
+        self.prompt();
     }
 
     /// Has somebody left?
@@ -130,6 +187,17 @@ impl Console {
         if self.output.waits_for_key() && now_ms >= self.touched_ms + PAGER_MS_MAX {
             self.output.give_up(false);
         }
+        if let Some(door) = &mut self.door
+            && door.deadline_ms().is_some_and(|door_ms| now_ms >= door_ms)
+        {
+            let idle_s = door.idle_ms / 1000;
+            if door.state == State::Open {
+                self.shut(format_args!("Logged out: no key for {idle_s} s.\n"));
+            } else {
+                door.state = State::Asks;
+                self.prompt();
+            }
+        }
         match &mut self.mode {
             Mode::Watch { noun, next_ms, .. } if now_ms >= *next_ms => {
                 *next_ms = now_ms + WATCH_MS;
@@ -143,10 +211,11 @@ impl Console {
 
     /// When it wants to be told the time.
     pub fn deadline_ms(&self) -> Option<u64> {
-        match self.mode {
+        let shell_ms = match self.mode {
             Mode::Watch { next_ms, .. } => Some(next_ms),
             _ => self.output.waits_for_key().then_some(self.touched_ms + PAGER_MS_MAX),
-        }
+        };
+        shell_ms.into_iter().chain(self.door.as_ref().and_then(Door::deadline_ms)).min()
     }
 
     /// Takes typed bytes up to the end of a line: how many it took, and what they ask for. Feed the rest after the
@@ -162,6 +231,20 @@ impl Console {
 
     fn key(&mut self, key: Key) -> Option<Request> {
         self.touched_ms = self.now_ms;
+        if let Some(door) = &mut self.door {
+            door.touched_ms = self.now_ms;
+            if door.state != State::Open {
+                match door.key(key) {
+                    Entered::Nothing => {}
+                    Entered::Password => _ = self.output.write_str("\n"),
+                    Entered::Again => {
+                        let _ = self.output.write_str("\n");
+                        self.prompt();
+                    }
+                }
+                return None;
+            }
+        }
         if self.output.is_paging() {
             self.turn_page(key);
             return None;
@@ -314,6 +397,8 @@ impl Console {
         if self.may_end {
             self.ended = true;
             let _ = self.output.write_str("\n");
+        } else if self.door.is_some() {
+            self.shut(format_args!("Logged out.\n"));
         } else {
             let _ = self.output.write_str("\nThis console belongs to the machine and stays.\n");
             self.prompt();
@@ -343,7 +428,11 @@ impl Console {
     }
 
     fn prompt(&mut self) {
-        prompt_of(self.mode, &self.name).iter().for_each(|part| self.output.raw(part.as_bytes()));
+        match self.door.as_ref().map_or(State::Open, |door| door.state) {
+            State::Open => prompt_of(self.mode, &self.name).iter().for_each(|part| self.output.raw(part.as_bytes())),
+            State::Asks => self.output.raw(b"Password: "),
+            State::Typed | State::Looked | State::Waits { .. } => {}
+        }
     }
 
     /// Back to the first column, and everything away from there on.
@@ -493,6 +582,9 @@ impl Console {
                     answer(self, request);
                 }
             }
+            // It may have been a password.
+            bytes.fill(0);
+            core::hint::black_box(&mut bytes);
         }
         while !self.pending().is_empty() && port.write_ready()? {
             match port.write(self.pending())? {

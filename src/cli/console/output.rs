@@ -140,6 +140,14 @@ impl Output {
         }
     }
 
+    /// Nobody is there who could turn pages. What is under way comes out whole.
+    pub(super) fn end_page(&mut self) {
+        if self.waits_for_key() {
+            self.give_up(false);
+        }
+        self.page = None;
+    }
+
     /// Takes the bytes, or counts them.
     pub(super) fn raw(&mut self, bytes: &[u8]) {
         if self.dropped > 0 && OUTPUT_BYTES - self.length >= ROOM_AFTER_DROP {

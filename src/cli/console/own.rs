@@ -27,11 +27,11 @@ pub(super) const HELP: [(&str, &str); 5] = [
     ("events follow", "what happens, as it happens, until a key"),
     ("terminal length N", "pause after so many lines; 0: never"),
     ("terminal dumb", "a terminal without ANSI sequences (`terminal ansi`: with)"),
-    ("exit", "leave `quorate console`"),
+    ("exit, logout", "leave `quorate console`; with a password: log out"),
 ];
 
 /// How many first words there are.
-const FIRST_WORDS: usize = Noun::ALL.len() + WORDS.len() + Order::WORDS.len() + 4;
+const FIRST_WORDS: usize = Noun::ALL.len() + WORDS.len() + Order::WORDS.len() + 5;
 /// Most words that can come next: names of nodes.
 const CHOICES_MAX: usize = NODES_MAX;
 const _: () = assert!(FIRST_WORDS <= CHOICES_MAX);
@@ -45,7 +45,7 @@ pub(super) fn parse(line: &str) -> Option<Own> {
         ("terminal", Some("length"), Some(lines), None) => lines.parse().ok().map(Own::Length),
         ("terminal", Some("dumb"), None, None) => Some(Own::Ansi(false)),
         ("terminal", Some("ansi"), None, None) => Some(Own::Ansi(true)),
-        ("exit", None, None, None) => Some(Own::Leave),
+        ("exit" | "logout", None, None, None) => Some(Own::Leave),
         _ => None,
     }
 }
@@ -98,7 +98,7 @@ impl<'a> Choices<'a> {
             "" => {
                 nouns().for_each(&mut offer);
                 WORDS.map(|(word, _)| word).into_iter().for_each(&mut offer);
-                ["help", "watch", "terminal", "exit"].into_iter().for_each(&mut offer);
+                ["help", "watch", "terminal", "exit", "logout"].into_iter().for_each(&mut offer);
                 Order::WORDS.map(|(word, _)| word).into_iter().for_each(&mut offer);
             }
             "watch" => nouns().for_each(&mut offer),

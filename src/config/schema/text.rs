@@ -13,8 +13,8 @@ use toml_parser::parser::{EventReceiver, RecursionGuard, ValidateWhitespace, par
 use toml_parser::{ErrorSink, Expected, ParseError, Source, Span};
 
 use super::{
-    CheckError, Cluster, DataTable, Document, FencingTable, Head, HeuristicTable, HookTable, Kind, Method, MountTable,
-    NodeTable, PayloadTable, QdiskTable, TimingTable,
+    CheckError, Cluster, ConsoleTable, DataTable, Document, FencingTable, Head, HeuristicTable, HookTable, Kind,
+    Method, MountTable, NodeTable, PayloadTable, QdiskTable, TimingTable,
 };
 use crate::config::Demand;
 
@@ -84,7 +84,7 @@ const KIND: Takes = Takes::OneOf(&["ping", "tcp", "link", "disk", "program"]);
 const NEEDED: bool = true;
 
 /// Every key, after its table's.
-const KEYS: [(&str, Takes, bool); 61] = [
+const KEYS: [(&str, Takes, bool); 65] = [
     ("cluster", Takes::Table, NEEDED),
     ("cluster.name", Takes::Text, NEEDED),
     ("cluster.id", Takes::Number, false),
@@ -129,6 +129,10 @@ const KEYS: [(&str, Takes, bool); 61] = [
     ("hook.program", Takes::Text, NEEDED),
     ("hook.arguments", Takes::List, false),
     ("hook.timeout_ms", Takes::Number, false),
+    ("console", Takes::Table, false),
+    ("console.password", Takes::Text, false),
+    ("console.idle_s", Takes::Number, false),
+    ("console.read_group", Takes::Number, false),
     ("timing", Takes::Table, false),
     ("timing.heartbeat_ms", Takes::Number, false),
     ("timing.suspect", Takes::Number, false),
@@ -642,6 +646,11 @@ impl Entries {
                 arguments: e.list(at, "arguments"),
                 timeout_ms: e.number(at, "timeout_ms"),
             }),
+            console: ConsoleTable {
+                password: e.maybe("console", "password"),
+                idle_s: e.number("console", "idle_s"),
+                read_group: e.number("console", "read_group"),
+            },
         }
     }
 

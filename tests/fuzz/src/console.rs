@@ -5,6 +5,7 @@ use quorate::base::limits::NODES_MAX;
 use quorate::base::trace::Ring;
 use quorate::cli::console::{Console, OUTPUT_BYTES};
 use quorate::cli::face;
+use quorate::cli::password::Secret;
 use quorate::cli::request::{Request, parse};
 use quorate::cli::{AgentFacts, Form, Happening, Memory, Noun, Snapshot, socket};
 use quorate::cluster::plocks::Plocks;
@@ -67,7 +68,9 @@ pub fn console(bytes: &[u8]) {
 fn play(bytes: &[u8], snapshot: &Snapshot<'_>) {
     let mut input = Input::new(bytes);
     let (mut pieces, mut keys) = (Console::new("alpha-1"), Console::new("alpha-1"));
-    for _ in 0..64 {
+    let mut locked = Console::new("alpha-1");
+    locked.lock(1000);
+    for now_ms in 0..64 {
         if input.is_empty() {
             break;
         }
@@ -75,6 +78,7 @@ fn play(bytes: &[u8], snapshot: &Snapshot<'_>) {
             // As many keys as the byte says.
             count @ 0..0xe0 => {
                 let mut typed = input.bytes(count.into());
+                nothing_gets_in(&mut locked, typed, now_ms * 1000);
                 let mut wanted = Vec::new();
                 while !typed.is_empty() {
                     let (used, request) = pieces.feed(typed);
@@ -113,6 +117,15 @@ fn play(bytes: &[u8], snapshot: &Snapshot<'_>) {
     // Whatever was typed, ^C after a broken escape sequence gives a fresh line.
     assert_eq!(pieces.feed(b"\x1b[A\x03"), (4, None));
     assert_eq!(pieces.feed(b"status\r"), (7, Some(Request::Show(Noun::Status, Form::Text))));
+}
+
+/// Without the password no key is a command, and none opens the line.
+fn nothing_gets_in(locked: &mut Console, keys: &[u8], now_ms: u64) {
+    assert_eq!(locked.tick(now_ms), None);
+    assert_eq!(locked.feed(keys), (keys.len(), None));
+    locked.take_password(&mut Secret::new());
+    locked.judge(false);
+    assert!(locked.is_shut() && !locked.has_ended());
 }
 
 /// Somebody reads: both show the same, and nothing that could take a terminal over.

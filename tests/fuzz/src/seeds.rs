@@ -130,7 +130,9 @@ fn configs() -> Vec<(String, String)> {
     let mounts = "[[mount]]\ndevice = \"lun:0\"\ndirectory = \"/storage\"\noptions = \"noatime\"\n\
         [[mount]]\ndevice = \"/dev/vg/lv\"\ndirectory = \"/logs\"\ntype = \"ext4\"\n\
         [payload]\nprogram = \"/bin/guest\"\narguments = [\"-v\"]\n";
-    let five = seeds[0].1.replacen("[[node]]", &format!("{mounts}[[node]]"), 1);
+    let hash = format!("pbkdf2-sha256$10000${}${}", "0f".repeat(16), "a5".repeat(32));
+    let console = format!("[console]\npassword = \"{hash}\"\nidle_s = 60\nread_group = 4242\n");
+    let five = seeds[0].1.replacen("[[node]]", &format!("{mounts}{console}[[node]]"), 1);
     seeds.push(("mounts".into(), five));
     seeds
 }

@@ -1,0 +1,144 @@
+//! Who may ask an agent through its socket, tried by the processes of other users. Only root can start those.
+
+mod process;
+
+use std::fs::{self, File};
+use std::net::UdpSocket;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use quorate::base::limits::BLOB_BYTES_MAX;
+use quorate::config::build::Loopback;
+use quorate::config::{Payload, blob};
+
+use process::Agent;
+
+const USER: &str = "54321";
+const GROUP: u32 = 54_242;
+
+/// A folder that others can look into, with the binary.
+struct Lab(PathBuf);
+
+impl Lab {
+    fn new(name: &str, read_group: Option<u32>) -> Lab {
+        let folder = std::env::temp_dir().join(format!("quorate-access-{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::copy(env!("CARGO_BIN_EXE_quorate"), folder.join("quorate")).unwrap();
+        File::create(folder.join("data.img")).unwrap().set_len(64 << 20).unwrap();
+        let first_port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let plan =
+            Loopback { name: "guarded", id: 0, nodes: 1, first_port, key: [7; 32], data: "data.img", qdisk: None };
+        let mut cluster = plan.cluster().unwrap();
+        cluster.payload = Payload::Nothing;
+        cluster.console.read_group = read_group;
+        let mut buffer = [0; BLOB_BYTES_MAX];
+        fs::write(folder.join("config"), blob::encode(&cluster, &mut buffer).unwrap()).unwrap();
+        Lab(folder)
+    }
+
+    fn socket(&self) -> &str {
+        self.0.file_name().unwrap().to_str().unwrap()
+    }
+
+    fn start(&self) -> Agent {
+        let mut command = Command::new(self.0.join("quorate"));
+        command.args(["agent", "--die-with-parent", "--node", "1", "--socket", self.socket()]);
+        command.arg("--config").arg(self.0.join("config")).arg("--emulate").arg(&self.0);
+        let mut agent = Agent::start(&mut command);
+        agent.wait_line("Opened the gate");
+        agent
+    }
+
+    /// As somebody else: exit code, text, complaints.
+    fn quorate(&self, as_whom: &[&str], words: &[&str]) -> (Option<i32>, String, String) {
+        let mut command = Command::new("setpriv");
+        command.args(as_whom).arg(self.0.join("quorate")).args(words).args(["--socket", self.socket()]);
+        let Output { status, stdout, stderr } = command.output().unwrap();
+        (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn is_root() -> bool {
+    let root = rustix::process::getuid().is_root();
+    if !root {
+        eprintln!("not tried: only root can be somebody else");
+    }
+    root
+}
+
+#[test]
+fn a_group_looks_and_changes_nothing() {
+    if !is_root() {
+        return;
+    }
+    let lab = Lab::new("group", Some(GROUP));
+    let mut agent = lab.start();
+    let number = GROUP.to_string();
+    let (primary, other) = (format!("--regid={number}"), format!("--groups=1,2,{number},70000"));
+    let user = format!("--reuid={USER}");
+    let member = [&user, &primary, "--clear-groups"];
+    let supplementary = [&user, "--regid=999", &other];
+    for whom in [member, supplementary] {
+        for words in
+            [&["status"][..], &["nodes", "--json"], &["metrics"], &["clustat"], &["config", "show", "--running"]]
+        {
+            let (code, out, err) = lab.quorate(&whom, words);
+            assert!(code == Some(0) && !out.is_empty(), "{whom:?} {words:?}: {code:?} {err}");
+        }
+        assert_eq!(lab.quorate(&whom, &["wait", "--quorate", "--timeout", "1"]).0, Some(0));
+        for words in
+            [&["fence", "1", "--yes"][..], &["ack", "1", "--yes"], &["leave", "--yes"], &["leave", "--now", "--yes"]]
+        {
+            let (code, out, err) = lab.quorate(&whom, words);
+            assert!(code == Some(4) && out.is_empty(), "{whom:?} {words:?}: {code:?} {out}");
+            assert!(err.contains("only root and the agent's user may do that; [console] read_group may look"), "{err}");
+        }
+        // Another configuration, which root could apply.
+        let next = lab.0.join("next");
+        let text = fs::read(lab.0.join("config")).unwrap();
+        let mut cluster = blob::decode(&text).unwrap();
+        cluster.version += 1;
+        let mut buffer = [0; BLOB_BYTES_MAX];
+        fs::write(&next, blob::encode(&cluster, &mut buffer).unwrap()).unwrap();
+        let (code, _, err) = lab.quorate(&whom, &["config", "apply", "--yes", next.to_str().unwrap()]);
+        assert!(code == Some(4) && err.contains("may look"), "{code:?} {err}");
+    }
+    let root = ["--reuid=0", "--regid=0", "--clear-groups"];
+    assert_eq!(lab.quorate(&root, &["leave", "--now", "--yes"]).0, Some(0));
+    assert!(agent.child.wait().unwrap().success(), "root may");
+}
+
+#[test]
+fn nobody_else_is_answered() {
+    if !is_root() {
+        return;
+    }
+    let (lab, closed) = (Lab::new("others", Some(GROUP)), Lab::new("closed", None));
+    let (_agent, _other) = (lab.start(), closed.start());
+    let user = format!("--reuid={USER}");
+    let refused = |lab: &Lab, whom: &[&str], words: &[&str]| {
+        let (code, out, err) = lab.quorate(whom, words);
+        assert!(code == Some(4) && out.is_empty(), "{whom:?} {words:?}: {code:?} {out} {err}");
+        assert!(err.contains("only root, the agent's user and [console] read_group may ask this agent"), "{err}");
+    };
+    let stranger = [&user, "--regid=999", "--groups=1,2"];
+    // More than once: the answer comes before, with or after the question.
+    for _ in 0..30 {
+        refused(&lab, &stranger, &["status"]);
+    }
+    refused(&lab, &stranger, &["leave", "--yes"]);
+    // A group counts only where the configuration names one, and none is named by its neighbours.
+    let member = format!("--regid={GROUP}");
+    refused(&closed, &[&user, &member, "--clear-groups"], &["status"]);
+    for near in [GROUP - 1, GROUP + 1, GROUP & 0xff] {
+        refused(&lab, &[&user, &format!("--regid={near}"), "--clear-groups"], &["status"]);
+    }
+}
