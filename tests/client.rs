@@ -37,6 +37,22 @@ fn an_answer_is_copied_and_its_code_is_the_exit_code() {
     assert_eq!(server.join().unwrap(), "qdisk\n");
 }
 
+/// A stranger is told so and not listened to: its question lies unread when the other side closes.
+#[test]
+fn an_answer_to_a_question_that_nobody_read_is_an_answer() {
+    let name = format!("quorate/test-{}-unread", std::process::id());
+    let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        while rustix::io::ioctl_fionread(&stream).unwrap() == 0 {
+            std::thread::yield_now();
+        }
+        stream.write_all(b"quorate 1 4\nonly root\n").unwrap();
+    });
+    assert_eq!(quorate(&["status", "--socket", &name]), (Some(4), String::new(), "only root\n".into()));
+    server.join().unwrap();
+}
+
 #[test]
 fn without_an_agent_it_says_so() {
     let (code, out, err) = quorate(&["nodes", "--socket", "nobody-listens-here"]);

@@ -565,6 +565,9 @@ impl Console {
                     answer(self, request);
                 }
             }
+            // It may have been a password.
+            bytes.fill(0);
+            core::hint::black_box(&mut bytes);
         }
         while !self.pending().is_empty() && port.write_ready()? {
             match port.write(self.pending())? {
