@@ -70,15 +70,27 @@ impl Line {
     }
 }
 
-fn folder(name: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("quorate-login-{name}-{}", std::process::id()));
-    fs::create_dir_all(&folder).unwrap();
-    folder
+/// A folder that goes away with its test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let folder = std::env::temp_dir().join(format!("quorate-login-{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        Folder(folder)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 /// An agent of one node, with these lines for its consoles.
-fn agent(name: &str, lines: &[&Line], idle_s: u32) -> (Agent, PathBuf) {
-    let folder = folder(name);
+fn agent(name: &str, lines: &[&Line], idle_s: u32) -> (Agent, Folder) {
+    let home = Folder::new(name);
+    let folder = &home.0;
     File::create(folder.join("data.img")).unwrap().set_len(64 << 20).unwrap();
     let first_port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let plan = Loopback { name: "locked", id: 0, nodes: 1, first_port, key: [7; 32], data: "data.img", qdisk: None };
@@ -91,8 +103,8 @@ fn agent(name: &str, lines: &[&Line], idle_s: u32) -> (Agent, PathBuf) {
     command.args(["agent", "--die-with-parent", "--node", "1"]);
     lines.iter().for_each(|line| _ = command.args(["--console", &line.path]));
     command.arg("--socket").arg(folder.file_name().unwrap());
-    command.arg("--config").arg(folder.join("config")).arg("--emulate").arg(&folder);
-    (Agent::start(&mut command), folder)
+    command.arg("--config").arg(folder.join("config")).arg("--emulate").arg(folder);
+    (Agent::start(&mut command), home)
 }
 
 #[test]
@@ -117,17 +129,16 @@ fn a_serial_line_takes_commands_only_after_the_password() {
     line.type_in("view\r");
     line.wait("Wrong password.");
     // Root of the machine needs none.
-    let socket = folder.file_name().unwrap().to_str().unwrap();
+    let socket = folder.0.file_name().unwrap().to_str().unwrap();
     let status = Command::new(env!("CARGO_BIN_EXE_quorate")).args(["view", "--socket", socket]).output().unwrap();
     assert!(status.status.success(), "{status:?}");
-    fs::remove_dir_all(folder).unwrap();
 }
 
 /// One thread looks at the passwords of all of them, one after the other; each is told of its own.
 #[test]
 fn two_lines_are_judged_each_by_its_own_password() {
     let (mut one, mut other) = (Line::new(), Line::new());
-    let (_agent, folder) = agent("lines", &[&one, &other], 0);
+    let (_agent, _folder) = agent("lines", &[&one, &other], 0);
     one.wait("Password: ");
     other.wait("Password: ");
     one.type_in("sharkfish\r");
@@ -141,7 +152,6 @@ fn two_lines_are_judged_each_by_its_own_password() {
     other.type_in("sharkfish\r");
     one.wait("Logged in");
     other.wait("Wrong password.");
-    fs::remove_dir_all(folder).unwrap();
 }
 
 /// The hash of a line.
