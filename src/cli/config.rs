@@ -12,7 +12,7 @@ use std::fmt::{Display, Write as _};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 
 use super::exit::Exit;
 use super::socket::{self, Failure};
@@ -23,11 +23,14 @@ pub use difference::differences;
 pub use file::{FileError, Loaded, load, open_to_others};
 pub use import::{Given, Imported, import};
 
+/// What can be done with configurations.
+pub const WORDS: [&str; 7] = ["check", "compile", "show", "diff", "import", "apply", "status"];
+
 /// Where an image has its configuration.
 const INSTALLED: &str = "/etc/quorate/config";
 
 /// Check a configuration, compile it to the blob that an agent reads, show one, compare two, or import a cluster.conf of RHCS.
-#[derive(FromArgs, Debug, Default)]
+#[derive(FromArgs, ArgsInfo, Debug, Default)]
 #[argh(
     subcommand,
     name = "config",
@@ -90,9 +93,7 @@ impl ConfigCommand {
             "import" => self.import(),
             "apply" => self.apply(),
             "status" => self.status(),
-            other => {
-                Err((Exit::Usage, format!("`{other}` is none of check, compile, show, diff, import, apply, status")))
-            }
+            other => Err((Exit::Usage, format!("`{other}` is none of {}", WORDS.join(", ")))),
         };
         done.unwrap_or_else(|(exit, why)| {
             complain(format_args!("quorate config: {why}"));
