@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process::{Command, Output};
 
@@ -35,6 +36,25 @@ fn an_answer_is_copied_and_its_code_is_the_exit_code() {
     let (name, server) = serve("permission", b"quorate 1 4\nonly root\n");
     assert_eq!(quorate(&["qdisk", "status", "--socket", &name]), (Some(4), String::new(), "only root\n".into()));
     assert_eq!(server.join().unwrap(), "qdisk\n");
+}
+
+/// `--config` takes what the commands of `config` take, and warns as they do: the key is in that file, and a quorum disk is
+/// formatted as root from wherever the file happens to lie.
+#[test]
+fn format_warns_of_a_configuration_that_others_can_read() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let path = folder.join(format!("open-{}.toml", std::process::id()));
+    std::fs::write(&path, std::fs::read_to_string("configs/five-node.toml").unwrap()).unwrap();
+    let path = path.to_str().unwrap();
+    for (mode, warned) in [(0o644, true), (0o640, true), (0o600, false)] {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+        let (code, _, err) = quorate(&["qdisk", "format", "--config", path, "--device", "/nonexistent/disk", "--yes"]);
+        assert_eq!(code, Some(6), "{err}");
+        let same = quorate(&["config", "check", path]).2;
+        assert!(err.starts_with(&same), "`config check` warns by {same}, this by {err}");
+        assert_eq!(same.contains("chmod 600"), warned, "{mode:o}: {same}");
+    }
+    std::fs::remove_file(path).unwrap();
 }
 
 #[test]

@@ -224,7 +224,7 @@ fn version_stands(before: &Cluster, after: &Cluster, differ: bool) -> Option<Str
 }
 
 /// Reads a configuration, and says so if more people can get at the file than may know the key.
-fn load_and_warn(path: &Path) -> Result<Loaded, Failure> {
+pub(super) fn load_and_warn(path: &Path) -> Result<Loaded, Failure> {
     let loaded = load(path)?;
     if loaded.open {
         let path = path.display();

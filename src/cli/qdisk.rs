@@ -66,7 +66,7 @@ enum What {
     error_code(7, "the disk did not answer in time")
 )]
 pub struct FormatCommand {
-    /// configuration blob, as built into the image
+    /// configuration, TOML or blob: the file that was built into the image
     #[argh(option)]
     pub config: Option<PathBuf>,
     /// block device or file, lun:N, or of a quorum disk label:LABEL or uuid:UUID
