@@ -6,6 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process::{Command, Output};
 
+use quorate::config::schema::text;
+use quorate::config::show;
+
 fn quorate(words: &[&str]) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_quorate")).args(words).output().unwrap();
     (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
@@ -36,6 +39,46 @@ fn an_answer_is_copied_and_its_code_is_the_exit_code() {
     let (name, server) = serve("permission", b"quorate 1 4\nonly root\n");
     assert_eq!(quorate(&["qdisk", "status", "--socket", &name]), (Some(4), String::new(), "only root\n".into()));
     assert_eq!(server.join().unwrap(), "qdisk\n");
+}
+
+/// Before anybody says yes it is told what changes, and when.
+#[test]
+fn apply_shows_what_differs_before_it_asks() {
+    let old = std::fs::read_to_string("configs/five-node.toml").unwrap();
+    let extras =
+        "[[mount]]\ndevice = \"lun:0\"\ndirectory = \"/s\"\n[[hook]]\non = [\"alarm\"]\nprogram = \"/bin/tell\"\n";
+    let new = old.replace("version = 1\n", "version = 2\n").replace("score = 2", "score = 3") + extras;
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("apply-{}.toml", std::process::id()));
+    std::fs::write(&path, &new).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+    let mut running = String::from("quorate 1 0\n");
+    show::toml(&text::cluster(&old).unwrap(), &mut running).unwrap();
+    let path = path.to_str().unwrap();
+    let (name, server) = serve("apply", running.leak().as_bytes());
+    let (code, out, err) = quorate(&["config", "apply", path, "--socket", &name]);
+    assert_eq!(server.join().unwrap(), "config\n");
+    let told = format!(
+        "{path}: version 2, 5 nodes, 9 votes expected
+Differs from the configuration that is running:
+cluster.version: 1 -> 2
+qdisk.heuristic[1].score: 2 -> 3
+Counts from each node's next boot only:
+mount[1]: added: device = \"lun:0\", directory = \"/s\", type = \"gfs2\", options = \"\"
+payload: added: program = \"none\"
+hook[1]: added: on = [\"alarm\"], program = \"/bin/tell\", timeout_ms = 10000
+Nothing was done.
+"
+    );
+    assert_eq!((code, out), (Some(1), told));
+    assert_eq!(err, "There is nobody to ask; say --yes.\n");
+    // An agent of another version, whose words are not understood, is asked all the same.
+    let (name, server) = serve("apply-odd", b"quorate 1 0\n[cluster]\nnew = 1\n");
+    let (code, _, err) = quorate(&["config", "apply", path, "--socket", &name]);
+    server.join().unwrap();
+    assert!(code == Some(1) && err.starts_with("What differs cannot be told: the agent's configuration: "), "{err}");
+    let (code, out, _) = quorate(&["config", "apply", path, "--socket", "nobody-listens-here"]);
+    assert_eq!((code, out.contains("Differs")), (Some(3), false));
+    std::fs::remove_file(path).unwrap();
 }
 
 /// `--config` takes what the commands of `config` take, and warns as they do: the key is in that file, and a quorum disk is

@@ -5,8 +5,11 @@ use std::time::{Duration, Instant};
 
 use super::super::exit::Exit;
 use super::super::socket::{self, Failure};
-use super::{ConfigCommand, complain, load_and_warn, say};
+use super::{ConfigCommand, complain, differences, load_and_warn, say};
 use crate::base::limits::BLOB_BYTES_MAX;
+use crate::config::change::take_over;
+use crate::config::schema::text;
+use crate::config::show::KEY_SET;
 use crate::config::{Cluster, blob};
 
 /// Bytes of a piece: as hex digits, with its words, it fits a request.
@@ -25,6 +28,11 @@ impl ConfigCommand {
             path.display(),
             cluster.nodes.len()
         ));
+        match self.running(cluster) {
+            Ok(running) => tell_differences(&running, cluster),
+            Err((Exit::Config, why)) => complain(format_args!("What differs cannot be told: {why}")),
+            Err(failure) => return Err(failure),
+        }
         if !self.yes && !confirmed() {
             say("Nothing was done.");
             return Ok(Exit::No);
@@ -36,6 +44,19 @@ impl ConfigCommand {
     pub(super) fn status(&self) -> Result<Exit, Failure> {
         let [] = self.files(&["--socket"])?;
         Ok(socket::ask(self.socket.as_deref(), "config status", false))
+    }
+
+    /// What the agent runs. It does not tell its key: this one is taken to be the same, and where it is not, the agent says so.
+    fn running(&self, next: &Cluster) -> Result<Box<Cluster>, Failure> {
+        let (exit, shown) = socket::fetch(self.socket.as_deref(), socket::CONFIG)?;
+        if exit != Exit::Ok {
+            return Err((exit, shown.trim_end().to_owned()));
+        }
+        let key: String = next.key.iter().map(|byte| format!("{byte:02x}")).collect();
+        match text::cluster(&shown.replacen(KEY_SET, &key, 1)) {
+            Ok(cluster) => Ok(Box::new(cluster)),
+            Err(error) => Err((Exit::Config, format!("the agent's configuration: {error}"))),
+        }
     }
 
     fn tell(&self, request: &str) -> Result<(), Failure> {
@@ -78,6 +99,24 @@ impl ConfigCommand {
                 return Ok(Exit::Timeout);
             }
             std::thread::sleep(EVERY);
+        }
+    }
+}
+
+/// What differs: first what counts as soon as it is in force, then what a node reads at its next boot.
+fn tell_differences(running: &Cluster, next: &Cluster) {
+    let mut soon = running.clone();
+    take_over(&mut soon, next);
+    let (now, later) = (differences(running, &soon), differences(&soon, next));
+    if now.is_empty() && later.is_empty() {
+        say("Nothing differs from the configuration that is running.");
+    }
+    for (what, lines) in
+        [("Differs from the configuration that is running:", now), ("Counts from each node's next boot only:", later)]
+    {
+        if !lines.is_empty() {
+            say(what);
+            lines.iter().for_each(say);
         }
     }
 }
