@@ -2,8 +2,13 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process::{Command, Output};
+
+use quorate::cluster::Settings;
+use quorate::config::schema::text;
+use quorate::config::show;
 
 fn quorate(words: &[&str]) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_quorate")).args(words).output().unwrap();
@@ -12,14 +17,21 @@ fn quorate(words: &[&str]) -> (Option<i32>, String, String) {
 
 /// Serves one request with a fixed answer; returns the socket's name and what was asked.
 fn serve(what: &str, answer: &'static [u8]) -> (String, std::thread::JoinHandle<String>) {
+    serve_all(what, vec![answer])
+}
+
+/// Serves as many requests as there are answers.
+fn serve_all(what: &str, answers: Vec<&'static [u8]>) -> (String, std::thread::JoinHandle<String>) {
     let name = format!("quorate/test-{}-{what}", std::process::id());
     let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
     let server = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut line = String::new();
-        BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).unwrap();
-        stream.write_all(answer).unwrap();
-        line
+        let mut asked = String::new();
+        for answer in answers {
+            let (mut stream, _) = listener.accept().unwrap();
+            BufReader::new(stream.try_clone().unwrap()).read_line(&mut asked).unwrap();
+            stream.write_all(answer).unwrap();
+        }
+        asked
     });
     (name, server)
 }
@@ -51,6 +63,80 @@ fn an_answer_to_a_question_that_nobody_read_is_an_answer() {
     });
     assert_eq!(quorate(&["status", "--socket", &name]), (Some(4), String::new(), "only root\n".into()));
     server.join().unwrap();
+}
+
+/// Before anybody says yes it is told what changes, and when.
+#[test]
+fn apply_shows_what_differs_before_it_asks() {
+    let old = std::fs::read_to_string("configs/five-node.toml").unwrap();
+    let extras =
+        "[[mount]]\ndevice = \"lun:0\"\ndirectory = \"/s\"\n[[hook]]\non = [\"alarm\"]\nprogram = \"/bin/tell\"\n";
+    let new = old.replace("version = 1\n", "version = 2\n").replace("score = 2", "score = 3") + extras;
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("apply-{}.toml", std::process::id()));
+    std::fs::write(&path, &new).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+    let mut running = String::from("quorate 1 0\n");
+    show::toml(&text::cluster(&old).unwrap(), &mut running).unwrap();
+    let path = path.to_str().unwrap();
+    let running: &[u8] = running.leak().as_bytes();
+    let stamp = Settings::from_cluster(&text::cluster(&old).unwrap()).stamp();
+    let status: &[u8] = format!("quorate 1 0\nConfiguration {stamp} is in force here.\n").leak().as_bytes();
+    let (name, server) = serve_all("apply", vec![running, status]);
+    let (code, out, err) = quorate(&["config", "apply", path, "--socket", &name]);
+    assert_eq!(server.join().unwrap(), "config\nconfig status\n");
+    let told = format!(
+        "{path}: version 2, 5 nodes, 9 votes expected
+Differs from the configuration that is running:
+cluster.version: 1 -> 2
+qdisk.heuristic[1].score: 2 -> 3
+Counts from each node's next boot only:
+mount[1]: added: device = \"lun:0\", directory = \"/s\", type = \"gfs2\", options = \"\"
+payload: added: program = \"none\"
+hook[1]: added: on = [\"alarm\"], program = \"/bin/tell\", timeout_ms = 10000
+Nothing was done.
+"
+    );
+    assert_eq!((code, out), (Some(1), told));
+    assert_eq!(err, "There is nobody to ask; say --yes.\n");
+    // Another key, which the agent's stamp tells: the file names the one before.
+    let key = &old[old.find("key = \"").unwrap() + 7..][..64];
+    let other = new.replace(key, &format!("{}\"\nprevious_key = \"{key}", "ab".repeat(32)));
+    let rotated = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("key-{}.toml", std::process::id()));
+    std::fs::write(&rotated, other).unwrap();
+    let (name, server) = serve_all("apply-key", vec![running, status]);
+    let (code, out, _) = quorate(&["config", "apply", rotated.to_str().unwrap(), "--socket", &name]);
+    server.join().unwrap();
+    assert_eq!(code, Some(1));
+    assert!(out.contains("\ncluster.key: (set) -> another one\n"), "{out}");
+    assert!(out.contains("\ncluster.previous_key: left out -> \"(set)\"\n"), "{out}");
+    std::fs::remove_file(rotated).unwrap();
+    // An agent of another version, whose words are not understood, is asked all the same.
+    let (name, server) = serve_all("apply-odd", vec![b"quorate 1 0\n[cluster]\nnew = 1\n", status]);
+    let (code, _, err) = quorate(&["config", "apply", path, "--socket", &name]);
+    server.join().unwrap();
+    assert!(code == Some(1) && err.starts_with("What differs cannot be told: the agent's configuration: "), "{err}");
+    let (code, out, _) = quorate(&["config", "apply", path, "--socket", "nobody-listens-here"]);
+    assert_eq!((code, out.contains("Differs")), (Some(3), false));
+    std::fs::remove_file(path).unwrap();
+}
+
+/// `--config` takes what the commands of `config` take, and warns as they do: the key is in that file, and a quorum disk is
+/// formatted as root from wherever the file happens to lie.
+#[test]
+fn format_warns_of_a_configuration_that_others_can_read() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let path = folder.join(format!("open-{}.toml", std::process::id()));
+    std::fs::write(&path, std::fs::read_to_string("configs/five-node.toml").unwrap()).unwrap();
+    let path = path.to_str().unwrap();
+    for (mode, warned) in [(0o644, true), (0o640, true), (0o600, false)] {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+        let (code, _, err) = quorate(&["qdisk", "format", "--config", path, "--device", "/nonexistent/disk", "--yes"]);
+        assert_eq!(code, Some(6), "{err}");
+        let same = quorate(&["config", "check", path]).2;
+        assert!(err.starts_with(&same), "`config check` warns by {same}, this by {err}");
+        assert_eq!(same.contains("chmod 600"), warned, "{mode:o}: {same}");
+    }
+    std::fs::remove_file(path).unwrap();
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 
 use super::exit::Exit;
 use super::order::{Name, Order};
@@ -16,7 +16,7 @@ const TELL: Duration = Duration::from_secs(5);
 
 /// Put a member out: the others take its key off the disks, and if it runs it resets itself. Returns when the disks are
 /// proven to be without it. Exit code 1: refused; 7: not in time.
-#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[derive(FromArgs, ArgsInfo, Debug, Clone, PartialEq, Eq)]
 #[argh(subcommand, name = "fence")]
 pub struct FenceCommand {
     /// the node, by its name or id
@@ -35,7 +35,7 @@ pub struct FenceCommand {
 
 /// DANGER: vouch that the machine of a node that is being fenced is off, where no disk can prove it. If it is not off, both
 /// sides write and the file system is lost. Exit code 1: refused.
-#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[derive(FromArgs, ArgsInfo, Debug, Clone, PartialEq, Eq)]
 #[argh(subcommand, name = "ack")]
 pub struct AckCommand {
     /// the node, by its name or id
@@ -51,7 +51,7 @@ pub struct AckCommand {
 
 /// End the payload, unmount, and let this node leave the cluster. Returns when the agent has ended. Exit code 1: refused,
 /// or something is still in use; 7: not in time.
-#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[derive(FromArgs, ArgsInfo, Debug, Clone, PartialEq, Eq)]
 #[argh(subcommand, name = "leave")]
 pub struct LeaveCommand {
     /// do not ask

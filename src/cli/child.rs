@@ -2,14 +2,14 @@
 
 use std::io::{self, Write};
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 
 use super::exit::Exit;
 use crate::drv::mount::{self, Report, Wanted};
 use crate::drv::{clock, process, program};
 
 /// Do one thing for another command, which must be able to leave it alone (the agent, `mount` and `umount` start this).
-#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[derive(FromArgs, ArgsInfo, Debug, Clone, PartialEq, Eq)]
 #[argh(subcommand, name = "child")]
 pub struct ChildCommand {
     /// process id of the agent; this ends with it

@@ -1,6 +1,6 @@
 //! The tree of commands.
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 
 use super::by_hand::{AckCommand, FenceCommand, LeaveCommand};
 use super::child::ChildCommand;
@@ -18,7 +18,7 @@ use crate::base::NodeId;
 /// Membership, quorum disk and SCSI-3 fencing for a few VMs on shared disks. Exit codes: 0 done (status: quorate), 1 not
 /// quorate or not done, 2 bad command line, 3 no agent, 4 not allowed, 5 bad configuration, 6 device, 7 no answer in time,
 /// 8 agent cannot start, 85 gate was open in this boot, 86 self-fence.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 pub struct Arguments {
     /// what to do
     #[argh(subcommand)]
@@ -26,7 +26,7 @@ pub struct Arguments {
 }
 
 /// Subcommands.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand)]
 #[allow(missing_docs)]
 pub enum Command {
@@ -63,7 +63,7 @@ pub enum Command {
 
 /// Run the agent of this node. Ends with 86 when it fences itself and may not reset the machine, with 85 when the gate
 /// was open in this boot before.
-#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[derive(FromArgs, ArgsInfo, Debug, Clone, PartialEq, Eq)]
 #[argh(subcommand, name = "agent")]
 pub struct AgentCommand {
     /// configuration blob (default /etc/quorate/config)
@@ -120,7 +120,7 @@ fn way(text: &str) -> Result<SelfFenceWay, String> {
 }
 
 /// Write stamps to a data disk as fast as it takes them (the agent starts this when its gate opens).
-#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[derive(FromArgs, ArgsInfo, Debug, Clone, PartialEq, Eq)]
 #[argh(subcommand, name = "payload-writer")]
 pub struct PayloadCommand {
     /// data disk, as the configuration names it
@@ -145,12 +145,12 @@ fn node(text: &str) -> Result<NodeId, String> {
 }
 
 /// Show the version.
-#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[derive(FromArgs, ArgsInfo, Debug, Clone, PartialEq, Eq)]
 #[argh(subcommand, name = "version")]
 pub struct VersionCommand {}
 
 /// Show everything that counts, for Prometheus.
-#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[derive(FromArgs, ArgsInfo, Debug, Clone, PartialEq, Eq)]
 #[argh(subcommand, name = "metrics")]
 pub struct MetricsCommand {
     /// the agent's socket, where several run (default: the only one)
@@ -163,7 +163,7 @@ pub struct MetricsCommand {
 macro_rules! old_tool {
     ($command:ident, $name:tt, $help:tt) => {
         #[doc = $help]
-        #[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+        #[derive(FromArgs, ArgsInfo, Debug, Clone, PartialEq, Eq)]
         #[argh(subcommand, name = $name)]
         pub struct $command {}
     };
@@ -177,7 +177,7 @@ old_tool!(MkqdiskCommand, "mkqdisk", "Show and make quorum disks as RHCS did: `q
 macro_rules! show {
     ($command:ident, $name:tt, $noun:ident, $help:tt) => {
         #[doc = $help]
-        #[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+        #[derive(FromArgs, ArgsInfo, Debug, Clone, PartialEq, Eq)]
         #[argh(subcommand, name = $name)]
         pub struct $command {
             /// one JSON object instead of text

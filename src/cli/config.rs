@@ -13,7 +13,7 @@ use std::fmt::{Display, Write as _};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 
 use super::exit::Exit;
 use super::socket::{self, Failure};
@@ -24,12 +24,15 @@ pub use difference::differences;
 pub use file::{FileError, Loaded, load, open_to_others};
 pub use import::{Given, Imported, import};
 
+/// What can be done with configurations.
+pub const WORDS: [&str; 8] = ["check", "compile", "show", "diff", "import", "apply", "status", "password"];
+
 /// Where an image has its configuration.
 const INSTALLED: &str = "/etc/quorate/config";
 
 /// Check a configuration, compile it to the blob that an agent reads, show one, compare two, import a cluster.conf of RHCS, or
 /// make the password of a console.
-#[derive(FromArgs, Debug, Default)]
+#[derive(FromArgs, ArgsInfo, Debug, Default)]
 #[argh(
     subcommand,
     name = "config",
@@ -93,10 +96,7 @@ impl ConfigCommand {
             "apply" => self.apply(),
             "status" => self.status(),
             "password" => self.password(),
-            other => {
-                let known = "check, compile, show, diff, import, apply, status, password";
-                Err((Exit::Usage, format!("`{other}` is none of {known}")))
-            }
+            other => Err((Exit::Usage, format!("`{other}` is none of {}", WORDS.join(", ")))),
         };
         done.unwrap_or_else(|(exit, why)| {
             complain(format_args!("quorate config: {why}"));
@@ -227,7 +227,7 @@ fn version_stands(before: &Cluster, after: &Cluster, differ: bool) -> Option<Str
 }
 
 /// Reads a configuration, and says so if more people can get at the file than may know the key.
-fn load_and_warn(path: &Path) -> Result<Loaded, Failure> {
+pub(super) fn load_and_warn(path: &Path) -> Result<Loaded, Failure> {
     let loaded = load(path)?;
     if loaded.open {
         let path = path.display();

@@ -9,7 +9,7 @@ use std::fmt::Display;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 
 use super::exit::Exit;
 use super::socket;
@@ -31,7 +31,7 @@ const CLUSTER: &str = "CLUSTER";
 
 /// Mount a file system as soon as the gate is open. Waits for the gate, for the device, and as long as the cluster takes to
 /// let this node in.
-#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[derive(FromArgs, ArgsInfo, Debug, Clone, PartialEq, Eq)]
 #[argh(subcommand, name = "mount")]
 pub struct MountCommand {
     /// DEVICE:DIRECTORY or DEVICE:DIRECTORY:OPTIONS (the device by its path, lun:N or lun:N-partM), or the directory of a
@@ -50,7 +50,7 @@ pub struct MountCommand {
 }
 
 /// Unmount a file system. Waits as long as the cluster takes to let this node go, and says who uses it if somebody does.
-#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[derive(FromArgs, ArgsInfo, Debug, Clone, PartialEq, Eq)]
 #[argh(subcommand, name = "umount")]
 pub struct UmountCommand {
     /// where it is mounted

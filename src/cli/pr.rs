@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 
 use super::exit::Exit;
 use super::render::reservation_type;
@@ -24,6 +24,10 @@ use crate::drv::sg::SgDisk;
 use crate::scsi::target::Request;
 use crate::scsi::{Held, PrCommand, PrError, PrReply, TYPE_WERO, is_type};
 
+/// What can be done to a disk.
+pub const WORDS: [&str; 9] =
+    ["keys", "reservation", "capabilities", "register", "unregister", "reserve", "release", "preempt", "clear"];
+
 /// How long the kernel's driver waits for a disk.
 const TIMEOUT_MS: u32 = 10_000;
 /// Unit attentions that are taken off before one is believed to stay.
@@ -33,7 +37,7 @@ const NEXUS: u32 = 0xff_ffff;
 
 /// Show and change the persistent reservations of a disk: keys, reservation, capabilities; register, unregister, reserve, release,
 /// preempt, clear. What changes something is refused for a disk that an agent of this machine owns, or that a cluster has reserved.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     subcommand,
     name = "pr",
@@ -218,11 +222,7 @@ impl PrCommandLine {
                 let victim = self.victim.ok_or_else(|| usage("whom? name the key by --victim"))?;
                 Request::Preempt { own: own()?, victim, kind, abort: self.abort }
             }
-            _ => {
-                return Err(usage(
-                    "it is none of keys, reservation, capabilities, register, unregister, reserve, release, preempt, clear",
-                ));
-            }
+            _ => return Err(usage(&format!("it is none of {}", WORDS.join(", ")))),
         })
     }
 

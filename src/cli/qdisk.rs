@@ -17,7 +17,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 use rustix::fs::{FileType, stat};
 
 use super::Exit;
@@ -37,14 +37,14 @@ pub use survey::{Kind, utc};
 const PATIENCE_S: u64 = 10;
 
 /// Make and show quorum disks.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand, name = "qdisk")]
 pub struct QdiskCommand {
     #[argh(subcommand)]
     what: What,
 }
 
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand)]
 enum What {
     Format(FormatCommand),
@@ -55,7 +55,7 @@ enum What {
 }
 
 /// Make a quorum disk. Everything on the device is lost. What the options do not say is taken from the configuration.
-#[derive(FromArgs, Debug, Default)]
+#[derive(FromArgs, ArgsInfo, Debug, Default)]
 #[argh(
     subcommand,
     name = "format",
@@ -66,7 +66,7 @@ enum What {
     error_code(7, "the disk did not answer in time")
 )]
 pub struct FormatCommand {
-    /// configuration blob, as built into the image
+    /// configuration, TOML or blob: the file that was built into the image
     #[argh(option)]
     pub config: Option<PathBuf>,
     /// block device or file, lun:N, or of a quorum disk label:LABEL or uuid:UUID
@@ -102,7 +102,7 @@ pub struct FormatCommand {
 }
 
 /// Show which quorum disks there are: of quorate, and of RHCS and SBD, which are only read.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     subcommand,
     name = "list",
@@ -129,7 +129,7 @@ pub struct ListCommand {
 }
 
 /// Show a quorum disk with every node's slot: when it was last written, ballot, phase, score, standing.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     subcommand,
     name = "show",
@@ -150,7 +150,7 @@ pub struct ShowCommand {
 }
 
 /// Print what is read of a disk as bytes (format, list and show start this, to be able to leave a hanging read behind).
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand, name = "read-area")]
 pub struct ReadAreaCommand {
     /// device or file

@@ -12,6 +12,9 @@ use super::{socket, wait};
 
 /// The names by which the binary can be called.
 pub const TOOLS: [&str; 3] = ["clustat", "cman_tool", "mkqdisk"];
+/// What may follow `cman_tool`.
+pub const CMAN_WORDS: [&str; 9] =
+    ["status", "nodes", "version", "expected", "votes", "wait", "kill", "leave", "services"];
 /// `cman_tool wait`, `leave`: not in time.
 const TIMED_OUT: u8 = 2;
 
@@ -29,6 +32,16 @@ pub fn run(words: &[&str]) -> Option<ExitCode> {
         "cman_tool" => cman_tool(socket, words),
         _ => mkqdisk::run(words),
     })
+}
+
+/// What the tool says of its options; `None` if it is none of [`TOOLS`].
+pub fn usage(tool: &str) -> Option<&'static str> {
+    match tool {
+        "clustat" => Some(CLUSTAT_USAGE),
+        "cman_tool" => Some(CMAN_USAGE),
+        "mkqdisk" => Some(mkqdisk::USAGE),
+        _ => None,
+    }
 }
 
 /// What the old tools ended with: 0, or 1 for whatever went wrong.
@@ -232,8 +245,7 @@ fn cman_tool(socket: Option<&str>, words: &[&str]) -> ExitCode {
         }
         "debug" => refuse("cman_tool", "there are no debug masks here; `quorate events` shows what happened"),
         other => {
-            let known = ["status", "nodes", "version", "expected", "votes", "wait", "kill", "leave", "services"];
-            let meant = super::nearest::Meant(super::nearest::nearest(other, known));
+            let meant = super::nearest::Meant(super::nearest::nearest(other, CMAN_WORDS));
             refuse("cman_tool", format_args!("there is no command `{other}`{meant}"))
         }
     }

@@ -4,7 +4,7 @@
 //! socket that streams keys to a shell in the agent, would take memory and a place in the agent's one queue of clients for
 //! as long as somebody sits there. So a hung agent costs the socket's deadline and a sentence, and the shell stays usable.
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 
 use super::console::Console;
 use super::exit::Exit;
@@ -20,7 +20,7 @@ const FOLLOW_MS: u64 = 1_000;
 const NAMES: &str = "cman_tool nodes -F name";
 
 /// The console's shell on this terminal. Ctrl-D or `exit` leaves.
-#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[derive(FromArgs, ArgsInfo, Debug, Clone, PartialEq, Eq)]
 #[argh(subcommand, name = "console")]
 pub struct ConsoleCommand {
     /// the agent's socket, where several run (default: the only one)

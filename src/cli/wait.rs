@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 
 use super::exit::Exit;
 use super::socket;
@@ -11,7 +11,7 @@ use super::socket;
 const EVERY: Duration = Duration::from_millis(500);
 
 /// Wait until this node's cluster is quorate, or its view released. Exit code 7: not in time.
-#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[derive(FromArgs, ArgsInfo, Debug, Clone, PartialEq, Eq)]
 #[argh(subcommand, name = "wait")]
 pub struct WaitCommand {
     /// until all victims are proven fenced, and shared storage may be used

@@ -1,5 +1,5 @@
 //! A Debian package: the static binary, the hooks of initramfs-tools and dracut, systemd's units. Its files are those of
-//! dist/debian, as they are.
+//! dist/debian, as they are; manual and completions are made.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use argh::FromArgs;
 use fs_err as fs;
 
-use crate::{build, paths, process};
+use crate::{build, manual, paths, process};
 
 /// Build the Debian package and list what is in it.
 ///
@@ -27,7 +27,8 @@ const TIME: &str = "1700000000";
 /// The binary's place.
 const BINARY: &str = "usr/sbin/quorate";
 /// The documentation that goes with it, by its place in the tree.
-const DOCS: [&str; 4] = ["README.md", "docs/debian.md", "docs/configuration.md", "LICENSE-MIT"];
+const DOCS: [&str; 6] =
+    ["README.md", "docs/debian.md", "docs/configuration.md", "docs/rhcs.md", "docs/status-json.md", "LICENSE-MIT"];
 
 impl Deb {
     /// Runs the subcommand.
@@ -69,6 +70,7 @@ fn write(binary: &Path, out: &Path) -> Result<()> {
         let name = Path::new(doc).file_name().context("a file")?;
         put(&paths::workspace().join(doc), &tree.join("usr/share/doc/quorate").join(name), 0o644)?;
     }
+    manual::install(&mut |from, to| put(from, &tree.join(to), 0o644))?;
     let control = tree.join("DEBIAN/control");
     let text = fs::read_to_string(&control)?;
     let text = text.replace("@VERSION@", env!("CARGO_PKG_VERSION"));

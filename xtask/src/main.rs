@@ -21,6 +21,7 @@ mod kernel;
 mod lab;
 mod line;
 mod loopback;
+mod manual;
 mod model;
 mod node;
 mod paths;
@@ -64,6 +65,7 @@ enum Command {
     Explore(explore::Explore),
     Fuzz(fuzz::Fuzz),
     Image(image::Image),
+    Manual(manual::Manual),
     Model(model::Model),
     Sim(sim::Sim),
     Size(size::Size),
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
         Command::Explore(explore) => explore.run(),
         Command::Fuzz(fuzz) => fuzz.run(),
         Command::Image(image) => image.run(),
+        Command::Manual(manual) => manual.run(),
         Command::Model(model) => model.run(),
         Command::Sim(sim) => sim.run(),
         Command::Size(size) => size.run(),

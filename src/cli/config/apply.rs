@@ -5,8 +5,13 @@ use std::time::{Duration, Instant};
 
 use super::super::exit::Exit;
 use super::super::socket::{self, Failure};
-use super::{ConfigCommand, complain, load_and_warn, say};
+use super::{ConfigCommand, complain, differences, load_and_warn, say};
 use crate::base::limits::BLOB_BYTES_MAX;
+use crate::cluster::Settings;
+use crate::config::change::take_over;
+use crate::config::console::{ITERATIONS, Password, SALT_BYTES};
+use crate::config::schema::text;
+use crate::config::show::KEY_SET;
 use crate::config::{Cluster, blob};
 
 /// Bytes of a piece: as hex digits, with its words, it fits a request.
@@ -25,6 +30,11 @@ impl ConfigCommand {
             path.display(),
             cluster.nodes.len()
         ));
+        match self.running(cluster) {
+            Ok(running) => tell_differences(&running, cluster),
+            Err((Exit::Config, why)) => complain(format_args!("What differs cannot be told: {why}")),
+            Err(failure) => return Err(failure),
+        }
         if !self.yes && !confirmed() {
             say("Nothing was done.");
             return Ok(Exit::No);
@@ -36,6 +46,35 @@ impl ConfigCommand {
     pub(super) fn status(&self) -> Result<Exit, Failure> {
         let [] = self.files(&["--socket"])?;
         Ok(socket::ask(self.socket.as_deref(), "config status", false))
+    }
+
+    fn fetch(&self, request: &str) -> Result<String, Failure> {
+        match socket::fetch(self.socket.as_deref(), request)? {
+            // Of `config status`: another one waits.
+            (Exit::Ok | Exit::No, text) => Ok(text),
+            (exit, why) => Err((exit, why.trim_end().to_owned())),
+        }
+    }
+
+    /// What the agent runs. It does not tell its key, but its stamp tells whether that is the key of this file, or the one before.
+    fn running(&self, next: &Cluster) -> Result<Box<Cluster>, Failure> {
+        let shown = self.fetch(socket::CONFIG)?;
+        let status = self.fetch("config status")?;
+        let in_force = status.lines().next().unwrap_or_default();
+        let with = |key: &[u8; 32], previous: Option<[u8; 32]>| -> Result<(Box<Cluster>, bool), Failure> {
+            let cluster = text::cluster(&filled(&shown, next, key, previous));
+            let cluster = cluster.map_err(|error| (Exit::Config, format!("the agent's configuration: {error}")))?;
+            let stamp = Settings::from_cluster(&cluster).stamp();
+            Ok((Box::new(cluster), in_force.contains(&stamp.to_string())))
+        };
+        let (same, is_same) = with(&next.key, next.previous_key)?;
+        match next.previous_key {
+            Some(previous) if !is_same => {
+                let (before, is_before) = with(&previous, None)?;
+                Ok(if is_before { before } else { same })
+            }
+            _ => Ok(same),
+        }
     }
 
     fn tell(&self, request: &str) -> Result<(), Failure> {
@@ -78,6 +117,46 @@ impl ConfigCommand {
                 return Ok(Exit::Timeout);
             }
             std::thread::sleep(EVERY);
+        }
+    }
+}
+
+/// What an agent shows, with secrets in the places where it says that there are some: only their being there and their being others
+/// is told of them.
+fn filled(shown: &str, next: &Cluster, key: &[u8; 32], previous: Option<[u8; 32]>) -> String {
+    /// Of a secret that nothing is known about.
+    const ANY: [u8; 32] = [1; 32];
+    let hex = |key: &[u8; 32]| key.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let password = next.console.login.as_ref().map(|login| login.password.clone());
+    let password = password.unwrap_or(Password { iterations: *ITERATIONS.start(), salt: [0; SALT_BYTES], hash: ANY });
+    let mut text = String::new();
+    for line in shown.lines() {
+        let secret = match line.split_once(" = ").map_or("", |(key, _)| key) {
+            "key" => hex(key),
+            "previous_key" => hex(&previous.unwrap_or(ANY)),
+            "password" => password.to_string(),
+            _ => String::new(),
+        };
+        text += &line.replacen(KEY_SET, &secret, 1);
+        text.push('\n');
+    }
+    text
+}
+
+/// What differs: first what counts as soon as it is in force, then what a node reads at its next boot.
+fn tell_differences(running: &Cluster, next: &Cluster) {
+    let mut soon = running.clone();
+    take_over(&mut soon, next);
+    let (now, later) = (differences(running, &soon), differences(&soon, next));
+    if now.is_empty() && later.is_empty() {
+        say("Nothing differs from the configuration that is running.");
+    }
+    for (what, lines) in
+        [("Differs from the configuration that is running:", now), ("Counts from each node's next boot only:", later)]
+    {
+        if !lines.is_empty() {
+            say(what);
+            lines.iter().for_each(say);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::super::Exit;
+use super::super::config::load_and_warn;
 use super::FormatCommand;
 use super::area::Area;
 use super::find::{FindError, find};
@@ -12,7 +13,7 @@ use super::list::Found;
 use super::reader::ReadError;
 use super::survey::{Kind, image};
 use crate::base::NodeSet;
-use crate::config::{Cluster, blob};
+use crate::config::Cluster;
 use crate::disk::layout::RECORD_BYTES;
 use crate::disk::record::{self, first_record};
 use crate::disk::signature::{PROBE_BYTES, at_end, at_start};
@@ -68,7 +69,7 @@ pub enum FormatError {
     /// An option is missing or wrong.
     Usage(String),
     /// The file named by `--config` is not there, or is no configuration.
-    Config(PathBuf, String),
+    Config(String),
     /// No disk, or more than one, has this name.
     Find(FindError),
     /// It does not answer.
@@ -97,7 +98,7 @@ impl FormatError {
         match self {
             FormatError::Declined => Exit::No,
             FormatError::Usage(_) => Exit::Usage,
-            FormatError::Config(..) => Exit::Config,
+            FormatError::Config(_) => Exit::Config,
             FormatError::Find(error) => error.exit(),
             FormatError::Silent(_, error) => error.exit(),
             FormatError::LabelTaken(..)
@@ -114,8 +115,7 @@ impl FormatError {
 impl fmt::Display for FormatError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            FormatError::Usage(what) => f.write_str(what),
-            FormatError::Config(path, why) => write!(f, "{}: {why}", path.display()),
+            FormatError::Usage(what) | FormatError::Config(what) => f.write_str(what),
             FormatError::Find(error) => write!(f, "{error}"),
             FormatError::Silent(path, error) => write!(f, "{}: {error}; nothing was written", path.display()),
             FormatError::LabelTaken(path, label, other) => {
@@ -385,10 +385,9 @@ fn verify(wanted: &Wanted, file: &BlockFile, unit: Unit) -> Result<(), FormatErr
     if odd.is_empty() { Ok(()) } else { Err(fail(format!("records of nodes {odd} are not empty"))) }
 }
 
-fn load(path: &Path) -> Result<Cluster, FormatError> {
-    let fail = |why: String| FormatError::Config(path.into(), why);
-    let bytes = std::fs::read(path).map_err(|error| fail(error.to_string()))?;
-    blob::decode(&bytes).map_err(|error| fail(error.to_string()))
+fn load(path: &Path) -> Result<Box<Cluster>, FormatError> {
+    let loaded = load_and_warn(path).map_err(|(_, why)| FormatError::Config(why))?;
+    Ok(loaded.cluster)
 }
 
 fn new_uuid() -> Result<u128, FormatError> {

@@ -10,7 +10,7 @@ use super::super::exit::Exit;
 use super::super::qdisk::{self, FormatCommand, Found, Kind, ShowCommand};
 use super::{Options, code, refuse};
 
-const USAGE: &str = "\
+pub(super) const USAGE: &str = "\
 usage: mkqdisk -L | -f <label> | -c <device> -l <label> [-d]
   -c device -l label   initialize the quorum disk of the node's configuration
   -f label             show only the quorum disk with this label

@@ -4,7 +4,7 @@
 //! everything that is known of a key stands in [`KEYS`].
 
 use std::borrow::Cow;
-use std::string::String;
+use std::string::{String, ToString};
 use std::vec::Vec;
 use std::{fmt, format};
 
@@ -152,6 +152,11 @@ const KEYS: [(&str, Takes, bool); 65] = [
     ("hook.on[]", Takes::Text, false),
     ("*.arguments[]", Takes::Text, false),
 ];
+
+/// Every key and table by its place, `node.votes`, with what it takes.
+pub fn keys() -> impl Iterator<Item = (&'static str, String)> {
+    KEYS.iter().filter(|(place, ..)| !place.ends_with("[]")).map(|(place, takes, _)| (*place, takes.to_string()))
+}
 
 /// A value as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
