@@ -1,5 +1,6 @@
 //! L0: the words everything else is written in. No I/O, no clock, no heap.
 
+pub mod durations;
 pub mod ids;
 pub mod limits;
 pub mod nodeset;
@@ -9,6 +10,7 @@ pub mod space;
 pub mod trace;
 pub mod view;
 
+pub use durations::Durations;
 pub use ids::{ClusterId, ConfigStamp, Incarnation, NodeId, Nonce, PrKey};
 pub use nodeset::NodeSet;
 pub use plock::{PLOCK_ITEMS, Plock, PlockAnswer, PlockItem, PlockResult, PlockWish};

@@ -19,6 +19,7 @@ mod fuzz;
 mod image;
 mod kernel;
 mod lab;
+mod latency;
 mod line;
 mod loopback;
 mod model;
@@ -64,6 +65,7 @@ enum Command {
     Explore(explore::Explore),
     Fuzz(fuzz::Fuzz),
     Image(image::Image),
+    Latency(latency::Latency),
     Model(model::Model),
     Sim(sim::Sim),
     Size(size::Size),
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
         Command::Explore(explore) => explore.run(),
         Command::Fuzz(fuzz) => fuzz.run(),
         Command::Image(image) => image.run(),
+        Command::Latency(latency) => latency.run(),
         Command::Model(model) => model.run(),
         Command::Sim(sim) => sim.run(),
         Command::Size(size) => size.run(),
