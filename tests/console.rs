@@ -5,10 +5,12 @@ mod scene;
 
 use std::fmt::Write as _;
 
+use quorate::base::ConfigStamp;
 use quorate::cli::console::{Console, LINE_BYTES_MAX, OUTPUT_BYTES, PAGER_MS_MAX, WATCH_MS};
+use quorate::cli::face::Face;
 use quorate::cli::order::{Name, Order};
 use quorate::cli::request::{Request, parse};
-use quorate::cli::{Form, Noun, Snapshot};
+use quorate::cli::{Form, Noun, Snapshot, socket};
 
 use scene::{blocked, cluster, released, with};
 
@@ -204,6 +206,35 @@ fn tab_completes() {
         desk.step("zz, Tab", b"zz\t");
         desk.step("Ctrl-U, Tab", b"\x15\t");
         desk.is("console-completion.txt");
+    });
+}
+
+/// The same lines as through the socket, which `quorate config status` shows.
+#[test]
+fn config_status_is_shown() {
+    let next = ConfigStamp { version: 2, digest: 0x1234_5678 };
+    let (mut told, mut codes) = (String::new(), Vec::new());
+    for (what, staged) in [("none waits", 0), ("one waits", 3), ("all have it", 5)] {
+        let mut status = released();
+        status.nodes.iter_mut().take(staged).for_each(|row| row.staged = next);
+        with(&status, &cluster(), |snapshot| {
+            let mut desk = Desk::new(snapshot);
+            desk.step(&format!("{what}; conf, Tab, Tab, Enter"), b"conf\t\t\r");
+            assert_eq!(desk.asked, [const { Request::Face(Face::ConfigStatus) }]);
+            let mut answer = String::new();
+            socket::answer("config status", snapshot, &mut answer).unwrap();
+            let (head, text) = answer.split_once('\n').unwrap();
+            text.lines().for_each(|line| assert!(desk.told.contains(line), "{line} is not in {}", desk.told));
+            codes.push(head.to_string());
+            told.push_str(&desk.told);
+        });
+    }
+    assert_eq!(codes, ["quorate 1 0", "quorate 1 1", "quorate 1 1"]);
+    at_desk(|desk| {
+        desk.step("config, Enter", b"config\r");
+        told.push_str(&desk.told);
+        desk.told = told;
+        desk.is("console-config-status.txt");
     });
 }
 

@@ -1,4 +1,5 @@
-//! The old tools' ways to ask, as a line on a console or the socket: `clustat -x`, `cman_tool nodes -a`. And `metrics`.
+//! The old tools' ways to ask, as a line on a console or the socket: `clustat -x`, `cman_tool nodes -a`. And what is no noun of
+//! ours, but takes words as they do: `metrics`, `config status`.
 
 use heapless::{String, Vec};
 
@@ -33,6 +34,8 @@ pub enum Face {
     CmanVotes,
     /// `metrics`.
     Metrics,
+    /// `config status`.
+    ConfigStatus,
 }
 
 /// Options of `cman_tool nodes`.
@@ -83,10 +86,11 @@ impl Field {
 }
 
 /// First words, with what `help` says of them.
-pub const WORDS: [(&str, &str); 3] = [
+pub const WORDS: [(&str, &str); 4] = [
     ("clustat", "the members, as RHCS showed them; -x, -I, -m NODE"),
     ("cman_tool", "status, nodes, version, expected, votes, as of RHCS"),
     ("metrics", "everything that counts, for Prometheus"),
+    ("config", "`config status`: which configuration is in force, which waits"),
 ];
 
 /// The face of a line that begins with one of [`WORDS`]; `None` if it makes no sense.
@@ -94,6 +98,7 @@ pub fn parse<'a>(first: &str, mut words: impl Iterator<Item = &'a str>) -> Optio
     let second = words.next();
     let face = match (first, second) {
         ("metrics", None) => Face::Metrics,
+        ("config", Some("status")) => Face::ConfigStatus,
         ("clustat", None) => Face::Clustat,
         ("clustat", Some("-x")) => Face::ClustatXml,
         ("clustat", Some("-I")) => Face::ClustatId,
@@ -149,6 +154,8 @@ mod tests {
             "clustat -x -x",
             "clustat json",
             "metrics json",
+            "config",
+            "config status 2",
             "cman_tool",
             "cman_tool status -a",
             "cman_tool nodes -F",

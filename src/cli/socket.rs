@@ -21,10 +21,9 @@ use super::exit::Exit;
 use super::facts::{Leaving, Snapshot};
 use super::nearest::Meant;
 use super::order::Name;
-use super::render::{Noun, face, face_exit, help, render, sentence};
+use super::render::{Noun, config_status, face, face_exit, help, render, sentence};
 use super::request::{Request, meant, parse};
 use super::words::{Say, gate_line};
-use crate::base::{ConfigStamp, NodeSet};
 use crate::cluster::status::Stage;
 use crate::config::show;
 
@@ -57,8 +56,8 @@ pub const CONFIG: &str = "config";
 pub const CONFIG_PUT: &str = "config put ";
 /// What only commands say: it was the last; stage it.
 pub const CONFIG_APPLY: &str = "config apply";
-/// What only commands ask: who runs which configuration. With a version: is it in force here?
-pub const CONFIG_STATUS: &str = "config status";
+/// What only commands ask, with a version: is it in force here, and if not, who has it ready?
+pub const CONFIG_IN_FORCE: &str = "config status ";
 
 /// What only commands ask: the names of the data disks, each on a line.
 pub const DATA: &str = "data";
@@ -82,8 +81,8 @@ pub fn answer(request: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fm
         head(Exit::Ok, out)?;
         return show::toml(snapshot.facts.cluster, out);
     }
-    if let Some(version) = request.strip_prefix(CONFIG_STATUS) {
-        return answer_config(version, snapshot, out);
+    if let Some(version) = request.strip_prefix(CONFIG_IN_FORCE) {
+        return answer_in_force(version, snapshot, out);
     }
     if request == DATA {
         head(Exit::Ok, out)?;
@@ -147,31 +146,14 @@ pub fn answer_done(done: Result<(), &str>, out: &mut dyn Write) {
     };
 }
 
-/// Which configuration is in force, and who has the next one ready. `Ok` if nothing is under way, or this version is in force.
-fn answer_config(version: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt::Result {
-    let status = snapshot.status;
-    let staged = status.nodes.iter().find(|row| row.id == status.node).map_or(ConfigStamp::NONE, |row| row.staged);
-    let over = match version.trim().parse::<u32>() {
-        Ok(version) => status.config.version >= version,
-        Err(_) => staged == ConfigStamp::NONE,
+/// `Ok` if it is, else who has it ready.
+fn answer_in_force(version: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt::Result {
+    let Ok(version) = version.parse::<u32>() else {
+        head(Exit::Usage, out)?;
+        return writeln!(out, "`{version}` is not the version of a configuration");
     };
-    head(if over { Exit::Ok } else { Exit::No }, out)?;
-    writeln!(out, "Configuration {} is in force here.", status.config)?;
-    if staged != ConfigStamp::NONE {
-        let (mut ready, mut missing) = (NodeSet::EMPTY, NodeSet::EMPTY);
-        for row in status.nodes.iter().filter(|row| row.member) {
-            if row.staged == staged || row.config == staged {
-                ready.insert(row.id)
-            } else {
-                missing.insert(row.id)
-            };
-        }
-        writeln!(out, "Configuration {staged} is ready on {}.", Say(snapshot, ready))?;
-        if missing != NodeSet::EMPTY {
-            writeln!(out, "It waits for {}.", Say(snapshot, missing))?;
-        }
-    }
-    Ok(())
+    head(if snapshot.status.config.version >= version { Exit::Ok } else { Exit::No }, out)?;
+    config_status(snapshot, out)
 }
 
 /// `Ok` if it may, else a sentence that says what is waited for.

@@ -35,7 +35,7 @@ impl ConfigCommand {
 
     pub(super) fn status(&self) -> Result<Exit, Failure> {
         let [] = self.files(&["--socket"])?;
-        Ok(socket::ask(self.socket.as_deref(), socket::CONFIG_STATUS, false))
+        Ok(socket::ask(self.socket.as_deref(), "config status", false))
     }
 
     fn tell(&self, request: &str) -> Result<(), Failure> {
@@ -63,7 +63,7 @@ impl ConfigCommand {
         let until = Instant::now() + Duration::from_secs(self.timeout.unwrap_or(TIMEOUT_S));
         let mut told = String::new();
         loop {
-            let (exit, text) = socket::fetch(self.socket.as_deref(), &format!("{} {version}", socket::CONFIG_STATUS))?;
+            let (exit, text) = socket::fetch(self.socket.as_deref(), &format!("{}{version}", socket::CONFIG_IN_FORCE))?;
             if text != told {
                 text.lines().filter(|line| !told.contains(*line)).for_each(say);
                 told = text;

@@ -75,6 +75,7 @@ impl Choices {
             }
             "watch" => nouns().for_each(&mut offer),
             "leave" => offer("now"),
+            "config" => offer("status"),
             "terminal" => ["length", "dumb", "ansi"].into_iter().for_each(&mut offer),
             "events" => ["follow", "json"].into_iter().for_each(&mut offer),
             word if Noun::from_word(word).is_some() => offer("json"),
@@ -106,6 +107,7 @@ mod tests {
             ("nodes j", "json", "json"),
             ("terminal ", "length dumb ansi", ""),
             ("reb", "reboot", "reboot"),
+            ("config ", "status", "status"),
             ("x", "", ""),
             ("status json ", "", ""),
         ] {

@@ -1,6 +1,7 @@
 //! The status commands. Each noun has a text for people and a JSON object for programs, from the same snapshot; both go to
 //! a sink as they are made. docs/status-json.md describes the objects.
 
+mod configuration;
 mod disks;
 mod events;
 mod fences;
@@ -14,6 +15,7 @@ mod spaces;
 mod status;
 mod view;
 
+pub use configuration::text as config_status;
 pub use disks::reservation_type;
 pub use events::sentence;
 pub use rhcs::{exit as face_exit, face};

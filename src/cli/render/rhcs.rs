@@ -8,7 +8,8 @@ use super::super::exit::Exit;
 use super::super::face::{Face, Field, Nodes};
 use super::super::facts::Snapshot;
 use super::super::nearest::{Meant, nearest};
-use super::metrics;
+use super::super::wrap::Wrap;
+use super::{configuration, metrics};
 use crate::base::NodeId;
 use crate::cluster::status::{NodeStatus, Stage};
 
@@ -24,6 +25,7 @@ pub fn exit(face: &Face, snapshot: &Snapshot<'_>) -> Exit {
     let shown = match face {
         Face::ClustatMember(name) => rows(snapshot).any(|row| row.name == name.as_str() && row.online),
         Face::CmanNodes(Nodes { only: Some(name), .. }) => rows(snapshot).any(|row| row.name == name.as_str()),
+        Face::ConfigStatus => !configuration::waits(snapshot),
         _ => true,
     };
     if shown { Exit::Ok } else { Exit::No }
@@ -49,6 +51,7 @@ pub fn face(face: &Face, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt::R
         Face::CmanExpected => writeln!(out, "Expected votes: {}\nQuorum: {}", status.expected_votes, status.quorum),
         Face::CmanVotes => writeln!(out, "Node votes: {}", status.node_votes),
         Face::Metrics => metrics::text(snapshot, out),
+        Face::ConfigStatus => configuration::text(snapshot, &mut Wrap::new(out, 4)),
     }
 }
 

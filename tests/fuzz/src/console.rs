@@ -142,7 +142,10 @@ pub fn request(line: &str) {
         let (head, body) = out.split_once('\n').expect("a first line");
         let code = head.strip_prefix("quorate 1 ").and_then(|code| code.parse::<u8>().ok());
         // What only commands ask has answers of its own.
-        if line == socket::GATE || [socket::MOUNT, socket::SINCE].iter().any(|asked| line.starts_with(asked)) {
+        let words = [socket::GATE, socket::CONFIG, socket::DATA, socket::LEAVING];
+        let beginnings =
+            [socket::MOUNT, socket::SINCE, socket::WAIT, socket::FENCED, socket::FORCED, socket::CONFIG_IN_FORCE];
+        if words.contains(&line) || beginnings.iter().any(|asked| line.starts_with(asked)) {
             assert!(code.is_some());
             return;
         }
