@@ -54,7 +54,7 @@ pub fn run(story: &mut Story, stage: &Stage<'_>) -> Result<()> {
     stage.work(&stage.ids())
 }
 
-const NOUNS: [&str; 3] = ["status", "nodes", "votes"];
+const NOUNS: [&str; 4] = ["status", "nodes", "votes", "config status"];
 
 /// One node more, which nobody starts, and another pace of the heuristic. The quorum disk keeps its votes: its header says them too.
 fn larger(old: &Cluster) -> Result<Cluster> {
@@ -114,14 +114,13 @@ fn is_refused(story: &mut Story, stage: &Stage<'_>, operator: u8, next: &Cluster
     let Err(why) = apply(story, stage, operator, &other)? else { bail!("another port was accepted") };
     let why = format!("{why:#}");
     ensure!(why.contains("cluster.port"), "another port was refused for another reason: {why}");
-    let status = stage.program(operator, &format!("{QUORATE} config status"))?;
-    story.saw(format_args!("on node {operator}, quorate config status: {}", status.trim_end()));
-    ensure!(!status.contains("ready"), "it was refused, and is ready to be agreed on: {status}");
     unchanged(stage, &before, &console)?;
     for id in stage.ids() {
         let said = watch.said(id, &console)?;
         ensure!(!said.contains("onfiguration "), "node {id} heard of a configuration that was refused: {said}");
     }
+    let status = talk(story, stage, operator, "config status")?;
+    ensure!(!status.contains(" is ready on "), "it was refused, and is ready to be agreed on: {status}");
     numbers(stage, &watch.cluster)?;
     story.saw("refused, and nothing has changed");
     Ok(())
@@ -222,6 +221,8 @@ fn comes_back(story: &mut Story, stage: &Stage<'_>, id: u8, now: &Cluster) -> Re
         ms(mounted),
         ms(works)
     ));
-    talk(story, stage, id, "status")?;
+    for noun in ["status", "config status"] {
+        talk(story, stage, id, noun)?;
+    }
     Ok(ms(works))
 }

@@ -10,10 +10,10 @@ use crate::scenario::story::Story;
 use crate::scenario::watch::Marks;
 
 /// Lines of an answer that are shown.
-const SHOWN: usize = 30;
+const SHOWN: usize = 40;
 
-/// Types lines on a console and shows what is there then.
-pub fn talk(story: &Story, stage: &Stage<'_>, id: u8, lines: &str) -> Result<()> {
+/// Types lines on a console and shows what is there then, which it returns.
+pub fn talk(story: &Story, stage: &Stage<'_>, id: u8, lines: &str) -> Result<String> {
     let node = stage.watch.lab.node(id)?;
     let name = stage.watch.names(&[id]);
     let first = lines.lines().next().unwrap_or_default();
@@ -24,12 +24,12 @@ pub fn talk(story: &Story, stage: &Stage<'_>, id: u8, lines: &str) -> Result<()>
     };
     // From the command on, without what nobody typed.
     let shown = said.lines().skip_while(|line| !line.ends_with(first)).filter(|line| !line.contains('\u{1b}'));
-    let shown = shown.filter(|line| !line.contains("end-of-answer-"));
+    let shown: Vec<&str> = shown.filter(|line| !line.contains("end-of-answer-")).take(SHOWN).collect();
     story.saw(format_args!("the console of {name}:"));
-    for line in shown.take(SHOWN) {
+    for line in &shown {
         println!("{:>11}  | {line}", "");
     }
-    Ok(())
+    Ok(shown.join("\n"))
 }
 
 /// Waits until a node that was reset since the marks has joined, mounted, and works.
