@@ -11,7 +11,7 @@ use quorate_guest::line::Command;
 use super::faults;
 use super::stage::{RECOVERED_WITHIN, Stage};
 use super::talk::talk;
-use crate::lab::BOOT_WITHIN;
+use crate::lab::{ANSWER_WITHIN, BOOT_WITHIN};
 use crate::scenario::steps::{BOOTS, RESETS};
 use crate::scenario::story::Story;
 use crate::scenario::watch::{Marks, Members, plain};
@@ -54,7 +54,7 @@ pub fn run(story: &mut Story, stage: &Stage<'_>) -> Result<()> {
     stage.work(&stage.ids())
 }
 
-const NOUNS: [&str; 4] = ["status", "nodes", "votes", "config status"];
+const NOUNS: [&str; 5] = ["status", "nodes", "votes", "heuristics", "config status"];
 
 /// One node more, which nobody starts, and another pace of the heuristic. The quorum disk keeps its votes: its header says them too.
 fn larger(old: &Cluster) -> Result<Cluster> {
@@ -158,13 +158,19 @@ fn goes_over(story: &mut Story, stage: &Stage<'_>, operator: u8, next: &Cluster,
     Ok(took)
 }
 
-/// Everybody counts by the numbers of this configuration.
+/// Everybody counts by the numbers of this configuration, and tries its heuristics at their pace.
 fn numbers(stage: &Stage<'_>, cluster: &Cluster) -> Result<()> {
     let wanted = (cluster.version, cluster.expected_votes(), cluster.quorum());
     for id in stage.ids() {
         let status = stage.watch.status(id)?;
         let found = (status.config_version, status.expected_votes, status.quorum);
         ensure!(found == wanted, "node {id} has version, votes and quorum {found:?}, not {wanted:?}");
+        let report = stage.watch.lab.node(id)?.report("heuristics", ANSWER_WITHIN)?;
+        let rows = report["heuristics"].as_array().context("a list of heuristics")?;
+        let found = rows.iter().map(|row| row["interval_ms"].as_u64());
+        let wanted = cluster.qdisk.iter().flat_map(|qdisk| &qdisk.heuristics);
+        let wanted = wanted.map(|heuristic| Some(heuristic.interval_ms.into()));
+        ensure!(found.eq(wanted), "node {id} has other heuristics: {report}");
     }
     Ok(())
 }
