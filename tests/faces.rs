@@ -187,26 +187,39 @@ fn metrics_are_what_prometheus_reads() {
 }
 
 /// The rules of the text format: each family has its HELP and TYPE once, in front of its samples, which are numbers;
-/// counters, and only they, end in `_total`; every family is described.
+/// counters, and only they, end in `_total`; the buckets of a histogram rise up to its count; every family is described.
 fn exposition(text: &str) {
     let described = std::fs::read_to_string("docs/rhcs.md").unwrap();
     let mut families: Vec<String> = Vec::new();
+    let mut histogram = false;
+    let mut bucket = 0.0;
     let mut lines = text.lines().peekable();
     assert!(text.ends_with('\n'));
     while let Some(line) = lines.next() {
         if let Some(help) = line.strip_prefix("# HELP ") {
             let (family, sentence) = help.split_once(' ').unwrap();
             assert!(family.starts_with("quorate") && sentence.ends_with('.'), "{line}");
-            let kind = if family.ends_with("_total") { "counter" } else { "gauge" };
-            assert_eq!(lines.next(), Some(format!("# TYPE {family} {kind}").as_str()));
+            let kind = lines.next().and_then(|line| line.strip_prefix(&format!("# TYPE {family} "))).unwrap();
+            assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}: {kind}");
+            assert_eq!(kind == "counter", family.ends_with("_total"), "{line}");
+            (histogram, bucket) = (kind == "histogram", 0.0);
             assert!(!families.contains(&family.to_owned()), "{family} twice");
             assert!(described.contains(&format!("`{family}`")), "{family} is not in docs/rhcs.md");
             families.push(family.to_owned());
             continue;
         }
         let (series, value) = line.rsplit_once(' ').unwrap();
-        assert_eq!(series.split('{').next(), families.last().map(String::as_str), "{line}");
-        assert!(value.parse::<f64>().is_ok(), "{line}");
+        let (name, value) = (series.split('{').next().unwrap(), value.parse::<f64>().unwrap());
+        let part = name.strip_prefix(families.last().unwrap().as_str());
+        match part {
+            Some("_bucket") if histogram => {
+                assert!(value >= bucket, "{line}");
+                bucket = value;
+            }
+            Some("_count") if histogram => assert_eq!(value, bucket, "{line}"),
+            Some("_sum") if histogram => {}
+            _ => assert_eq!((part, histogram), (Some(""), false), "{line}"),
+        }
         assert_eq!(series.contains('{'), series.ends_with("\"}"), "{line}");
     }
     assert!(families.len() > 40, "{}", families.len());

@@ -34,6 +34,7 @@ use super::spaces::{CannotStart, Happened, Spaces};
 use super::{devices, memory};
 use crate::base::limits::{NETWORKS_MAX, SPACES_MAX};
 use crate::base::{Incarnation, NodeId, Nonce, SpaceError};
+use crate::cli::Pace;
 use crate::cluster::event::{Actions, Boot, Event};
 use crate::cluster::plocks::Plocks;
 use crate::cluster::trace::Trace;
@@ -98,6 +99,7 @@ pub struct Agent {
     started_ms: u64,
     /// What the process had used up by then: PID 1 loads modules before.
     started_cpu_ms: u64,
+    pace: Pace,
     /// Entries of the journal below this number were told.
     events_told: u64,
     gate_line_ms: u64,
@@ -176,6 +178,7 @@ impl Agent {
             emulated,
             started_ms: now_ms,
             started_cpu_ms: process::cpu_ms(),
+            pace: Pace::default(),
             events_told: 0,
             gate_line_ms: now_ms + GATE_LINE_MS,
             reap_ms: now_ms,
@@ -193,13 +196,19 @@ impl Agent {
         smol::block_on(async {
             let mut timer = Timer::never();
             loop {
-                let turn_ms = clock::boottime_ms();
+                let begun_us = clock::boottime_us();
                 self.turn();
-                let now_ms = clock::boottime_ms();
-                if now_ms.saturating_sub(turn_ms) <= HEALTHY_TURN_MS_MAX {
+                let ended_us = clock::boottime_us();
+                let (turn_us, now_ms) = (ended_us.saturating_sub(begun_us), ended_us / 1000);
+                self.pace.turns.record(turn_us);
+                if turn_us / 1000 <= HEALTHY_TURN_MS_MAX {
                     self.feed_watchdog(now_ms);
                 }
-                self.wait(&mut timer, self.wake_ms(now_ms).saturating_sub(now_ms)).await;
+                let wake_ms = self.wake_ms(now_ms);
+                self.wait(&mut timer, wake_ms.saturating_sub(now_ms)).await;
+                if let Some(late_us) = clock::boottime_us().checked_sub(wake_ms.saturating_mul(1000)) {
+                    self.pace.lateness.record(late_us);
+                }
             }
         })
     }

@@ -1,5 +1,6 @@
 //! L0: the words everything else is written in. No I/O, no clock, no heap.
 
+pub mod durations;
 pub mod ids;
 pub mod key;
 pub mod limits;
@@ -10,6 +11,7 @@ pub mod space;
 pub mod trace;
 pub mod view;
 
+pub use durations::Durations;
 pub use ids::{ClusterId, ConfigStamp, Incarnation, NodeId, Nonce, PrKey};
 pub use key::Key;
 pub use nodeset::NodeSet;

@@ -5,7 +5,7 @@ use core::fmt::{self, Display, Formatter};
 use super::order::{Name, Order};
 use crate::base::space::{SpaceError, SpaceName};
 use crate::base::trace::Ring;
-use crate::base::{NodeId, NodeSet};
+use crate::base::{Durations, NodeId, NodeSet};
 use crate::cluster::by_hand::Departure;
 use crate::cluster::plocks::Plocks;
 use crate::cluster::status::Status;
@@ -31,6 +31,8 @@ pub struct AgentFacts<'a> {
     pub cpu_ms: u64,
     /// Memory.
     pub memory: Memory,
+    /// How the run loop keeps its time.
+    pub pace: &'a Pace,
     /// Frames and other input that was dropped, by reason; zeros are left out of the text.
     pub drops: &'a [Counter],
     /// How often this node has preempted a key since it started.
@@ -85,6 +87,15 @@ pub struct Memory {
     pub high_water: u64,
     /// Resident set of the process; `None` where it cannot be read.
     pub resident: Option<u64>,
+}
+
+/// How the run loop keeps its time, since the agent started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pace {
+    /// All that a turn does without waiting: events into the core, its actions, consoles and clients.
+    pub turns: Durations,
+    /// From the one deadline that the loop waits for to the turn after it. Heartbeats, among others, are late by that.
+    pub lateness: Durations,
 }
 
 /// A named count.

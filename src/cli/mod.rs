@@ -32,7 +32,7 @@ use argh::FromArgs;
 use command::{AgentCommand, Arguments, Command, PayloadCommand};
 pub use exit::Exit;
 pub use facts::{
-    AgentFacts, Counter, Happening, Memory, MountFacts, MountState, MountWait, Snapshot, SpaceFacts, SpaceState,
+    AgentFacts, Counter, Happening, Memory, MountFacts, MountState, MountWait, Pace, Snapshot, SpaceFacts, SpaceState,
     SpaceWait,
 };
 pub use render::{Form, Noun};

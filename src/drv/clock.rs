@@ -4,8 +4,13 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// CLOCK_BOOTTIME in ms: also runs while the machine sleeps, so a pause is seen as a gap.
 pub fn boottime_ms() -> u64 {
+    boottime_us() / 1000
+}
+
+/// The same in us.
+pub fn boottime_us() -> u64 {
     let now = clock_gettime(ClockId::Boottime);
-    now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
+    now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1000
 }
 
 /// 2026-01-01: a machine that says less has no clock that survives a reboot, and counts from 1970 or its kernel's build.

@@ -6,7 +6,7 @@ use quorate::base::view::Incarnations;
 use quorate::base::{
     Change, ConfigStamp, Incarnation, NodeId, NodeSet, Phase, PrKey, SpaceError, SpaceName, Term, View, ViewId,
 };
-use quorate::cli::{AgentFacts, Counter, Happening, Memory, MountFacts, Snapshot, SpaceFacts};
+use quorate::cli::{AgentFacts, Counter, Happening, Memory, MountFacts, Pace, Snapshot, SpaceFacts};
 use quorate::cluster::by_hand::{Departure, NoOrder, Why};
 use quorate::cluster::event::SelfFence;
 use quorate::cluster::plocks::Plocks;
@@ -302,6 +302,15 @@ pub fn with_gate<T>(
     with_plocks(status, cluster, (tracker, traces), (mounts, spaces, &Plocks::new(status.node)), run)
 }
 
+/// A loop that is quick but once.
+fn pace() -> Pace {
+    let mut pace = Pace::default();
+    (0..400).for_each(|turn| pace.turns.record(20 + turn % 50));
+    pace.turns.record(1_800);
+    (0..200).for_each(|turn| pace.lateness.record(100 + turn * 5));
+    pace
+}
+
 pub fn with_plocks<T>(
     status: &Status,
     cluster: &Cluster,
@@ -319,6 +328,7 @@ pub fn with_plocks<T>(
         uptime_ms: 93_784_000,
         cpu_ms: 93_784,
         memory,
+        pace: &pace(),
         drops: &DROPS,
         preempts: 2,
         heuristics: tracker,

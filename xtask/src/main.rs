@@ -19,6 +19,7 @@ mod fuzz;
 mod image;
 mod kernel;
 mod lab;
+mod latency;
 mod line;
 mod loopback;
 mod manual;
@@ -65,6 +66,7 @@ enum Command {
     Explore(explore::Explore),
     Fuzz(fuzz::Fuzz),
     Image(image::Image),
+    Latency(latency::Latency),
     Manual(manual::Manual),
     Model(model::Model),
     Sim(sim::Sim),
@@ -83,6 +85,7 @@ fn main() -> ExitCode {
         Command::Explore(explore) => explore.run(),
         Command::Fuzz(fuzz) => fuzz.run(),
         Command::Image(image) => image.run(),
+        Command::Latency(latency) => latency.run(),
         Command::Manual(manual) => manual.run(),
         Command::Model(model) => model.run(),
         Command::Sim(sim) => sim.run(),

@@ -24,7 +24,19 @@ impl Agent {
         }
         let events_due = self.journal.ring().next_number() != self.events_told;
         let Agent {
-            node, machine, probes, journal, hooks, cluster, configs, consoles, server, plocks, leaving, ..
+            node,
+            machine,
+            probes,
+            journal,
+            hooks,
+            cluster,
+            configs,
+            consoles,
+            server,
+            plocks,
+            leaving,
+            pace,
+            ..
         } = self;
         let tracker: &Tracker = probes.tracker();
         let (emulated, started_ms, events_told) = (self.emulated, self.started_ms, self.events_told);
@@ -40,6 +52,7 @@ impl Agent {
                 uptime_ms: now_ms.saturating_sub(started_ms),
                 cpu_ms: process::cpu_ms().saturating_sub(started_cpu_ms),
                 memory: memory_facts(),
+                pace,
                 drops: &drops,
                 preempts: journal.preempts(),
                 heuristics: tracker,

@@ -5,7 +5,7 @@ use core::fmt::{self, Display, Formatter, Write};
 
 use super::super::facts::Snapshot;
 use super::super::words::waiting_kind;
-use crate::base::Phase;
+use crate::base::{Durations, Phase};
 use crate::cluster::status::{DataStatus, NodeStatus};
 use crate::heuristics::State;
 
@@ -14,6 +14,8 @@ enum Value {
     Number(u64),
     /// Shown in seconds.
     Ms(u64),
+    /// Shown in seconds.
+    Us(u64),
 }
 
 impl Display for Value {
@@ -21,6 +23,7 @@ impl Display for Value {
         match self {
             Value::Number(number) => number.fmt(f),
             Value::Ms(ms) => write!(f, "{}.{:03}", ms / 1000, ms % 1000),
+            Value::Us(us) => write!(f, "{}.{:06}", us / 1_000_000, us % 1_000_000),
         }
     }
 }
@@ -57,6 +60,20 @@ impl<T: Display> Display for Label<T> {
 fn head(out: &mut dyn Write, name: &str, help: &str) -> fmt::Result {
     let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
     writeln!(out, "# HELP quorate_{name} {help}\n# TYPE quorate_{name} {kind}")
+}
+
+/// A histogram: how many took as long as each end of a bucket, or less.
+fn histogram(out: &mut dyn Write, name: &str, help: &str, durations: &Durations) -> fmt::Result {
+    writeln!(out, "# HELP quorate_{name} {help}\n# TYPE quorate_{name} histogram")?;
+    let mut count = 0;
+    for (end_us, more) in durations.buckets() {
+        count += more;
+        match end_us {
+            Some(end_us) => writeln!(out, "quorate_{name}_bucket{{le=\"{}\"}} {count}", Value::Us(end_us))?,
+            None => writeln!(out, "quorate_{name}_bucket{{le=\"+Inf\"}} {count}")?,
+        }
+    }
+    writeln!(out, "quorate_{name}_sum {}\nquorate_{name}_count {count}", Value::Us(durations.sum_us()))
 }
 
 /// A family of one sample; none if there is no value.
@@ -146,6 +163,9 @@ pub(super) fn text(snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt::Result 
     }
     one(out, "uptime_seconds", "Since the agent started.", Some(Value::Ms(facts.uptime_ms)))?;
     one(out, "cpu_seconds_total", "CPU time that the agent used.", Some(Value::Ms(facts.cpu_ms)))?;
+    histogram(out, "loop_turn_seconds", "What a turn of the run loop took.", &facts.pace.turns)?;
+    let help = "From the deadline that the run loop waits for to the turn after it.";
+    histogram(out, "loop_lateness_seconds", help, &facts.pace.lateness)?;
     let memory = facts.memory;
     one(out, "memory_arena_bytes", "Size of the fixed arena.", number(memory.arena))?;
     one(out, "memory_used_bytes", "In use of the arena now.", number(memory.used))?;

@@ -6,6 +6,7 @@ use super::super::facts::{Leaving, Snapshot};
 use super::super::json::Json;
 use super::super::words::{Age, Say, phase, qdisk_trouble, stage, waiting_kind};
 use super::super::wrap::Wrap;
+use crate::base::Durations;
 use crate::cluster::status::Waiting;
 use crate::config::Demand;
 
@@ -72,6 +73,8 @@ pub(super) fn text(snapshot: &Snapshot<'_>, out: &mut Wrap<'_>) -> fmt::Result {
         None => writeln!(out)?,
     }
     writeln!(out, "CPU: {} ({})", Age(facts.cpu_ms), Share(facts.cpu_ms, facts.uptime_ms))?;
+    writeln!(out, "Loop turns: {}, {}", facts.pace.turns.count(), Spread(&facts.pace.turns))?;
+    writeln!(out, "Loop lateness: {}", Spread(&facts.pace.lateness))?;
     out.write_str("Dropped:")?;
     let mut none = true;
     for counter in facts.drops.iter().filter(|counter| counter.value > 0) {
@@ -114,6 +117,8 @@ pub(super) fn json(snapshot: &Snapshot<'_>, json: &mut Json<'_>) -> fmt::Result 
     json.flag("emulated", facts.emulated)?;
     json.number("uptime_ms", facts.uptime_ms)?;
     json.number("cpu_ms", facts.cpu_ms)?;
+    json.object("turns", |json| durations(json, &facts.pace.turns))?;
+    json.object("lateness", |json| durations(json, &facts.pace.lateness))?;
     json.object("memory", |json| {
         json.number("arena", facts.memory.arena)?;
         json.number("used", facts.memory.used)?;
@@ -154,6 +159,30 @@ fn residues(snapshot: &Snapshot<'_>, mut tell: impl FnMut(fmt::Arguments<'_>) ->
         }
     }
     Ok(())
+}
+
+fn durations(json: &mut Json<'_>, durations: &Durations) -> fmt::Result {
+    json.number("count", durations.count())?;
+    json.number("sum_us", durations.sum_us())?;
+    json.number("p99_us", durations.within_us(99))?;
+    json.number("longest_us", durations.longest_us())?;
+    json.list("buckets", |list| {
+        durations.buckets().try_for_each(|(end_us, count)| {
+            list.object("", |json| {
+                json.maybe_number("end_us", end_us)?;
+                json.number("count", count)
+            })
+        })
+    })
+}
+
+/// What nearly all took at most, and the longest.
+struct Spread<'a>(&'a Durations);
+
+impl fmt::Display for Spread<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "99 % within {} us, at most {} us", self.0.within_us(99), self.0.longest_us())
+    }
 }
 
 fn kib(bytes: u64) -> u64 {

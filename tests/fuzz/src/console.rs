@@ -7,7 +7,7 @@ use quorate::cli::console::{Console, OUTPUT_BYTES};
 use quorate::cli::face;
 use quorate::cli::password::Secret;
 use quorate::cli::request::{Request, parse};
-use quorate::cli::{AgentFacts, Form, Happening, Memory, Noun, Snapshot, socket};
+use quorate::cli::{AgentFacts, Form, Happening, Memory, Noun, Pace, Snapshot, socket};
 use quorate::cluster::plocks::Plocks;
 use quorate::cluster::{Boot, Node, Settings};
 use quorate::config::Cluster;
@@ -40,6 +40,7 @@ pub fn with_snapshot<T>(node: &Node, cluster: &Cluster, now_ms: u64, look: impl 
         uptime_ms,
         cpu_ms,
         memory,
+        pace: &Pace::default(),
         drops,
         preempts,
         heuristics,

@@ -2,6 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command as Process, Stdio};
 use std::sync::{Arc, Mutex};
@@ -122,9 +123,9 @@ fn life() -> Result<u64, String> {
     read.map(|()| u64::from_le_bytes(bytes)).map_err(|error| format!("{source}: {error}"))
 }
 
-/// One line, on the disk before this returns.
-fn put(file: &str, text: &str, how: &OpenOptions) -> Result<String, String> {
-    let done = how.open(file).and_then(|mut file| {
+/// Whole lines, on the disk before this returns. What it makes is for root: a configuration has the cluster's key in it.
+fn put(file: &str, text: &str, how: &mut OpenOptions) -> Result<String, String> {
+    let done = how.mode(0o600).open(file).and_then(|mut file| {
         file.write_all(format!("{text}\n").as_bytes())?;
         file.sync_all()
     });

@@ -64,18 +64,18 @@ pub enum Command {
         /// Where.
         directory: String,
     },
-    /// Makes a file of one line.
+    /// Makes a file of a text.
     Write {
         /// Which.
         file: String,
-        /// The line.
+        /// Its lines; the last one without its end.
         text: String,
     },
-    /// Puts a line at its end.
+    /// Puts a text at its end.
     Append {
         /// Which.
         file: String,
-        /// The line.
+        /// Lines, the last one without its end.
         text: String,
     },
     /// Answers with what is in a file.
@@ -116,9 +116,9 @@ impl Command {
         let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
         let mut words = rest.split_whitespace().map(str::to_owned);
         let mut word = |what: &str| words.next().ok_or_else(|| format!("`{verb}` needs {what}"));
-        let line = |rest: &str| {
+        let lines = |rest: &str| {
             let (file, text) = rest.split_once(' ').ok_or_else(|| format!("`{verb}` needs a file and a text"))?;
-            Ok::<_, String>((file.to_owned(), text.to_owned()))
+            Ok::<_, String>((file.to_owned(), unfold(text)))
         };
         Ok(match verb {
             "hello" => Self::Hello,
@@ -130,8 +130,8 @@ impl Command {
                 options: word("options").unwrap_or_default(),
             },
             "umount" => Self::Umount { directory: word("a directory")? },
-            "write" => line(rest).map(|(file, text)| Self::Write { file, text })?,
-            "append" => line(rest).map(|(file, text)| Self::Append { file, text })?,
+            "write" => lines(rest).map(|(file, text)| Self::Write { file, text })?,
+            "append" => lines(rest).map(|(file, text)| Self::Append { file, text })?,
             "read" => Self::Read { file: word("a file")? },
             "run" => Self::Run { program: word("a program")?, arguments: words.collect() },
             "work" => Self::Work {
@@ -155,8 +155,8 @@ impl fmt::Display for Command {
                 write!(f, "mount {device} {directory} {kind} {options}")
             }
             Self::Umount { directory } => write!(f, "umount {directory}"),
-            Self::Write { file, text } => write!(f, "write {file} {text}"),
-            Self::Append { file, text } => write!(f, "append {file} {text}"),
+            Self::Write { file, text } => write!(f, "write {file} {}", fold(text)),
+            Self::Append { file, text } => write!(f, "append {file} {}", fold(text)),
             Self::Read { file } => write!(f, "read {file}"),
             Self::Run { program, arguments } => write!(f, "run {program} {}", arguments.join(" ")),
             Self::Work { directory, node, lock, pause_ms } => write!(f, "work {directory} {node} {lock} {pause_ms}"),
@@ -209,7 +209,7 @@ mod tests {
                 options: word("noatime"),
             },
             Command::Umount { directory: word("/storage") },
-            Command::Write { file: word("/storage/a"), text: word("two words") },
+            Command::Write { file: word("/storage/a"), text: word("two words\nand \\n") },
             Command::Append { file: word("/storage/a"), text: word("x") },
             Command::Read { file: word("/proc/mounts") },
             Command::Run { program: word("/sbin/lvm"), arguments: vec![word("vgs"), word("-a")] },

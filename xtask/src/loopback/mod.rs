@@ -15,7 +15,7 @@ pub use agent::{Agent, SELF_FENCE};
 pub use cluster::{Cluster, Options, list};
 pub use evidence::Evidence;
 pub use split::{Outcome, Split};
-pub use status::Socket;
+pub use status::{Memory, Socket};
 
 #[cfg(test)]
 mod by_hand;

@@ -101,41 +101,31 @@ impl Socket {
         Ok(self.ask::<NodesAnswer>("nodes")?.map(|answer| answer.nodes))
     }
 
-    /// An order, as a console gives it; what is said to it.
-    pub fn order(&self, line: &str) -> Result<String> {
-        let name = quorate::cli::socket::full_name(&self.0).context("the name of the status socket is too long")?;
-        let mut text = String::new();
-        exchange(&name, line, &mut text).with_context(|| format!("no answer from the agent at @{name}"))?;
-        Ok(text)
-    }
-
     /// Any report, as much of it as `T` wants. `None` while nobody listens.
     pub fn ask<T: DeserializeOwned>(&self, noun: &str) -> Result<Option<T>> {
+        let Some(text) = self.say(&format!("{noun} json"))? else { return Ok(None) };
+        let Some((_, json)) = text.split_once('\n') else { bail!("the agent at @{} answered {text:?}", self.0) };
+        serde_json::from_str(json).map(Some).with_context(|| format!("the agent at @{} answered {text:?}", self.0))
+    }
+
+    /// The answer to any request, with its first line, which is for programs. `None` while nobody listens.
+    pub fn say(&self, request: &str) -> Result<Option<String>> {
         let name = quorate::cli::socket::full_name(&self.0).context("the name of the status socket is too long")?;
         let mut text = String::new();
-        match exchange(&name, &format!("{noun} json"), &mut text) {
-            Ok(()) => {}
+        match exchange(&name, request, &mut text) {
+            Ok(()) => Ok(Some(text).filter(|text| !text.is_empty())),
             // Not there yet, or gone: its process is looked at elsewhere.
-            Err(error) if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => {
-                return Ok(None);
-            }
-            Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
-                return Ok(None);
-            }
-            Err(error) => return Err(error).with_context(|| format!("no answer from the agent at @{name}")),
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => Ok(None),
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("no answer from the agent at @{name}")),
         }
-        if text.is_empty() {
-            return Ok(None);
-        }
-        let Some((_, json)) = text.split_once('\n') else { bail!("the agent at @{name} answered {text:?}") };
-        serde_json::from_str(json).map(Some).with_context(|| format!("the agent at @{name} answered {text:?}"))
     }
 }
 
-fn exchange(name: &str, line: &str, text: &mut String) -> std::io::Result<()> {
+fn exchange(name: &str, request: &str, text: &mut String) -> std::io::Result<()> {
     let mut stream = UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?)?;
     stream.set_read_timeout(Some(ANSWER_WITHIN))?;
-    stream.write_all(format!("{line}\n").as_bytes())?;
+    stream.write_all(format!("{request}\n").as_bytes())?;
     stream.read_to_string(text)?;
     Ok(())
 }

@@ -27,6 +27,7 @@ pub struct Watch<'a> {
 /// The members of `status` that the steps look at.
 #[derive(Debug, Deserialize)]
 pub struct Status {
+    pub config_version: u32,
     pub stage: String,
     pub nodes: u32,
     pub expected_votes: u32,

@@ -7,14 +7,12 @@ use anyhow::{Context, Result, ensure};
 
 use super::faults;
 use super::stage::{RECOVERED_WITHIN, Stage};
-use crate::lab::BOOT_WITHIN;
-use crate::scenario::steps::{BOOTS, RESETS};
+use super::talk::{back, talk};
+use crate::scenario::steps::RESETS;
 use crate::scenario::story::Story;
 
 /// What the agent of a node that left says last.
 const LEFT: &str = "this node left the cluster";
-/// Lines of an answer that are shown.
-const SHOWN: usize = 30;
 
 /// Leave and fence, at the consoles.
 pub fn run(story: &mut Story, stage: &Stage<'_>) -> Result<()> {
@@ -92,39 +90,4 @@ fn is_fenced(story: &mut Story, stage: &Stage<'_>, operator: u8, victim: u8) -> 
     stage.buried(&[victim]);
     back(story, stage, victim, &console, &lines)?;
     watch.none_reset_but(&[victim], &console)
-}
-
-fn back(
-    story: &mut Story,
-    stage: &Stage<'_>,
-    id: u8,
-    console: &crate::scenario::watch::Marks,
-    lines: &crate::scenario::watch::Marks,
-) -> Result<()> {
-    stage.watch.heard(id, BOOTS, console, BOOT_WITHIN)?;
-    stage.watch.together(&stage.ids())?;
-    stage.mounted(&[id], lines)?;
-    stage.work(&[id])?;
-    story.saw(format_args!("node {id} is back, has mounted and works"));
-    Ok(())
-}
-
-/// Types lines on a console and shows what is there then.
-fn talk(story: &Story, stage: &Stage<'_>, id: u8, lines: &str) -> Result<()> {
-    let node = stage.watch.lab.node(id)?;
-    let name = stage.watch.names(&[id]);
-    let first = lines.lines().next().unwrap_or_default();
-    let (start, answer) = (node.console().length(), node.command(lines, RECOVERED_WITHIN));
-    let said = match answer {
-        Ok(_) => crate::console::text(&node.console().since(start)?),
-        Err(error) => return Err(error),
-    };
-    // From the command on, without what nobody typed.
-    let shown = said.lines().skip_while(|line| !line.ends_with(first)).filter(|line| !line.contains('\u{1b}'));
-    let shown = shown.filter(|line| !line.contains("end-of-answer-"));
-    story.saw(format_args!("the console of {name}:"));
-    for line in shown.take(SHOWN) {
-        println!("{:>11}  | {line}", "");
-    }
-    Ok(())
 }

@@ -10,7 +10,9 @@ mod fsck;
 mod last_man;
 mod lvm;
 mod moments;
+mod reconfigure;
 mod stage;
+mod talk;
 mod withdraw;
 mod workload;
 
@@ -48,7 +50,7 @@ const FORM: Trial = Trial { name: "form", what: "what one node writes, all other
 const PAUSE: Trial =
     Trial { name: "pause", what: "the holder of the reservation is paused in its writes", run: faults::pause };
 
-const TRIALS: [Trial; 15] = [
+const TRIALS: [Trial; 16] = [
     FORM,
     PAUSE,
     Trial { name: "cut", what: "a node loses its network and still reaches the disks", run: faults::cut },
@@ -64,6 +66,8 @@ const TRIALS: [Trial; 15] = [
     Trial { name: BLACKOUT, what: "all lose their power at once, and get it back", run: last_man::blackout },
     Trial { name: "bench", what: "from a pause to the replayed journal, ten times", run: bench::run },
     Trial { name: "workload", what: "random faults for --minutes", run: workload::run },
+    // The last one: the quorum disk remembers a configuration afterwards that no image has, so all nodes at once cannot be booted any more.
+    Trial { name: "config", what: "another configuration, with everybody at work", run: reconfigure::run },
 ];
 
 /// It has disks, and a boot, of its own.
