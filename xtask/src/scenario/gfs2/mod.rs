@@ -66,7 +66,7 @@ const TRIALS: [Trial; 16] = [
     Trial { name: BLACKOUT, what: "all lose their power at once, and get it back", run: last_man::blackout },
     Trial { name: "bench", what: "from a pause to the replayed journal, ten times", run: bench::run },
     Trial { name: "workload", what: "random faults for --minutes", run: workload::run },
-    // The last one: the quorum disk remembers a configuration afterwards that no image has, so all nodes at once cannot be booted any more.
+    // The last one: afterwards the cluster runs a configuration that no image has, by another key.
     Trial { name: "config", what: "another configuration, with everybody at work", run: reconfigure::run },
 ];
 

@@ -1,5 +1,5 @@
 //! The cluster goes over to another configuration with everybody at work: a sixth node and a slower heuristic, by one file on one node.
-//! Then a node is reset, whose image still has the old one; and the sixth node is taken out again.
+//! Then a node is reset, whose image still has the old one; and the sixth node is taken out again and the key changed, on a serial console.
 
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,10 @@ use crate::wait;
 const QUORATE: &str = "/init";
 /// Where an operator puts a configuration.
 const FILE: &str = "/run/next.toml";
+/// And what is made of it.
+const BLOB: &str = "/run/next.config";
+/// Everybody can read it: it keeps nobody out of anything.
+const NEXT_KEY: [u8; 32] = *b"lab-key-that-comes-after-it-----";
 /// Of the heuristic, after its default of 2000.
 const INTERVAL_MS: u32 = 3_000;
 
@@ -33,20 +37,29 @@ pub fn run(story: &mut Story, stage: &Stage<'_>) -> Result<()> {
     six.version = old.version + 1;
     let mut five = old.clone();
     five.version = old.version + 2;
+    (five.key, five.previous_key) = (NEXT_KEY, Some(old.key));
 
     for noun in NOUNS {
         talk(story, stage, operator, noun)?;
     }
     let before = stage.watch.together(&stage.ids())?;
     is_refused(story, stage, operator, &six)?;
-    let larger_ms = goes_over(story, stage, operator, &six, &before)?;
+    let larger_ms = goes_over(story, stage, operator, &six, &before, by_command)?;
     for noun in NOUNS {
         talk(story, stage, operator, noun)?;
     }
     let works_ms = comes_back(story, stage, reset, &six)?;
     let before = stage.watch.together(&stage.ids())?;
-    let smaller_ms = goes_over(story, stage, reset, &five, &before)?;
-    talk(story, stage, reset, "votes")?;
+    let smaller_ms = goes_over(story, stage, reset, &five, &before, on_the_console)?;
+    for noun in ["votes", "config status"] {
+        talk(story, stage, reset, noun)?;
+    }
+    let kept = format!("Kept     configuration {} ", five.version);
+    wait::until("the quorum disk to keep the configuration", RECOVERED_WITHIN, || {
+        let shown = stage.program(operator, &format!("{QUORATE} qdisk show {}", qdisk(&five)?))?;
+        Ok(shown.contains(&kept).then_some(()))
+    })?;
+    story.saw(format_args!("the quorum disk keeps configuration {}", five.version));
     stage.verify(story, &stage.ids())?;
     story.figure(format_args!(
         "gone over after {larger_ms} ms and {smaller_ms} ms; a node with the old image at work {works_ms} ms after its reset"
@@ -78,13 +91,33 @@ fn larger(old: &Cluster) -> Result<Cluster> {
     Ok(cluster)
 }
 
+/// The quorum disk's name, as `quorate qdisk` takes it.
+fn qdisk(cluster: &Cluster) -> Result<&str> {
+    Ok(&cluster.qdisk.as_ref().context("the trial needs a quorum disk")?.device)
+}
+
 /// As an operator would have it in a file.
 fn text(cluster: &Cluster) -> Result<String> {
     let mut text = String::new();
     show::toml(cluster, &mut text)?;
-    // It is for people, and leaves the key out.
-    let key: String = cluster.key.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(text.replace(show::KEY_SET, &key))
+    // It is for people, and leaves the keys out, of which the own one comes first.
+    for key in [Some(cluster.key), cluster.previous_key].into_iter().flatten() {
+        let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        text = text.replacen(show::KEY_SET, &key, 1);
+    }
+    Ok(text)
+}
+
+/// By the command, which waits.
+fn by_command(story: &Story, stage: &Stage<'_>, operator: u8, cluster: &Cluster) -> Result<()> {
+    apply(story, stage, operator, cluster)?.map(drop)
+}
+
+/// On a serial console, where a blob is named.
+fn on_the_console(story: &Story, stage: &Stage<'_>, operator: u8, cluster: &Cluster) -> Result<()> {
+    stage.ask(operator, &Command::Write { file: FILE.into(), text: text(cluster)? })?;
+    stage.program(operator, &format!("{QUORATE} config compile {FILE} -o {BLOB}"))?;
+    talk(story, stage, operator, &format!("config apply {BLOB}\nyes")).map(drop)
 }
 
 /// Writes the file on a node, and applies it there. What the command said, good or not.
@@ -127,11 +160,18 @@ fn is_refused(story: &mut Story, stage: &Stage<'_>, operator: u8, next: &Cluster
 }
 
 /// One file on one node, and all count by it; nobody is restarted, and nobody's work is interrupted by a recovery.
-fn goes_over(story: &mut Story, stage: &Stage<'_>, operator: u8, next: &Cluster, before: &Members) -> Result<u128> {
+fn goes_over(
+    story: &mut Story,
+    stage: &Stage<'_>,
+    operator: u8,
+    next: &Cluster,
+    before: &Members,
+    apply: fn(&Story, &Stage<'_>, u8, &Cluster) -> Result<()>,
+) -> Result<u128> {
     let watch = stage.watch;
     let (console, lines) = (watch.marks(), stage.marks()?);
     let since = Instant::now();
-    apply(story, stage, operator, next)??;
+    apply(story, stage, operator, next)?;
     let words = format!("Runs configuration {}", next.version);
     for id in stage.ids() {
         watch.heard(id, &words, &console, RECOVERED_WITHIN)?;
