@@ -199,8 +199,8 @@ services           Show the lockspaces
 ";
 
 /// How configured votes are changed.
-const CONFIGURED: &str = "votes are part of the configuration, and all nodes must count alike; change it there and boot \
-                          the nodes with the new image (docs/configuration.md)";
+const CONFIGURED: &str = "votes are part of the configuration, and all nodes must count alike; change it there, and give it \
+                          to the cluster by `quorate config apply FILE` (docs/configuration.md)";
 
 fn cman_tool(socket: Option<&str>, words: &[&str]) -> ExitCode {
     let options = match Options::of("m:n:v:e:2p:c:i:N:t:o:k:F:C:VAPwfqazhXD:Sdr", words) {
@@ -222,7 +222,7 @@ fn cman_tool(socket: Option<&str>, words: &[&str]) -> ExitCode {
         "nodes" => show(&nodes_request(&options)),
         "version" if options.has('r') => refuse(
             "cman_tool",
-            "a running cluster cannot take another configuration; boot the nodes with the new image (docs/configuration.md)",
+            "a running cluster takes another configuration from its file: `quorate config apply FILE` (docs/rhcs.md)",
         ),
         "version" => show("cman_tool version"),
         "expected" | "votes" if options.has('e') || options.has('v') => refuse("cman_tool", CONFIGURED),

@@ -16,8 +16,8 @@ use crate::drv::terminal::{Heard, Terminal, is_there};
 
 /// Between two looks for events.
 const FOLLOW_MS: u64 = 1_000;
-/// The line that an agent answers with the names of the nodes, each on a line.
-const NAMES: &str = "cman_tool nodes -F name";
+/// The line that an agent answers with ids and names of the nodes, and of the quorum disk as number 0.
+const NAMES: &str = "cman_tool nodes -F id,name";
 
 /// The console's shell on this terminal. Ctrl-D or `exit` leaves.
 #[derive(FromArgs, ArgsInfo, Debug, Clone, PartialEq, Eq)]
@@ -105,6 +105,7 @@ impl ConsoleCommand {
             Ok((Exit::No | Exit::Usage | Exit::Permission, _)) | Err(_) if request == Request::Names => {
                 console.reply(&request, "")
             }
+            Ok((_, text)) if request == Request::Names => console.reply(&request, &names(&text)),
             Ok((_, text)) => console.reply(&request, &text),
             Err((_, why)) => console.reply(&request, &format!("Not done: {why}\n")),
         }
@@ -131,6 +132,12 @@ struct Follow {
     look_ms: u64,
 }
 
+/// The nodes' names, each on a line, from lines of ids and names.
+fn names(list: &str) -> String {
+    let name = |line: &str| line.split_once(' ').filter(|(id, _)| *id != "0").map(|(_, name)| format!("{name}\n"));
+    list.lines().filter_map(name).collect()
+}
+
 /// The node's name, from the list of nodes.
 fn own_name(nodes: &str) -> &str {
     let own = nodes.lines().find(|line| line.ends_with(", Local"));
@@ -146,5 +153,10 @@ mod tests {
         let nodes = " ID Name     Votes\n  1 my-vm1   1 Online\n  2 my-vm2   1 Online, Local\n";
         assert_eq!(own_name(nodes), "my-vm2");
         assert_eq!(own_name(""), "quorate");
+    }
+
+    #[test]
+    fn the_quorum_disk_is_no_node_to_fence() {
+        assert_eq!(names("0 /dev/sdb\n1 my-vm1\n2 my-vm2\n"), "my-vm1\nmy-vm2\n");
     }
 }

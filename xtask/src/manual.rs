@@ -474,7 +474,7 @@ mod tests {
         fs::write(&script, file("quorate.bash")).unwrap();
         fs::write(folder.path().join("my.toml"), "").unwrap();
         // Where no agent runs nobody knows a node.
-        let ask = "quorate() { [[ \"$*\" == 'cman_tool nodes -F name' ]] && printf 'n1\\nn2\\n'; }";
+        let ask = "quorate() { [[ \"$*\" == 'cman_tool nodes -F id,name' ]] && printf '0 disk\\n1 n1\\n12 n2\\n'; }";
         let quoted: Vec<String> = line.iter().map(|word| format!("'{word}'")).collect();
         let words = quoted.join(" ");
         let run = format!(

@@ -7,8 +7,8 @@ use quorate::cli::{config, pr, rhcs};
 
 use super::{Commands, summary};
 
-/// How names of nodes are found out; nothing where nobody answers.
-const NODES: &str = "quorate cman_tool nodes -F name 2>/dev/null";
+/// How names of nodes are found out: all but number 0, which is the quorum disk; nothing where nobody answers.
+const NODES: &str = r"quorate cman_tool nodes -F id,name 2>/dev/null | sed -n 's/^[1-9][0-9]* //p'";
 
 /// What can stand in a place.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -258,7 +258,7 @@ pub fn fish(commands: &Commands) -> String {
         {
             let _ = match value {
                 Value::Files => writeln!(text, "{when} -F"),
-                Value::Nodes => writeln!(text, "{when} -a '({NODES})'"),
+                Value::Nodes => writeln!(text, "{when} -a \"({NODES})\""),
                 Value::Words(words) => writeln!(text, "{when} -a '{}'", words.join(" ")),
                 Value::Unknown => Ok(()),
             };
