@@ -20,6 +20,8 @@ use crate::drv::sys;
 
 /// From connecting to the last byte.
 pub const CLIENT_MS_MAX: u64 = 2_000;
+/// In one turn of the loop: clients that never stop asking must not keep it from its heartbeats.
+const CLIENTS_PER_TURN: usize = 8;
 
 /// Groups of a client that are looked at; of one that is in more only its primary group counts.
 const PEER_GROUPS_MAX: usize = 256;
@@ -54,9 +56,9 @@ impl Server {
         Ok(Server { listener, listener_ready: true, read_group, client: None, answer: Box::new(Answer::new()) })
     }
 
-    /// Moves the client on as far as it goes without waiting.
+    /// Moves the client on as far as it goes without waiting; then the next ones, but not all that may come.
     pub fn serve(&mut self, now_ms: u64, answer: &mut dyn FnMut(&str, &mut dyn fmt::Write)) {
-        loop {
+        for _ in 0..CLIENTS_PER_TURN {
             if self.client.is_none() {
                 self.accept(now_ms);
             }
@@ -211,5 +213,20 @@ mod tests {
         client.read_to_string(&mut text).unwrap();
         assert_eq!(text, "you said status\n");
         drop(silent);
+    }
+
+    #[test]
+    fn a_crowd_is_served_over_several_turns() {
+        let name = format!("quorate-test-crowd-{}", std::process::id());
+        let mut server = Server::bind(&name).unwrap();
+        let crowd: Vec<UnixStream> = (0..CLIENTS_PER_TURN + 1).map(|_| connect(&name)).collect();
+        crowd.iter().for_each(|mut client| client.write_all(b"status\n").unwrap());
+        let mut served = 0;
+        let mut serve = || {
+            server.serve(0, &mut |_, _| served += 1);
+            served
+        };
+        assert_eq!(serve(), CLIENTS_PER_TURN);
+        assert_eq!(serve(), CLIENTS_PER_TURN + 1);
     }
 }
