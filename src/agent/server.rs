@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn a_crowd_is_served_over_several_turns() {
         let name = format!("quorate-test-crowd-{}", std::process::id());
-        let mut server = Server::bind(&name).unwrap();
+        let mut server = Server::bind(&name, None).unwrap();
         let crowd: Vec<UnixStream> = (0..CLIENTS_PER_TURN + 1).map(|_| connect(&name)).collect();
         crowd.iter().for_each(|mut client| client.write_all(b"status\n").unwrap());
         let mut served = 0;

@@ -48,6 +48,8 @@ pub enum Command {
     Plocks(PlocksCommand),
     Events(EventsCommand),
     Fences(FencesCommand),
+    Gate(GateCommand),
+    Stats(StatsCommand),
     Fence(FenceCommand),
     Ack(AckCommand),
     Leave(LeaveCommand),
@@ -213,9 +215,16 @@ show!(ViewCommand, "view", View, "Show the view that the members agreed on.");
 show!(VotesCommand, "votes", Votes, "Show whose votes count now.");
 show!(KeysCommand, "keys", Keys, "Show the keys registered on the data disks.");
 show!(ReservationCommand, "reservation", Reservation, "Show the reservations on the data disks.");
+show!(
+    GateCommand,
+    "gate",
+    Gate,
+    "Show whether shared storage may be mounted here, and what is. Exit code 1: it must not."
+);
 show!(HeuristicsCommand, "heuristics", Heuristics, "Show this node's heuristics and their score.");
 show!(LockspacesCommand, "lockspaces", Lockspaces, "Show the lockspaces of the kernel's DLM, as dlm_tool ls.");
 show!(PlocksCommand, "plocks", Plocks, "Show the POSIX locks on cluster file systems, as dlm_tool plocks.");
 show!(EventsCommand, "events", Events, "Show what happened lately.");
 show!(FencesCommand, "fences", Fences, "Show who was put out lately, why, and how long it took.");
+show!(StatsCommand, "stats", Stats, "Show the agent's time, memory and losses.");
 show!(QdiskStatusCommand, "status", Qdisk, "Show the quorum disk as this node's agent sees it.");

@@ -91,6 +91,8 @@ pub fn main(
         Command::Plocks(command) => command.run().into(),
         Command::Events(command) => command.run().into(),
         Command::Fences(command) => command.run().into(),
+        Command::Gate(command) => command.run().into(),
+        Command::Stats(command) => command.run().into(),
         Command::Fence(command) => command.run().into(),
         Command::Ack(command) => command.run().into(),
         Command::Leave(command) => command.run().into(),

@@ -21,7 +21,7 @@ use super::exit::Exit;
 use super::facts::{Leaving, Snapshot};
 use super::nearest::Meant;
 use super::order::Name;
-use super::render::{Noun, config_status, face, face_exit, help, render, sentence};
+use super::render::{config_status, face, face_exit, help, render, says_no, sentence};
 use super::request::{Request, meant, parse};
 use super::words::{Say, gate_line};
 use crate::cluster::status::Stage;
@@ -45,7 +45,7 @@ fn head(exit: Exit, out: &mut dyn Write) -> fmt::Result {
 }
 
 /// What only commands ask, not people: may something be mounted now?
-pub const GATE: &str = "gate";
+pub const GATE: &str = "may mount";
 /// What only commands ask: how does the configuration mount this directory?
 pub const MOUNT: &str = "mount ";
 
@@ -111,8 +111,7 @@ pub fn answer(request: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fm
     }
     match parse(request) {
         Request::Show(noun, form) => {
-            let no = noun == Noun::Status && !snapshot.status.quorate;
-            head(if no { Exit::No } else { Exit::Ok }, out)?;
+            head(if says_no(noun, snapshot) { Exit::No } else { Exit::Ok }, out)?;
             render(noun, form, snapshot, out)
         }
         Request::Face(what) => {
@@ -476,6 +475,7 @@ fn read_head(head: &[u8]) -> Option<Exit> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::render::Noun;
 
     #[test]
     fn names_are_put_below_ours() {

@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn tab_knows_what_can_come_next() {
         for (text, want, common) in [
-            ("st", "status", "status"),
+            ("st", "status stats", "stat"),
             ("v", "view votes", "v"),
             ("watch no", "nodes", "nodes"),
             ("watch  q", "qdisk", "qdisk"),

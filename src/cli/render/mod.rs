@@ -5,6 +5,7 @@ mod configuration;
 mod disks;
 mod events;
 mod fences;
+mod gate;
 mod heuristics;
 mod metrics;
 mod mounts;
@@ -12,6 +13,7 @@ mod nodes;
 mod plocks;
 mod rhcs;
 mod spaces;
+mod stats;
 mod status;
 mod view;
 
@@ -25,6 +27,15 @@ use core::fmt::{self, Write};
 use super::facts::Snapshot;
 use super::json::Json;
 use super::wrap::Wrap;
+
+/// Is the answer no, for the exit code?
+pub fn says_no(noun: Noun, snapshot: &Snapshot<'_>) -> bool {
+    match noun {
+        Noun::Status => !snapshot.status.quorate,
+        Noun::Gate => !gate::is_open(snapshot),
+        _ => false,
+    }
+}
 
 /// Version of the JSON objects. Grows when a member changes its meaning or goes; new members do not count.
 pub const SCHEMA: u32 = 1;
@@ -46,6 +57,8 @@ pub enum Noun {
     Reservation,
     /// The quorum disk.
     Qdisk,
+    /// May shared storage be mounted here.
+    Gate,
     /// What the node's score is made of.
     Heuristics,
     /// The lockspaces of the kernel's DLM.
@@ -56,11 +69,13 @@ pub enum Noun {
     Events,
     /// Who was put out lately.
     Fences,
+    /// What the agent has done, and what it took.
+    Stats,
 }
 
 impl Noun {
     /// All of them, in the order of `help`.
-    pub const ALL: [Noun; 12] = [
+    pub const ALL: [Noun; 14] = [
         Noun::Status,
         Noun::Nodes,
         Noun::View,
@@ -68,11 +83,13 @@ impl Noun {
         Noun::Keys,
         Noun::Reservation,
         Noun::Qdisk,
+        Noun::Gate,
         Noun::Heuristics,
         Noun::Lockspaces,
         Noun::Plocks,
         Noun::Events,
         Noun::Fences,
+        Noun::Stats,
     ];
 
     /// The word to type.
@@ -85,11 +102,13 @@ impl Noun {
             Noun::Keys => "keys",
             Noun::Reservation => "reservation",
             Noun::Qdisk => "qdisk",
+            Noun::Gate => "gate",
             Noun::Heuristics => "heuristics",
             Noun::Lockspaces => "lockspaces",
             Noun::Plocks => "plocks",
             Noun::Events => "events",
             Noun::Fences => "fences",
+            Noun::Stats => "stats",
         }
     }
 
@@ -103,11 +122,13 @@ impl Noun {
             Noun::Keys => "keys registered on the data disks, as sg_persist -k",
             Noun::Reservation => "reservations on the data disks, as sg_persist -r",
             Noun::Qdisk => "the quorum disk as this node sees it",
+            Noun::Gate => "may shared storage be mounted here, and what is",
             Noun::Heuristics => "what this node's score is made of",
             Noun::Lockspaces => "the kernel's lockspaces, as dlm_tool ls",
             Noun::Plocks => "POSIX locks on cluster file systems, as dlm_tool plocks",
             Noun::Events => "what happened lately, oldest first",
             Noun::Fences => "who was put out lately, why, and how long it took",
+            Noun::Stats => "the agent's time, memory and losses",
         }
     }
 
@@ -139,11 +160,13 @@ pub fn render(noun: Noun, form: Form, snapshot: &Snapshot<'_>, out: &mut dyn Wri
                 Noun::Keys => disks::keys_text(snapshot, &mut text),
                 Noun::Reservation => disks::reservation_text(snapshot, &mut text),
                 Noun::Qdisk => disks::qdisk_text(snapshot, &mut text),
+                Noun::Gate => gate::text(snapshot, &mut text),
                 Noun::Heuristics => heuristics::text(snapshot, &mut text),
                 Noun::Lockspaces => spaces::text(snapshot, &mut text),
                 Noun::Plocks => plocks::text(snapshot, &mut text),
                 Noun::Events => events::text(snapshot, &mut text),
                 Noun::Fences => fences::text(snapshot, &mut text),
+                Noun::Stats => stats::text(snapshot, &mut text),
             }
         }
         Form::Json => Json::document(out, |json| {
@@ -159,11 +182,13 @@ pub fn render(noun: Noun, form: Form, snapshot: &Snapshot<'_>, out: &mut dyn Wri
                 Noun::Keys => disks::keys_json(snapshot, json),
                 Noun::Reservation => disks::reservation_json(snapshot, json),
                 Noun::Qdisk => disks::qdisk_json(snapshot, json),
+                Noun::Gate => gate::json(snapshot, json),
                 Noun::Heuristics => heuristics::json(snapshot, json),
                 Noun::Lockspaces => spaces::json(snapshot, json),
                 Noun::Plocks => plocks::json(snapshot, json),
                 Noun::Events => events::json(snapshot, json),
                 Noun::Fences => fences::json(snapshot, json),
+                Noun::Stats => stats::json(snapshot, json),
             }
         }),
     }

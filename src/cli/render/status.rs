@@ -6,7 +6,7 @@ use super::super::facts::{Leaving, Snapshot};
 use super::super::json::Json;
 use super::super::words::{Age, Say, phase, qdisk_trouble, stage, waiting_kind};
 use super::super::wrap::Wrap;
-use crate::base::Durations;
+use super::{gate, stats};
 use crate::cluster::status::Waiting;
 use crate::config::Demand;
 
@@ -43,11 +43,7 @@ pub(super) fn text(snapshot: &Snapshot<'_>, out: &mut Wrap<'_>) -> fmt::Result {
         Some((view, how_far)) => writeln!(out, "View: {}, {}", view.id, phase(*how_far))?,
         None => writeln!(out, "View: none yet")?,
     }
-    match status.gate_open {
-        Some(_) if facts.leaving.is_some() => writeln!(out, "Gate: shut again, this node leaves the cluster")?,
-        Some(view) => writeln!(out, "Gate: open since view {view}")?,
-        None => writeln!(out, "Gate: shut, shared storage must not be mounted")?,
-    }
+    gate::line(snapshot, out)?;
     super::mounts::text(snapshot, out)?;
     if facts.cluster.fencing.watchdog.is_some() {
         match status.renewed_ms_ago {
@@ -66,22 +62,9 @@ pub(super) fn text(snapshot: &Snapshot<'_>, out: &mut Wrap<'_>) -> fmt::Result {
     }
     residues(snapshot, |residue| writeln!(out, "Residue: {residue}"))?;
     writeln!(out, "Uptime: {}", Age(facts.uptime_ms))?;
-    let memory = facts.memory;
-    write!(out, "Memory: {} of {} KiB arena used at most", kib(memory.high_water), kib(memory.arena))?;
-    match memory.resident {
-        Some(resident) => writeln!(out, ", {} KiB resident", kib(resident))?,
-        None => writeln!(out)?,
-    }
-    writeln!(out, "CPU: {} ({})", Age(facts.cpu_ms), Share(facts.cpu_ms, facts.uptime_ms))?;
-    writeln!(out, "Loop turns: {}, {}", facts.pace.turns.count(), Spread(&facts.pace.turns))?;
-    writeln!(out, "Loop lateness: {}", Spread(&facts.pace.lateness))?;
-    out.write_str("Dropped:")?;
-    let mut none = true;
-    for counter in facts.drops.iter().filter(|counter| counter.value > 0) {
-        write!(out, "{} {} {}", if none { "" } else { "," }, counter.name, counter.value)?;
-        none = false;
-    }
-    out.write_str(if none { " nothing\n" } else { "\n" })
+    stats::memory(snapshot, out)?;
+    stats::cpu(snapshot, out)?;
+    stats::dropped(snapshot, out)
 }
 
 pub(super) fn json(snapshot: &Snapshot<'_>, json: &mut Json<'_>) -> fmt::Result {
@@ -115,17 +98,7 @@ pub(super) fn json(snapshot: &Snapshot<'_>, json: &mut Json<'_>) -> fmt::Result 
     json.maybe_text("self_fence", status.self_fence.map(|why| Say(snapshot, why)))?;
     json.list("residues", |list| residues(snapshot, |residue| list.text("", residue)))?;
     json.flag("emulated", facts.emulated)?;
-    json.number("uptime_ms", facts.uptime_ms)?;
-    json.number("cpu_ms", facts.cpu_ms)?;
-    json.object("turns", |json| durations(json, &facts.pace.turns))?;
-    json.object("lateness", |json| durations(json, &facts.pace.lateness))?;
-    json.object("memory", |json| {
-        json.number("arena", facts.memory.arena)?;
-        json.number("used", facts.memory.used)?;
-        json.number("high_water", facts.memory.high_water)?;
-        json.maybe_number("resident", facts.memory.resident)
-    })?;
-    json.object("dropped", |json| facts.drops.iter().try_for_each(|counter| json.number(counter.name, counter.value)))
+    stats::json(snapshot, json)
 }
 
 /// What this cluster's fencing cannot promise, as it is configured and as its disks are.
@@ -159,42 +132,4 @@ fn residues(snapshot: &Snapshot<'_>, mut tell: impl FnMut(fmt::Arguments<'_>) ->
         }
     }
     Ok(())
-}
-
-fn durations(json: &mut Json<'_>, durations: &Durations) -> fmt::Result {
-    json.number("count", durations.count())?;
-    json.number("sum_us", durations.sum_us())?;
-    json.number("p99_us", durations.within_us(99))?;
-    json.number("longest_us", durations.longest_us())?;
-    json.list("buckets", |list| {
-        durations.buckets().try_for_each(|(end_us, count)| {
-            list.object("", |json| {
-                json.maybe_number("end_us", end_us)?;
-                json.number("count", count)
-            })
-        })
-    })
-}
-
-/// What nearly all took at most, and the longest.
-struct Spread<'a>(&'a Durations);
-
-impl fmt::Display for Spread<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "99 % within {} us, at most {} us", self.0.within_us(99), self.0.longest_us())
-    }
-}
-
-fn kib(bytes: u64) -> u64 {
-    bytes.div_ceil(1024)
-}
-
-/// Part of a whole, in percent with two decimals, rounded to the nearest.
-struct Share(u64, u64);
-
-impl fmt::Display for Share {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hundredths = self.0.saturating_mul(10_000).saturating_add(self.1 / 2) / self.1.max(1);
-        write!(f, "{}.{:02} % of one core", hundredths / 100, hundredths % 100)
-    }
 }
