@@ -200,7 +200,7 @@ fn history_keeps_sixteen_and_no_line_twice_in_a_row() {
 #[test]
 fn tab_completes() {
     at_desk(|desk| {
-        desk.step("stat, Tab", b"stat\t");
+        desk.step("statu, Tab", b"statu\t");
         desk.step("j, Tab, Ctrl-U", b"j\t");
         desk.step("Ctrl-U, v, Tab", b"\x15v\t");
         desk.step("o, Tab", b"o\t");
