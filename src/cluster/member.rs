@@ -281,3 +281,32 @@ impl Node {
         self.committed.is_some_and(|view| view.has_member(self.me(), self.incarnation) && view.orders(self.me(), index))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{NodeId, Nonce, Term};
+    use crate::cluster::event::{Boot, Settings};
+    use crate::config::build::Loopback;
+
+    #[test]
+    fn what_was_read_before_a_stall_resets_nobody() {
+        let plan = Loopback { name: "a", id: 1, nodes: 3, first_port: 1, key: [7; 32], data: "d", qdisk: Some("q") };
+        let settings = Settings::from_cluster(&plan.cluster().unwrap());
+        let boot = Boot { node: NodeId::new(1).unwrap(), nonce: Nonce(1), boot_id: 1, clock_s: 1, random: 1 };
+        let id = ViewId { term: Term { counter: 1, ..Term::ZERO }, ..ViewId::ZERO };
+        let look = |stall: bool| {
+            let mut node = Node::new(settings.clone(), boot.clone(), 0);
+            node.shut_out = Some(ShutOut { id, since_ms: 0, reads: 2 });
+            node.now_ms = 10 * node.disk_interval_ms();
+            if stall {
+                node.stalled(node.now_ms);
+            }
+            let mut actions = Actions::new();
+            node.look_at_membership(&mut actions);
+            actions.iter().any(|action| matches!(action, Action::SelfFence(SelfFence::ShutOut(_))))
+        };
+        assert!(look(false), "it was read often enough");
+        assert!(!look(true), "it was withdrawn meanwhile, or was not: nobody has looked");
+    }
+}

@@ -365,7 +365,7 @@ impl Node {
     }
 
     /// The process was off the CPU for longer than a peer needs to suspect it: nothing it knew is fresh.
-    fn stalled(&mut self, ms: u64) {
+    pub(super) fn stalled(&mut self, ms: u64) {
         self.trace(Trace::Stalled { ms });
         self.peers.excuse(self.now_ms);
         self.qdisk.good = None;
@@ -379,6 +379,9 @@ impl Node {
             if let Some((_, _, sent_ms)) = &mut disk.in_flight {
                 *sent_ms = self.now_ms;
             }
+        }
+        if let Some(seen) = &mut self.shut_out {
+            (seen.since_ms, seen.reads) = (self.now_ms, 0);
         }
         self.forget_checks();
         self.leaderless_since_ms = None;
