@@ -156,7 +156,8 @@ impl Node {
         // order a new registration; where they are too few, the key stays gone.
         let patience_ms = u64::from(self.settings.timing.fence_timeout_ms);
         let late = |disk: &DataDisk| disk.lost_since_ms.is_some_and(|since| self.now_ms - since > patience_ms);
-        if let Some(index) = self.disks.iter().position(late) {
+        // Whoever leaves has nothing behind its gate any more, and goes when it is let go.
+        if let Some(index) = self.disks.iter().position(late).filter(|_| !self.leaves()) {
             return self.self_fence(SelfFence::KeyGone { disk: index as u8 }, actions);
         }
         let Some(seen) = self.shut_out else { return };
