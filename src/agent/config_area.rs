@@ -22,8 +22,10 @@ const LOOK_MS: u64 = 1_000;
 
 /// The quorum disk as this thread needs it.
 pub trait Area: Send {
-    /// Writes a copy of a configuration.
+    /// Sees to it that this copy of a configuration is there.
     fn write(&mut self, config: ConfigStamp, copy: usize, blob: &[u8], key: &Key) -> Result<(), AreaError>;
+    /// Sees to it that nothing is in the place of this copy of a configuration of this version.
+    fn wipe(&mut self, version: u32, copy: usize) -> Result<(), AreaError>;
     /// The blob of this configuration.
     fn read(&mut self, config: ConfigStamp, keys: &[Option<Key>]) -> Result<Option<&[u8]>, AreaError>;
 }
@@ -36,7 +38,15 @@ struct Job {
 }
 
 enum What {
-    Write { copy: usize, key: Key },
+    Write {
+        copy: usize,
+        key: Key,
+    },
+    /// Of this version.
+    Wipe {
+        version: u32,
+        copy: usize,
+    },
     Read([Option<Key>; KEYS]),
 }
 
@@ -47,7 +57,7 @@ struct Done {
 }
 
 enum Did {
-    Wrote { copy: usize },
+    Kept,
     Found,
     Nothing,
     Failed(Refusal),
@@ -57,8 +67,8 @@ enum Did {
 pub struct ConfigArea {
     thread: Worker<Job, Done>,
     blob: Option<Box<Blob>>,
-    /// What was written last, and the copies of it that are on the disk.
-    kept: (ConfigStamp, usize),
+    /// What is being kept, and how many of the steps are done.
+    kept: (ConfigStamp, u32),
     /// Not before.
     keep_ms: Option<u64>,
     look_ms: u64,
@@ -85,15 +95,15 @@ impl ConfigArea {
         self.thread.poll_done(cx)
     }
 
-    /// Takes what the thread has done, and gives it more. A configuration that was looked for and found: its blob, covered.
+    /// Gives the thread something to do. A configuration that was looked for and found: its blob, covered.
     pub fn turn(
         &mut self,
         now_ms: u64,
+        found: Option<ConfigStamp>,
         node: &Node,
         configs: &mut Configs,
         keys: &[Option<Key>; KEYS],
     ) -> Option<(ConfigStamp, &Blob)> {
-        let found = self.take_done(now_ms);
         let wanted = node.wanted_config().filter(|wanted| configs.may_try(now_ms, *wanted));
         if found.is_none() && self.blob.is_some() {
             match wanted {
@@ -104,15 +114,16 @@ impl ConfigArea {
         found.and_then(|config| Some((config, self.blob.as_deref()?)))
     }
 
-    fn take_done(&mut self, now_ms: u64) -> Option<ConfigStamp> {
+    /// Takes what the thread has done, whoever wants it still: a configuration that was found.
+    pub fn take_done(&mut self, now_ms: u64) -> Option<ConfigStamp> {
         let Done { config, blob, what } = self.thread.collect()?;
         self.blob = Some(blob);
         match what {
             Did::Found => return Some(config),
             Did::Nothing => {}
-            Did::Wrote { copy } => self.kept = (config, copy + 1),
+            Did::Kept => self.kept = (config, if self.kept.0 == config { self.kept.1 + 1 } else { 1 }),
             Did::Failed(why) => {
-                self.keep_ms = Some(now_ms + AGAIN_MS);
+                (self.keep_ms, self.look_ms) = (Some(now_ms + AGAIN_MS), now_ms + AGAIN_MS);
                 if self.told != why {
                     log::warn!("the quorum disk keeps no configuration for nodes with older images: {why}");
                     self.told = why;
@@ -129,7 +140,8 @@ impl ConfigArea {
         }
     }
 
-    /// The coordinator of a released view that stands by the configuration in force.
+    /// The coordinator of a released view that stands by the configuration in force. First what nodes with older images need; and of
+    /// what the key before covers nothing is left that this configuration does not want there.
     fn keep(&mut self, now_ms: u64, node: &Node, configs: &mut Configs) {
         let config = node.settings().stamp();
         let leads = node.coordinator() == Some(node.id())
@@ -142,11 +154,20 @@ impl ConfigArea {
         if now_ms < *self.keep_ms.get_or_insert(now_ms + KEEP_AFTER_MS) {
             return;
         }
-        let copy = if self.kept.0 == config { self.kept.1 } else { 0 };
         let Some(blob) = &mut self.blob else { return };
-        if let Some(key) = configs.cover_running(copy, blob) {
-            self.submit(config, What::Write { copy, key });
-        }
+        let what = match if self.kept.0 == config { self.kept.1 } else { 0 } {
+            0 => match configs.cover_running(1, blob) {
+                Some(key) => What::Write { copy: 1, key },
+                None => What::Wipe { version: config.version, copy: 1 },
+            },
+            1 => match configs.cover_running(0, blob) {
+                Some(key) => What::Write { copy: 0, key },
+                None => return,
+            },
+            2 => What::Wipe { version: config.version.wrapping_add(1), copy: 1 },
+            _ => return,
+        };
+        self.submit(config, what);
     }
 
     fn submit(&mut self, config: ConfigStamp, what: What) {
@@ -167,7 +188,11 @@ fn run(job: Job, device: &mut Option<Box<dyn Area>>, opener: &mut Opener<dyn Are
         match &what {
             What::Write { copy, key } => {
                 device.write(config, *copy, &blob, key).map_err(because)?;
-                Ok(Did::Wrote { copy: *copy })
+                Ok(Did::Kept)
+            }
+            What::Wipe { version, copy } => {
+                device.wipe(*version, *copy).map_err(because)?;
+                Ok(Did::Kept)
             }
             What::Read(keys) => match device.read(config, keys).map_err(because)? {
                 Some(found) => {
@@ -199,6 +224,10 @@ mod tests {
     impl Area for Fake {
         fn write(&mut self, _: ConfigStamp, _: usize, _: &[u8], _: &Key) -> Result<(), AreaError> {
             self.0.map(drop).ok_or(AreaError::Disk(BlockError::NotADisk))
+        }
+
+        fn wipe(&mut self, _: u32, _: usize) -> Result<(), AreaError> {
+            Ok(())
         }
 
         fn read(&mut self, _: ConfigStamp, _: &[Option<Key>]) -> Result<Option<&[u8]>, AreaError> {

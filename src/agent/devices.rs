@@ -129,15 +129,27 @@ struct KeptOn {
     lun: Option<EmuDisk>,
 }
 
-impl Area for KeptOn {
-    fn write(&mut self, config: ConfigStamp, copy: usize, blob: &[u8], key: &Key) -> Result<(), AreaError> {
-        let mut write = || self.area.write(config, copy, blob, key);
-        let Some(lun) = &self.lun else { return write() };
+impl KeptOn {
+    fn guarded(
+        &mut self,
+        write: impl FnOnce(&mut config_area::ConfigArea) -> Result<(), AreaError>,
+    ) -> Result<(), AreaError> {
+        let Some(lun) = &self.lun else { return write(&mut self.area) };
         // The reservation says no with an error of the LUN's own.
-        lun.guarded(write).unwrap_or_else(|error| {
+        lun.guarded(|| write(&mut self.area)).unwrap_or_else(|error| {
             let errno = error.raw_os_error().unwrap_or(Errno::IO.raw_os_error());
             Err(AreaError::Disk(BlockError::Os { doing: Doing::Write, at: 0, errno }))
         })
+    }
+}
+
+impl Area for KeptOn {
+    fn write(&mut self, config: ConfigStamp, copy: usize, blob: &[u8], key: &Key) -> Result<(), AreaError> {
+        self.guarded(|area| area.write(config, copy, blob, key))
+    }
+
+    fn wipe(&mut self, version: u32, copy: usize) -> Result<(), AreaError> {
+        self.guarded(|area| area.wipe(version, copy))
     }
 
     fn read(&mut self, config: ConfigStamp, keys: &[Option<Key>]) -> Result<Option<&[u8]>, AreaError> {

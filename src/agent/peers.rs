@@ -113,7 +113,7 @@ impl Peers {
                 to_nonce: self.gate.session(node).map_or(Nonce(0), |(_, nonce)| nonce),
                 sequence,
             };
-            let length = seal(self.gate.keys().to(node, sequence), &envelope, message, &mut self.sealed);
+            let length = seal(self.gate.keys_mut().to(node, sequence), &envelope, message, &mut self.sealed);
             for (network, address) in self.addresses[node.index()].iter().enumerate() {
                 // The peer's n-th address is on our n-th network; where we have fewer networks, any socket must do.
                 let network = if network < self.sockets.len() { network } else { 0 };

@@ -13,6 +13,8 @@ use crate::wire::{Keys, Message};
 const ASK_AGAIN_MS: u64 = 250;
 /// A configuration that was refused is looked at again after this: the cluster may be elsewhere by then.
 const REFUSED_MS: u64 = 10_000;
+/// No peer is asked between an operator's pieces.
+const OPERATOR_MS: u64 = 1_000;
 
 pub type Blob = heapless::Vec<u8, BLOB_BYTES_MAX>;
 
@@ -31,6 +33,8 @@ pub struct Configs {
     from: Option<(NodeId, ConfigStamp)>,
     ask_ms: u64,
     refused: (ConfigStamp, u64),
+    /// When an operator's last piece came.
+    operator_ms: u64,
 }
 
 /// Why a configuration does not come into question, in a sentence.
@@ -66,12 +70,14 @@ impl Configs {
             from: None,
             ask_ms: 0,
             refused: (ConfigStamp::NONE, 0),
+            operator_ms: 0,
         }
     }
 
     /// An operator's blob comes in pieces, written as hex digits. Each belongs behind the one before; the first begins anew.
-    pub fn put(&mut self, offset: usize, hex: &str) -> Result<(), Refusal> {
+    pub fn put(&mut self, now_ms: u64, offset: usize, hex: &str) -> Result<(), Refusal> {
         self.from = None;
+        self.operator_ms = now_ms;
         self.incoming.truncate(if offset == 0 { 0 } else { self.incoming.len() });
         if self.incoming.len() != offset {
             return Err(because("another configuration is on its way; try again"));
@@ -129,15 +135,7 @@ impl Configs {
     }
 
     /// A configuration whose secrets are covered has come, from a peer or from the quorum disk: the settings for the core.
-    fn uncover(
-        &mut self,
-        now_ms: u64,
-        is: ConfigStamp,
-        keys: &Keys,
-        node: &Node,
-        running: &Cluster,
-    ) -> Result<Settings, Refusal> {
-        self.refused = (is, now_ms + REFUSED_MS);
+    fn uncover(&mut self, is: ConfigStamp, keys: &Keys, node: &Node, running: &Cluster) -> Result<Settings, Refusal> {
         for key in keys.all().iter().flatten() {
             let mut cluster = blob::decode(&self.incoming).map_err(because)?;
             secrets::cover(&mut cluster, key, is);
@@ -150,8 +148,12 @@ impl Configs {
 
     /// The same, told where it was refused.
     fn take(&mut self, now_ms: u64, is: ConfigStamp, keys: &Keys, node: &Node, running: &Cluster) -> Option<Settings> {
-        let taken = self.uncover(now_ms, is, keys, node, running);
-        taken.inspect_err(|why| log::error!("configuration {is} is not for this node: {why}")).ok()
+        let taken = self.uncover(is, keys, node, running);
+        if let Err(why) = &taken {
+            self.refused = (is, now_ms + REFUSED_MS);
+            log::error!("configuration {is} is not for this node: {why}");
+        }
+        taken.ok()
     }
 
     /// A blob that the quorum disk had.
@@ -199,7 +201,10 @@ impl Configs {
 
     /// A question that is due, and to whom.
     pub fn turn(&mut self, now_ms: u64, node: &Node) -> Option<(NodeId, Message)> {
-        let (to, config) = node.offered_config().filter(|(_, config)| self.may_try(now_ms, *config))?;
+        if now_ms < self.operator_ms + OPERATOR_MS {
+            return None;
+        }
+        let (to, config) = node.offered_configs().find(|(_, config)| self.may_try(now_ms, *config))?;
         if self.from != Some((to, config)) {
             self.incoming.clear();
             self.from = Some((to, config));
@@ -224,8 +229,7 @@ impl Configs {
     ) -> Option<Settings> {
         match message {
             Message::ConfigAsk { config, offset } => {
-                // It has just said so with that key.
-                let blob = self.cover_for(*config, keys.to(from, 0))?;
+                let blob = self.cover_for(*config, keys.shared_with(from)?)?;
                 let rest = blob.get(usize::from(*offset)..).filter(|rest| !rest.is_empty())?;
                 let mut bytes = [[0; 32]; CONFIG_PIECE_BYTES / 32];
                 let length = rest.len().min(CONFIG_PIECE_BYTES);

@@ -42,7 +42,7 @@ impl Key {
     }
 
     /// What hides the secret `what` of a configuration from those that lack this key: the output of a pseudo-random function, used once for each
-    /// secret of each configuration (a one-time pad; the stamp depends on the secrets themselves).
+    /// secret of each configuration, as a one-time pad. Two configurations with one version and one key, which nobody should make, share it.
     pub fn pad(&self, what: &str, config: ConfigStamp) -> [u8; 32] {
         self.tag(&[PAD, what.as_bytes(), &[0], &config.version.to_le_bytes(), &config.digest.to_le_bytes()])
     }

@@ -16,7 +16,7 @@ pub struct Word<const N: usize>([u8; N]);
 /// A node as somebody named it: by its id or its name.
 pub type Name = Word<NAME_BYTES_MAX>;
 /// The path of a file: what a console's line has room for.
-pub type File = Word<96>;
+pub type File = Word<115>;
 
 impl<const N: usize> Word<N> {
     /// Of nobody.

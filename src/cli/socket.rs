@@ -24,6 +24,7 @@ use super::order::Name;
 use super::render::{config_status, face, face_exit, help, render, says_no, sentence};
 use super::request::{Request, meant, parse};
 use super::words::{Say, gate_line};
+use crate::base::ConfigStamp;
 use crate::cluster::status::Stage;
 use crate::config::show;
 
@@ -56,7 +57,7 @@ pub const CONFIG: &str = "config";
 pub const CONFIG_PUT: &str = "config put ";
 /// What only commands say: it was the last; stage it.
 pub const CONFIG_APPLY: &str = "config apply";
-/// What only commands ask, with a version: is it in force here, and if not, who has it ready?
+/// What only commands ask, with a version and a digest: is it in force here, and if not, who has it ready?
 pub const CONFIG_IN_FORCE: &str = "config status ";
 
 /// What only commands ask: the names of the data disks, each on a line.
@@ -145,13 +146,22 @@ pub fn answer_done(done: Result<(), &str>, out: &mut dyn Write) {
     };
 }
 
-/// `Ok` if it is, else who has it ready.
-fn answer_in_force(version: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt::Result {
-    let Ok(version) = version.parse::<u32>() else {
+/// `Ok` if it is, else who has it ready. `Config`: another one has taken its place.
+fn answer_in_force(asked: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt::Result {
+    let stamp = asked.split_once(' ').and_then(|(version, digest)| {
+        Some(ConfigStamp { version: version.parse().ok()?, digest: u32::from_str_radix(digest, 16).ok()? })
+    });
+    let Some(stamp) = stamp else {
         head(Exit::Usage, out)?;
-        return writeln!(out, "`{version}` is not the version of a configuration");
+        return writeln!(out, "`{asked}` is not the version and the digest of a configuration");
     };
-    head(if snapshot.status.config.version >= version { Exit::Ok } else { Exit::No }, out)?;
+    let in_force = snapshot.status.config;
+    let exit = match in_force {
+        in_force if in_force == stamp => Exit::Ok,
+        in_force if in_force.version >= stamp.version => Exit::Config,
+        _ => Exit::No,
+    };
+    head(exit, out)?;
     config_status(snapshot, out)
 }
 

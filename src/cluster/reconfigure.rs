@@ -82,11 +82,11 @@ impl Node {
         self.lacks_config().or_else(|| self.wants.and_then(|(_, named)| self.missing_of(named)))
     }
 
-    /// A configuration that this node should have, and who has it: the one that a view names, or else one that a peer has staged.
-    pub fn offered_config(&self) -> Option<(NodeId, ConfigStamp)> {
+    /// Configurations that this node should have, and who has them: the one that a view names, or else those that peers have staged.
+    pub fn offered_configs(&self) -> impl Iterator<Item = (NodeId, ConfigStamp)> + '_ {
         let wanted = self.wanted_config();
         let newest = self.config.version.max(self.staged_config().version);
-        self.settings.nodes.iter().filter(|node| *node != self.me()).find_map(|node| {
+        self.settings.nodes.iter().filter(|node| *node != self.me()).filter_map(move |node| {
             let peer = self.peers.of(node);
             let heard = peer.frame_ms.is_some_and(|at| self.now_ms - at <= self.suspect_ms());
             let last = peer.heartbeat.filter(|_| heard)?;

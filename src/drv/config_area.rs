@@ -66,11 +66,30 @@ impl ConfigArea {
         Ok(())
     }
 
-    /// Writes a copy of a configuration: its blob, covered by this key.
+    /// Sees to it that a copy of a configuration is there: its blob, covered by this key. One that is there is not written again: a write
+    /// that tears would take it away.
     pub fn write(&mut self, config: ConfigStamp, copy: usize, blob: &[u8], key: &Key) -> Result<(), AreaError> {
         self.is_ours()?;
-        config_area::encode(self.expect.cluster, config, blob, key, self.unit, &mut self.copy);
-        Ok(self.file.write_at(&self.copy, self.unit.config_offset(config.version, copy) as u64)?)
+        let (unit, cluster, at) =
+            (self.unit, self.expect.cluster, self.unit.config_offset(config.version, copy) as u64);
+        self.file.read_at(&mut self.copy, at)?;
+        if config_area::decode(&self.copy, unit, cluster, config, &[Some(key.clone())]) == Some(blob) {
+            return Ok(());
+        }
+        config_area::encode(cluster, config, blob, key, unit, &mut self.copy);
+        Ok(self.file.write_at(&self.copy, at)?)
+    }
+
+    /// Sees to it that nothing is in the place of this copy.
+    pub fn wipe(&mut self, version: u32, copy: usize) -> Result<(), AreaError> {
+        self.is_ours()?;
+        let at = self.unit.config_offset(version, copy) as u64;
+        self.file.read_at(&mut self.copy, at)?;
+        if self.copy.iter().all(|byte| *byte == 0) {
+            return Ok(());
+        }
+        self.copy.fill(0);
+        Ok(self.file.write_at(&self.copy, at)?)
     }
 
     /// The blob of this configuration, covered by one of these keys, if it is there.
@@ -141,6 +160,8 @@ mod tests {
         }
         assert_eq!(area.read(CONFIG, &keys(1)).unwrap(), Some(&b"blob"[..]), "the first copy is still there");
         assert_eq!(area.read(CONFIG, &keys(3)).unwrap(), None);
+        area.wipe(CONFIG.version, 1).unwrap();
+        assert_eq!(area.read(CONFIG, &keys(2)).unwrap(), None, "what only the key before opened is gone");
         let next = ConfigStamp { version: 3, digest: 9 };
         area.write(next, 0, b"next", &Key::new(&[1; 32])).unwrap();
         assert_eq!(area.read(CONFIG, &keys(1)).unwrap(), Some(&b"blob"[..]), "and the version before");
@@ -156,7 +177,7 @@ mod tests {
             let mut area = ConfigArea::open(&path, expect()).unwrap();
             let error = area.write(CONFIG, 0, b"blob", &Key::new(&[1; 32])).unwrap_err();
             assert_eq!(matches!(error, AreaError::Small { .. }), name == "small", "{error}");
-            assert!(area.read(CONFIG, &keys(1)).is_err());
+            assert!(area.read(CONFIG, &keys(1)).is_err() && area.wipe(2, 0).is_err());
             assert_eq!(std::fs::read(&path).unwrap(), before, "{name}");
             std::fs::remove_file(path).unwrap();
         }

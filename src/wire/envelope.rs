@@ -27,8 +27,9 @@ use crate::base::{ClusterId, Incarnation, Key, NodeId, Nonce};
 /// First bytes of every frame.
 pub const MAGIC: &[u8; 3] = b"QRM";
 /// The frame format that we speak. 2: heartbeats and acknowledgements tell of lockspaces. 3: heartbeats tell what is staged, and views by
-/// which configuration they were agreed, and whom an operator wants out.
-pub const VERSION: u8 = 3;
+/// which configuration they were agreed, and whom an operator wants out. 4: the stamp of a configuration tells its key, which is covered in
+/// its pieces.
+pub const VERSION: u8 = 4;
 /// Bytes before the message.
 pub const HEAD_BYTES: usize = 36;
 /// Bytes left for the message.

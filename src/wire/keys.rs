@@ -2,13 +2,16 @@
 //!
 //! A frame counts if its tag fits the own key, the one before, or that of a configuration that is ready to follow. What a peer can
 //! check in turn depends on how far it has come: whoever has this node's configuration, in force or ready, has its key too; all others
-//! are spoken to with the key that they last spoke with; and who was not heard yet, with the own key and the one before by turns.
+//! are spoken to with the key that they last spoke with; and who was not heard yet, or not for a while, with every key by turns: it may
+//! have another image by now, and be waiting for a word that it can check.
 
 use crate::base::limits::NODES_MAX;
 use crate::base::{ConfigStamp, Key, NodeId};
 
 /// The own key, the one before, and that of the configuration to come.
 pub const KEYS: usize = 3;
+/// After so many frames to a peer that was not heard meanwhile, what is known of it may be past.
+const SILENT_FRAMES: u8 = 20;
 
 /// What is known of a peer.
 #[derive(Debug, Clone, Copy, Default)]
@@ -17,6 +20,8 @@ struct Peer {
     spoke: Option<u8>,
     /// It has the own key: its heartbeats name this node's configuration.
     has_own: bool,
+    /// Frames to it since the last one of its that counted.
+    unanswered: u8,
 }
 
 /// The keys of a node.
@@ -49,7 +54,13 @@ impl Keys {
     /// The key of a configuration that is ready to follow, or none.
     pub fn expect(&mut self, next: Option<Key>) {
         let known = self.keys[..2].contains(&next);
-        self.keys[2] = next.filter(|_| !known);
+        let next = next.filter(|_| !known);
+        if self.keys[2] != next {
+            for peer in self.peers.iter_mut().filter(|peer| peer.spoke == Some(2)) {
+                peer.spoke = None;
+            }
+        }
+        self.keys[2] = next;
     }
 
     /// The key that these bytes were tagged with.
@@ -63,23 +74,28 @@ impl Keys {
     /// A frame of this peer counted. A heartbeat names configurations: in force there, and ready.
     pub(super) fn heard(&mut self, from: NodeId, key: u8, configs: Option<[ConfigStamp; 2]>) {
         let peer = &mut self.peers[from.index()];
-        peer.spoke = Some(key);
+        (peer.spoke, peer.unanswered) = (Some(key), 0);
         if let Some(configs) = configs {
             peer.has_own = configs.contains(&self.config);
         }
     }
 
     /// The key for the frame of this number to a peer.
-    pub fn to(&self, peer: NodeId, sequence: u64) -> &Key {
-        let [own, previous, _] = &self.keys;
-        let known = self.peers[peer.index()];
+    pub fn to(&mut self, peer: NodeId, sequence: u64) -> &Key {
+        let known = &mut self.peers[peer.index()];
+        known.unanswered = known.unanswered.saturating_add(1);
         let key = match known.spoke {
-            _ if known.has_own => own,
+            _ if known.unanswered > SILENT_FRAMES => &self.keys[sequence as usize % KEYS],
+            _ if known.has_own => &self.keys[0],
             Some(index) => &self.keys[usize::from(index)],
-            None if sequence.is_multiple_of(2) => previous,
-            None => own,
+            None => &self.keys[sequence as usize % KEYS],
         };
-        key.as_ref().or(own.as_ref()).expect("there is always a key of one's own")
+        key.as_ref().or(self.keys[0].as_ref()).expect("there is always a key of one's own")
+    }
+
+    /// A key that a peer has which was just heard.
+    pub fn shared_with(&self, peer: NodeId) -> Option<&Key> {
+        self.keys[usize::from(self.peers[peer.index()].spoke?)].as_ref()
     }
 
     /// Did this peer last speak with the key before the own one?
@@ -132,7 +148,8 @@ mod tests {
         fn say(&mut self, from: usize) -> bool {
             let to = 1 - from;
             self.sequence += 1;
-            let tag = self.keys[from].to(Pair::name(to), self.sequence / 2).tag(&[b"frame"]);
+            let sequence = self.sequence / 2;
+            let tag = self.keys[from].to(Pair::name(to), sequence).tag(&[b"frame"]);
             let found = self.keys[to].find(Pair::name(from), b"frame", &tag);
             if let Some(found) = found {
                 self.keys[to].heard(Pair::name(from), found, Some(self.configs[from]));
@@ -151,14 +168,14 @@ mod tests {
             self.keys[at].follow(stamp(version), key(version as u8), Some(key(version as u8 - 1)));
         }
 
-        /// Do both hear each other within two rounds, and always from then on?
+        /// Do both hear each other within three rounds, and always from then on?
         fn meets(&mut self) -> bool {
-            (0..2).for_each(|_| (0..2).for_each(|from| _ = self.say(from)));
+            (0..3).for_each(|_| (0..2).for_each(|from| _ = self.say(from)));
             (0..4).all(|_| self.say(0) && self.say(1))
         }
 
-        fn speaks_with(&self, from: usize, version: u8) -> bool {
-            (0..2).all(|sequence| *self.keys[from].to(Pair::name(1 - from), sequence) == key(version))
+        fn speaks_with(&mut self, from: usize, version: u8) -> bool {
+            (0..3).all(|sequence| *self.keys[from].to(Pair::name(1 - from), sequence) == key(version))
         }
     }
 
@@ -200,6 +217,32 @@ mod tests {
     }
 
     #[test]
+    fn who_is_silent_is_spoken_to_with_every_key_again() {
+        let mut pair = Pair::new(2, 2);
+        assert!(pair.meets() && pair.speaks_with(0, 2));
+        // It boots with the image before, and says nothing before it has heard somebody.
+        let old = Pair::new(1, 1);
+        (pair.keys[1], pair.configs[1]) = (old.keys[1].clone(), old.configs[1]);
+        assert!((0..u64::from(SILENT_FRAMES) + 6).any(|_| {
+            pair.sequence += 1;
+            pair.say(0)
+        }));
+    }
+
+    #[test]
+    fn a_key_to_come_that_another_replaces_is_spoken_with_no_more() {
+        let mut pair = Pair::new(1, 1);
+        assert!(pair.meets());
+        (0..2).for_each(|at| pair.stage(at, 2));
+        pair.follow(0);
+        assert!(pair.say(0), "with the new key, by which it is answered");
+        // A third configuration takes the place of the second, whose word has not come.
+        pair.stage(1, 3);
+        assert!((0..3).any(|_| pair.say(1)), "the first hears it by the key that both have had");
+        assert!((0..3).any(|_| pair.say(0)));
+    }
+
+    #[test]
     fn a_key_that_was_taken_out_counts_no_more() {
         let mut keys = Keys::new(stamp(2), key(2), Some(key(1)));
         let tag = key(1).tag(&[b"frame"]);
@@ -207,6 +250,6 @@ mod tests {
         keys.heard(Pair::name(1), 1, None);
         keys.follow(stamp(3), key(2), None);
         assert_eq!(keys.find(Pair::name(1), b"frame", &tag), None);
-        assert_eq!(*keys.to(Pair::name(1), 2), key(2));
+        assert!((0..3).all(|sequence| *keys.to(Pair::name(1), sequence) == key(2)));
     }
 }

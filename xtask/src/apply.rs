@@ -11,9 +11,12 @@ use anyhow::{Result, bail, ensure};
 use argh::FromArgs;
 use fs_err as fs;
 use quorate::base::limits::BLOB_BYTES_MAX;
+use quorate::base::{ClusterId, Key};
 use quorate::config::build::Loopback;
 use quorate::config::{Cluster as Config, Heuristic, Probe, blob};
 use quorate::disk::Unit;
+use quorate::disk::config_area::{self, COPIES};
+use quorate::disk::record::first_record;
 
 use crate::loopback::{Agent, Socket};
 use crate::{build, process, wait};
@@ -23,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const DATA: &str = "data.img";
 const QDISK: &str = "qdisk.img";
 const DISK_BYTES: u64 = 1024 * 1024;
+const CLUSTER: u16 = 0x4150;
 const FIRST_PORT: u16 = 17_301;
 /// Everybody can read them: they keep nobody out of anything.
 const KEY: [u8; 32] = *b"lab-key-not-for-production-use!!";
@@ -56,8 +60,15 @@ struct Stage {
 
 /// The cluster of so many nodes: the quorum disk's votes stay what they were for five.
 fn config(nodes: u8, version: u32, interval_ms: u32) -> Result<Config> {
-    let loopback =
-        Loopback { name: "apply", id: 0x4150, nodes, first_port: FIRST_PORT, key: KEY, data: DATA, qdisk: Some(QDISK) };
+    let loopback = Loopback {
+        name: "apply",
+        id: CLUSTER,
+        nodes,
+        first_port: FIRST_PORT,
+        key: KEY,
+        data: DATA,
+        qdisk: Some(QDISK),
+    };
     let Ok(mut config) = loopback.cluster() else { bail!("the loopback cluster is refused") };
     config.version = version;
     let Some(qdisk) = &mut config.qdisk else { bail!("the loopback cluster has no quorum disk") };
@@ -68,6 +79,18 @@ fn config(nodes: u8, version: u32, interval_ms: u32) -> Result<Config> {
     let _ =
         qdisk.heuristics.push(Heuristic { probe: Probe::Link(link), score: 1, interval_ms, timeout_ms: 500, tko: 2 });
     Ok(config)
+}
+
+/// How many of the configurations on a quorum disk a key opens.
+fn opened(disk: &[u8], key: &[u8; 32]) -> usize {
+    let (unit, cluster, key) = (Unit::SMALLEST, ClusterId(CLUSTER), [Some(Key::new(key))]);
+    let places = (0..2).flat_map(|version| (0..COPIES).map(move |copy| unit.config_offset(version, copy)));
+    let copies = places.filter_map(|at| disk.get(at..at + unit.config_bytes()));
+    let opens = |copy: &&[u8]| {
+        let named = config_area::named(first_record(copy), cluster);
+        named.is_ok_and(|config| config_area::decode(copy, unit, cluster, config, &key).is_some())
+    };
+    copies.filter(opens).count()
 }
 
 impl Stage {
@@ -146,7 +169,20 @@ impl Stage {
         self.quorate(4, &["config", "apply", "--yes", &changed.to_string_lossy()])?;
         self.agents[5].start()?;
         self.step("all were off, and the quorum disk had lost it; one was given the newest", &[1, 2, 3, 4, 5, 6], 10)?;
-        Ok(())
+
+        let opens = |stage: &Stage, key: &[u8; 32]| {
+            Ok::<_, anyhow::Error>(opened(&fs::read(stage.folder.join(QDISK))?, key) > 0)
+        };
+        self.wait("the quorum disk keeps it for the old key as well", |stage| opens(stage, &KEY))?;
+        // The key before is taken out: from then on it opens nothing, on the quorum disk neither.
+        let mut last = config(6, 4, 2_000)?;
+        last.key = NEXT_KEY;
+        let last = self.write("without-the-old-key", &last)?;
+        self.quorate(1, &["config", "apply", "--yes", &last.to_string_lossy()])?;
+        self.in_force("all without the old key", 4)?;
+        self.wait("the quorum disk keeps nothing that the old key opens", |stage| {
+            Ok(opens(stage, &NEXT_KEY)? && !opens(stage, &KEY)?)
+        })
     }
 
     fn stop_all(&mut self) -> Result<()> {

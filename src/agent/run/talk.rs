@@ -1,7 +1,9 @@
 //! Consoles, clients and hooks: what they ask, what they are told.
 
 use super::Agent;
+use crate::agent::leaving::Leaving;
 use crate::agent::peers::Peers;
+use crate::agent::reconfigure::because;
 use crate::agent::{memory, space_facts};
 use crate::cli::order::Order;
 use crate::cli::render::sentence;
@@ -101,13 +103,18 @@ impl Agent {
             server.serve(now_ms, &mut |request, out| {
                 if let Some(piece) = request.strip_prefix(socket::CONFIG_PUT) {
                     let piece = piece.split_once(' ').and_then(|(offset, hex)| Some((offset.parse().ok()?, hex)));
-                    let done = piece.map_or(Ok(()), |(offset, hex)| configs.put(offset, hex));
+                    let done = piece.map_or(Err(because("a piece has an offset and hex digits")), |(offset, hex)| {
+                        configs.put(now_ms, offset, hex)
+                    });
                     return socket::answer_done(done.as_ref().map(|_| ()).map_err(|why| why.as_str()), out);
                 }
                 if request == socket::CONFIG_APPLY {
-                    let done = configs.apply(node, cluster);
+                    let done = match leaving {
+                        Leaving::Gone => Err(because("this node has left the cluster")),
+                        _ => configs.apply(node, cluster),
+                    };
                     socket::answer_done(done.as_ref().map(|_| ()).map_err(|why| why.as_str()), out);
-                    applied = done.ok();
+                    applied = done.ok().or(applied.take());
                     return;
                 }
                 with_snapshot(&mut |snapshot| {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::super::exit::Exit;
 use super::super::socket::{self, Failure};
 use super::{ConfigCommand, complain, differences, load_and_warn, say};
+use crate::base::ConfigStamp;
 use crate::base::limits::BLOB_BYTES_MAX;
 use crate::cluster::Settings;
 use crate::config::change::take_over;
@@ -40,7 +41,7 @@ impl ConfigCommand {
             return Ok(Exit::No);
         }
         self.hand_over(cluster)?;
-        self.follow(version)
+        self.follow(Settings::from_cluster(cluster).stamp())
     }
 
     pub(super) fn status(&self) -> Result<Exit, Failure> {
@@ -98,17 +99,20 @@ impl ConfigCommand {
     }
 
     /// Tells what is waited for, until it is in force here.
-    fn follow(&self, version: u32) -> Result<Exit, Failure> {
+    fn follow(&self, config: ConfigStamp) -> Result<Exit, Failure> {
         let until = Instant::now() + Duration::from_secs(self.timeout.unwrap_or(TIMEOUT_S));
         let mut told = String::new();
         loop {
-            let (exit, text) = socket::fetch(self.socket.as_deref(), &format!("{}{version}", socket::CONFIG_IN_FORCE))?;
+            let asked = format!("{}{} {:08x}", socket::CONFIG_IN_FORCE, config.version, config.digest);
+            let (exit, text) = socket::fetch(self.socket.as_deref(), &asked)?;
             if text != told {
                 text.lines().filter(|line| !told.contains(*line)).for_each(say);
                 told = text;
             }
-            if exit == Exit::Ok {
-                return Ok(Exit::Ok);
+            match exit {
+                Exit::Ok => return Ok(Exit::Ok),
+                Exit::No => {}
+                exit => return Err((exit, format!("configuration {config} was replaced by another one"))),
             }
             if Instant::now() >= until {
                 complain(

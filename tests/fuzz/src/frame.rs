@@ -152,7 +152,7 @@ impl Receiver {
         let (body, _) = frame.split_at(frame.len() - TAG_BYTES);
         assert_eq!(signed(&KEY, body), frame, "an open frame carries the tag of the cluster's key");
         let number = |at: usize| u64::from_le_bytes(*body[at..].first_chunk().expect("within the head"));
-        assert_eq!(body[..4], *b"QRM\x03");
+        assert_eq!(body[..4], *b"QRM\x04");
         assert_eq!(body[4..6], CLUSTER.0.to_le_bytes());
         assert_eq!(body[6..8], [opened.from.get(), ME]);
         assert!(opened.from != node_id(ME) && PEERS.contains(opened.from));

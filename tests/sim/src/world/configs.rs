@@ -144,7 +144,7 @@ impl World {
             return;
         }
         let Some(core) = &self.machines[node].node else { return };
-        let Some((_, config)) = core.offered_config().filter(|(from, _)| *from == opened.from) else { return };
+        let Some((_, config)) = core.offered_configs().find(|(from, _)| *from == opened.from) else { return };
         if let Some(number) = self.configs.number(config) {
             let after = self.configs.rng.between(MS, 300 * MS);
             self.hand_over(node, number, after);

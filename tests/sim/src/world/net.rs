@@ -152,8 +152,8 @@ impl World {
                 continue;
             }
             let envelope = Envelope { cluster: CLUSTER, from, to: receiver, incarnation, nonce, to_nonce, sequence };
-            let wire = self.machines[node].wire.as_ref().expect("just seen");
-            let length = seal(wire.gate.keys().to(receiver, sequence), &envelope, &message, &mut self.net.buffer);
+            let wire = self.machines[node].wire.as_mut().expect("just seen");
+            let length = seal(wire.gate.keys_mut().to(receiver, sequence), &envelope, &message, &mut self.net.buffer);
             let number = self.checker.frame_number();
             let message = message.clone();
             let emitted = Emitted { number, from, incarnation, nonce, to: receiver, to_nonce, message };
