@@ -156,6 +156,8 @@ impl Node {
             return;
         }
         self.staged = Some(next.clone());
+        // Nor is a yes that still waits for the slot said to a view, withdrawn by now, of the one that was staged before.
+        self.answers.clear();
         self.trace(Trace::ConfigStaged(next.stamp()));
         // The coordinator waits for everybody to say so.
         self.next_heartbeat_ms = self.now_ms;
@@ -243,16 +245,22 @@ mod tests {
     use crate::config::build::Loopback;
 
     #[test]
-    fn a_yes_by_the_numbers_before_is_not_said_by_the_next() {
+    fn a_yes_that_waits_is_not_said_by_other_numbers() {
         let plan = Loopback { name: "a", id: 1, nodes: 2, first_port: 1, key: [7; 32], data: "d", qdisk: Some("q") };
         let settings = Settings::from_cluster(&plan.cluster().unwrap());
         let me = NodeId::new(1).unwrap();
         let boot = Boot { node: me, nonce: Nonce(1), boot_id: 1, clock_s: 1, random: 1 };
         let mut node = Node::new(settings.clone(), boot, 0);
-        node.staged = Some(Settings { config_version: settings.config_version + 1, ..settings });
-        node.answer(Answer { to: me, version: 9, what: Asked::Accept { round: 1, id: ViewId::ZERO } });
-        node.answer(Answer { to: NodeId::new(2).unwrap(), version: 9, what: Asked::Promise(Term::ZERO) });
+        let next = |version| Settings { config_version: version, ..settings.clone() };
+        let ask = |node: &mut Node| {
+            node.answer(Answer { to: me, version: 9, what: Asked::Accept { round: 1, id: ViewId::ZERO } });
+            node.answer(Answer { to: NodeId::new(2).unwrap(), version: 9, what: Asked::Promise(Term::ZERO) });
+        };
+        ask(&mut node);
+        node.stage_config(&next(settings.config_version + 1));
+        assert!(node.answers.is_empty(), "another one is staged");
+        ask(&mut node);
         node.take_staged();
-        assert!(node.answers.is_empty());
+        assert!(node.answers.is_empty(), "it is in force");
     }
 }
