@@ -10,7 +10,7 @@ use super::reconfigure::{Blob, Configs, Refusal, because};
 use super::worker::Worker;
 use crate::base::{ConfigStamp, Key};
 use crate::cluster::Node;
-use crate::drv::config_area::AreaError;
+use crate::drv::config_area::{AreaError, copy_memory};
 use crate::wire::keys::KEYS;
 
 /// The view has stood for so long before its configuration is kept: there is no hurry, and a fence may be under way.
@@ -18,16 +18,28 @@ const KEEP_AFTER_MS: u64 = 2_000;
 /// Between two tries where the disk said no.
 const AGAIN_MS: u64 = 30_000;
 /// Between two looks.
-const LOOK_MS: u64 = 1_000;
+const LOOK_MS: u64 = 2_000;
 
 /// The quorum disk as this thread needs it.
 pub trait Area: Send {
     /// Sees to it that this copy of a configuration is there.
-    fn write(&mut self, config: ConfigStamp, copy: usize, blob: &[u8], key: &Key) -> Result<(), AreaError>;
+    fn write(
+        &mut self,
+        config: ConfigStamp,
+        copy: usize,
+        blob: &[u8],
+        key: &Key,
+        memory: &mut [u8],
+    ) -> Result<(), AreaError>;
     /// Sees to it that nothing is in the place of this copy of a configuration of this version.
-    fn wipe(&mut self, version: u32, copy: usize) -> Result<(), AreaError>;
+    fn wipe(&mut self, version: u32, copy: usize, memory: &mut [u8]) -> Result<(), AreaError>;
     /// The blob of this configuration.
-    fn read(&mut self, config: ConfigStamp, keys: &[Option<Key>]) -> Result<Option<&[u8]>, AreaError>;
+    fn read<'m>(
+        &mut self,
+        config: ConfigStamp,
+        keys: &[Option<Key>],
+        memory: &'m mut [u8],
+    ) -> Result<Option<&'m [u8]>, AreaError>;
 }
 
 /// The one buffer travels to the thread and back.
@@ -76,10 +88,10 @@ pub struct ConfigArea {
 }
 
 impl ConfigArea {
-    /// Starts the thread; the device is opened with its first job.
+    /// Starts the thread, with all the memory that it needs; the device is opened for each job, of which there are few.
     pub fn start(mut opener: Opener<dyn Area>) -> io::Result<ConfigArea> {
-        let mut device = None;
-        let thread = Worker::start_ordinary("config", move |job| run(job, &mut device, &mut opener))?;
+        let mut memory = copy_memory();
+        let thread = Worker::start_ordinary("config", move |job| run(job, &mut opener, &mut memory))?;
         Ok(ConfigArea {
             thread,
             blob: Some(Box::new(Blob::new())),
@@ -178,23 +190,20 @@ impl ConfigArea {
     }
 }
 
-fn run(job: Job, device: &mut Option<Box<dyn Area>>, opener: &mut Opener<dyn Area>) -> Done {
+fn run(job: Job, opener: &mut Opener<dyn Area>, memory: &mut [u8]) -> Done {
     let Job { config, mut blob, what } = job;
     let mut work = || -> Result<Did, Refusal> {
-        if device.is_none() {
-            *device = Some(opener().map_err(because)?);
-        }
-        let Some(device) = device else { return Ok(Did::Nothing) };
+        let mut device = opener().map_err(because)?;
         match &what {
             What::Write { copy, key } => {
-                device.write(config, *copy, &blob, key).map_err(because)?;
+                device.write(config, *copy, &blob, key, memory).map_err(because)?;
                 Ok(Did::Kept)
             }
             What::Wipe { version, copy } => {
-                device.wipe(*version, *copy).map_err(because)?;
+                device.wipe(*version, *copy, memory).map_err(because)?;
                 Ok(Did::Kept)
             }
-            What::Read(keys) => match device.read(config, keys).map_err(because)? {
+            What::Read(keys) => match device.read(config, keys, memory).map_err(because)? {
                 Some(found) => {
                     blob.clear();
                     Ok(if blob.extend_from_slice(found).is_ok() { Did::Found } else { Did::Nothing })
@@ -204,10 +213,6 @@ fn run(job: Job, device: &mut Option<Box<dyn Area>>, opener: &mut Opener<dyn Are
         }
     };
     let what = work().unwrap_or_else(Did::Failed);
-    if matches!(what, Did::Failed(_)) {
-        // The path may come back under another device.
-        *device = None;
-    }
     Done { config, blob, what }
 }
 
@@ -222,15 +227,20 @@ mod tests {
     struct Fake(Option<&'static [u8]>);
 
     impl Area for Fake {
-        fn write(&mut self, _: ConfigStamp, _: usize, _: &[u8], _: &Key) -> Result<(), AreaError> {
+        fn write(&mut self, _: ConfigStamp, _: usize, _: &[u8], _: &Key, _: &mut [u8]) -> Result<(), AreaError> {
             self.0.map(drop).ok_or(AreaError::Disk(BlockError::NotADisk))
         }
 
-        fn wipe(&mut self, _: u32, _: usize) -> Result<(), AreaError> {
+        fn wipe(&mut self, _: u32, _: usize, _: &mut [u8]) -> Result<(), AreaError> {
             Ok(())
         }
 
-        fn read(&mut self, _: ConfigStamp, _: &[Option<Key>]) -> Result<Option<&[u8]>, AreaError> {
+        fn read<'m>(
+            &mut self,
+            _: ConfigStamp,
+            _: &[Option<Key>],
+            _: &'m mut [u8],
+        ) -> Result<Option<&'m [u8]>, AreaError> {
             self.0.map(|blob| (!blob.is_empty()).then_some(blob)).ok_or(AreaError::Disk(BlockError::NotADisk))
         }
     }
@@ -247,7 +257,7 @@ mod tests {
     fn a_read_says_what_it_found_and_never_what_was_in_the_buffer() {
         for (held, found) in [(&b"kept"[..], true), (b"", false)] {
             let mut opener: Opener<dyn Area> = Box::new(move || Ok(Box::new(Fake(Some(held))) as _));
-            let done = run(read(), &mut None, &mut opener);
+            let done = run(read(), &mut opener, &mut []);
             assert_eq!(matches!(done.what, Did::Found), found);
             assert!(!found || done.blob[..] == *held);
         }
@@ -256,14 +266,13 @@ mod tests {
     #[test]
     fn a_disk_that_said_no_is_opened_again() {
         let mut opened = 0;
-        let (mut device, held) = (None, [None, Some(&b"kept"[..])]);
+        let held = [None, Some(&b"kept"[..])];
         let mut opener: Opener<dyn Area> = Box::new(move || {
             opened += 1;
             Ok(Box::new(Fake(held[opened - 1])) as _)
         });
-        let done = run(job(What::Write { copy: 0, key: Key::new(&[1; 32]) }), &mut device, &mut opener);
+        let done = run(job(What::Write { copy: 0, key: Key::new(&[1; 32]) }), &mut opener, &mut []);
         assert!(matches!(&done.what, Did::Failed(why) if why.contains("neither a block device")));
-        assert!(device.is_none());
-        assert!(matches!(run(read(), &mut device, &mut opener).what, Did::Found));
+        assert!(matches!(run(read(), &mut opener, &mut []).what, Did::Found));
     }
 }

@@ -130,13 +130,10 @@ struct KeptOn {
 }
 
 impl KeptOn {
-    fn guarded(
-        &mut self,
-        write: impl FnOnce(&mut config_area::ConfigArea) -> Result<(), AreaError>,
-    ) -> Result<(), AreaError> {
-        let Some(lun) = &self.lun else { return write(&mut self.area) };
+    fn guarded(&self, write: impl FnOnce(&config_area::ConfigArea) -> Result<(), AreaError>) -> Result<(), AreaError> {
+        let Some(lun) = &self.lun else { return write(&self.area) };
         // The reservation says no with an error of the LUN's own.
-        lun.guarded(|| write(&mut self.area)).unwrap_or_else(|error| {
+        lun.guarded(|| write(&self.area)).unwrap_or_else(|error| {
             let errno = error.raw_os_error().unwrap_or(Errno::IO.raw_os_error());
             Err(AreaError::Disk(BlockError::Os { doing: Doing::Write, at: 0, errno }))
         })
@@ -144,16 +141,28 @@ impl KeptOn {
 }
 
 impl Area for KeptOn {
-    fn write(&mut self, config: ConfigStamp, copy: usize, blob: &[u8], key: &Key) -> Result<(), AreaError> {
-        self.guarded(|area| area.write(config, copy, blob, key))
+    fn write(
+        &mut self,
+        config: ConfigStamp,
+        copy: usize,
+        blob: &[u8],
+        key: &Key,
+        memory: &mut [u8],
+    ) -> Result<(), AreaError> {
+        self.guarded(|area| area.write(config, copy, blob, key, memory))
     }
 
-    fn wipe(&mut self, version: u32, copy: usize) -> Result<(), AreaError> {
-        self.guarded(|area| area.wipe(version, copy))
+    fn wipe(&mut self, version: u32, copy: usize, memory: &mut [u8]) -> Result<(), AreaError> {
+        self.guarded(|area| area.wipe(version, copy, memory))
     }
 
-    fn read(&mut self, config: ConfigStamp, keys: &[Option<Key>]) -> Result<Option<&[u8]>, AreaError> {
-        self.area.read(config, keys)
+    fn read<'m>(
+        &mut self,
+        config: ConfigStamp,
+        keys: &[Option<Key>],
+        memory: &'m mut [u8],
+    ) -> Result<Option<&'m [u8]>, AreaError> {
+        self.area.read(config, keys, memory)
     }
 }
 

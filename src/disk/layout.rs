@@ -26,6 +26,9 @@ impl Unit {
     /// The smallest unit: of 512- and 1024-byte sectors.
     pub const SMALLEST: Unit = Unit(RECORD_BYTES as u32);
 
+    /// The largest: of 4096-byte sectors.
+    pub const LARGEST: Unit = Unit(SECTOR_BYTES_MAX);
+
     /// The unit of a disk whose logical sector has so many bytes; `None` unless that is a power of two, 512..=4096.
     pub const fn of_sector(bytes: u32) -> Option<Unit> {
         if !bytes.is_power_of_two() || bytes < 512 || bytes > SECTOR_BYTES_MAX {

@@ -37,13 +37,17 @@ impl fmt::Display for AreaError {
     }
 }
 
-/// An open quorum disk, and memory for one copy.
+/// An open quorum disk. The memory for a copy is the caller's, who has it before the disk is opened: [`copy_memory`].
 #[derive(Debug)]
 pub struct ConfigArea {
     file: BlockFile,
     unit: Unit,
     expect: Expect,
-    copy: AlignedBuf,
+}
+
+/// Memory for a copy on any disk.
+pub fn copy_memory() -> AlignedBuf {
+    AlignedBuf::zeroed(Unit::LARGEST.config_bytes())
 }
 
 impl ConfigArea {
@@ -51,16 +55,16 @@ impl ConfigArea {
     pub fn open(path: &Path, expect: Expect) -> Result<ConfigArea, BlockError> {
         let file = BlockFile::open(path, Access::Write)?;
         let unit = file.unit()?;
-        Ok(ConfigArea { file, unit, expect, copy: AlignedBuf::zeroed(unit.config_bytes()) })
+        Ok(ConfigArea { file, unit, expect })
     }
 
     /// Every time anew: a name may stand for another disk by now.
-    fn is_ours(&mut self) -> Result<(), AreaError> {
+    fn is_ours(&self, memory: &mut [u8]) -> Result<(), AreaError> {
         let need = self.unit.whole_bytes() as u64;
         if self.file.disk_bytes() < need {
             return Err(AreaError::Small { need });
         }
-        let unit = &mut self.copy[..self.unit.bytes()];
+        let unit = &mut memory[..self.unit.bytes()];
         self.file.read_at(unit, 0)?;
         header::judge(record::first_record(unit), self.unit, &self.expect).map_err(AreaError::Header)?;
         Ok(())
@@ -68,38 +72,53 @@ impl ConfigArea {
 
     /// Sees to it that a copy of a configuration is there: its blob, covered by this key. One that is there is not written again: a write
     /// that tears would take it away.
-    pub fn write(&mut self, config: ConfigStamp, copy: usize, blob: &[u8], key: &Key) -> Result<(), AreaError> {
-        self.is_ours()?;
+    pub fn write(
+        &self,
+        config: ConfigStamp,
+        copy: usize,
+        blob: &[u8],
+        key: &Key,
+        memory: &mut [u8],
+    ) -> Result<(), AreaError> {
+        self.is_ours(memory)?;
         let (unit, cluster, at) =
             (self.unit, self.expect.cluster, self.unit.config_offset(config.version, copy) as u64);
-        self.file.read_at(&mut self.copy, at)?;
-        if config_area::decode(&self.copy, unit, cluster, config, &[Some(key.clone())]) == Some(blob) {
+        let memory = &mut memory[..unit.config_bytes()];
+        self.file.read_at(memory, at)?;
+        if config_area::decode(memory, unit, cluster, config, &[Some(key.clone())]) == Some(blob) {
             return Ok(());
         }
-        config_area::encode(cluster, config, blob, key, unit, &mut self.copy);
-        Ok(self.file.write_at(&self.copy, at)?)
+        config_area::encode(cluster, config, blob, key, unit, memory);
+        Ok(self.file.write_at(memory, at)?)
     }
 
     /// Sees to it that nothing is in the place of this copy.
-    pub fn wipe(&mut self, version: u32, copy: usize) -> Result<(), AreaError> {
-        self.is_ours()?;
+    pub fn wipe(&self, version: u32, copy: usize, memory: &mut [u8]) -> Result<(), AreaError> {
+        self.is_ours(memory)?;
         let at = self.unit.config_offset(version, copy) as u64;
-        self.file.read_at(&mut self.copy, at)?;
-        if self.copy.iter().all(|byte| *byte == 0) {
+        let memory = &mut memory[..self.unit.config_bytes()];
+        self.file.read_at(memory, at)?;
+        if memory.iter().all(|byte| *byte == 0) {
             return Ok(());
         }
-        self.copy.fill(0);
-        Ok(self.file.write_at(&self.copy, at)?)
+        memory.fill(0);
+        Ok(self.file.write_at(memory, at)?)
     }
 
     /// The blob of this configuration, covered by one of these keys, if it is there.
-    pub fn read(&mut self, config: ConfigStamp, keys: &[Option<Key>]) -> Result<Option<&[u8]>, AreaError> {
-        self.is_ours()?;
+    pub fn read<'m>(
+        &self,
+        config: ConfigStamp,
+        keys: &[Option<Key>],
+        memory: &'m mut [u8],
+    ) -> Result<Option<&'m [u8]>, AreaError> {
+        self.is_ours(memory)?;
         let (unit, cluster) = (self.unit, self.expect.cluster);
+        let memory = &mut memory[..unit.config_bytes()];
         for copy in 0..config_area::COPIES {
-            self.file.read_at(&mut self.copy, unit.config_offset(config.version, copy) as u64)?;
-            if config_area::decode(&self.copy, unit, cluster, config, keys).is_some() {
-                return Ok(config_area::decode(&self.copy, unit, cluster, config, keys));
+            self.file.read_at(memory, unit.config_offset(config.version, copy) as u64)?;
+            if config_area::decode(memory, unit, cluster, config, keys).is_some() {
+                return Ok(config_area::decode(memory, unit, cluster, config, keys));
             }
         }
         Ok(None)
@@ -152,19 +171,24 @@ mod tests {
     #[test]
     fn a_configuration_is_read_by_its_stamp_and_with_the_key_of_either_copy() {
         let path = disk("both", Unit::SMALLEST.whole_bytes(), 7);
-        let mut area = ConfigArea::open(&path, expect()).unwrap();
-        assert_eq!(area.read(CONFIG, &keys(1)).unwrap(), None);
+        let mut memory = copy_memory();
+        let area = ConfigArea::open(&path, expect()).unwrap();
+        assert_eq!(area.read(CONFIG, &keys(1), &mut memory).unwrap(), None);
         for (copy, key) in [(0, 1), (1, 2)] {
-            area.write(CONFIG, copy, b"blob", &Key::new(&[key; 32])).unwrap();
-            assert_eq!(area.read(CONFIG, &keys(key)).unwrap(), Some(&b"blob"[..]));
+            area.write(CONFIG, copy, b"blob", &Key::new(&[key; 32]), &mut memory).unwrap();
+            assert_eq!(area.read(CONFIG, &keys(key), &mut memory).unwrap(), Some(&b"blob"[..]));
         }
-        assert_eq!(area.read(CONFIG, &keys(1)).unwrap(), Some(&b"blob"[..]), "the first copy is still there");
-        assert_eq!(area.read(CONFIG, &keys(3)).unwrap(), None);
-        area.wipe(CONFIG.version, 1).unwrap();
-        assert_eq!(area.read(CONFIG, &keys(2)).unwrap(), None, "what only the key before opened is gone");
+        assert_eq!(
+            area.read(CONFIG, &keys(1), &mut memory).unwrap(),
+            Some(&b"blob"[..]),
+            "the first copy is still there"
+        );
+        assert_eq!(area.read(CONFIG, &keys(3), &mut memory).unwrap(), None);
+        area.wipe(CONFIG.version, 1, &mut memory).unwrap();
+        assert_eq!(area.read(CONFIG, &keys(2), &mut memory).unwrap(), None, "what only the key before opened is gone");
         let next = ConfigStamp { version: 3, digest: 9 };
-        area.write(next, 0, b"next", &Key::new(&[1; 32])).unwrap();
-        assert_eq!(area.read(CONFIG, &keys(1)).unwrap(), Some(&b"blob"[..]), "and the version before");
+        area.write(next, 0, b"next", &Key::new(&[1; 32]), &mut memory).unwrap();
+        assert_eq!(area.read(CONFIG, &keys(1), &mut memory).unwrap(), Some(&b"blob"[..]), "and the version before");
         std::fs::remove_file(path).unwrap();
     }
 
@@ -174,20 +198,22 @@ mod tests {
         for (name, bytes, cluster) in [("other", whole, 8), ("small", whole - 1024, 7)] {
             let path = disk(name, bytes, cluster);
             let before = std::fs::read(&path).unwrap();
-            let mut area = ConfigArea::open(&path, expect()).unwrap();
-            let error = area.write(CONFIG, 0, b"blob", &Key::new(&[1; 32])).unwrap_err();
+            let mut memory = copy_memory();
+            let area = ConfigArea::open(&path, expect()).unwrap();
+            let error = area.write(CONFIG, 0, b"blob", &Key::new(&[1; 32]), &mut memory).unwrap_err();
             assert_eq!(matches!(error, AreaError::Small { .. }), name == "small", "{error}");
-            assert!(area.read(CONFIG, &keys(1)).is_err() && area.wipe(2, 0).is_err());
+            assert!(area.read(CONFIG, &keys(1), &mut memory).is_err() && area.wipe(2, 0, &mut memory).is_err());
             assert_eq!(std::fs::read(&path).unwrap(), before, "{name}");
             std::fs::remove_file(path).unwrap();
         }
         // The name stands for another disk after it was opened.
         let path = disk("changed", whole, 7);
-        let mut area = ConfigArea::open(&path, expect()).unwrap();
+        let mut memory = copy_memory();
+        let area = ConfigArea::open(&path, expect()).unwrap();
         let zeros = vec![0; whole];
         let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
         std::os::unix::fs::FileExt::write_all_at(&file, &zeros, 0).unwrap();
-        assert!(matches!(area.write(CONFIG, 0, b"blob", &Key::new(&[1; 32])), Err(AreaError::Header(_))));
+        assert!(matches!(area.write(CONFIG, 0, b"blob", &Key::new(&[1; 32]), &mut memory), Err(AreaError::Header(_))));
         assert_eq!(std::fs::read(&path).unwrap(), zeros);
         std::fs::remove_file(path).unwrap();
     }

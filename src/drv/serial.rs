@@ -10,7 +10,7 @@ use embedded_io::{ErrorType, Read, ReadReady, Write, WriteReady};
 use heapless::Deque;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, read, write};
-use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+use rustix::termios::{ControlModes, OptionalActions, tcgetattr, tcsetattr};
 use smol::Async;
 
 /// Bytes waiting for a slow line that is no tty (a shell on a tty has a ring of its own).
@@ -27,6 +27,8 @@ pub struct Serial {
     readable: bool,
     /// The line took all it was given since the turn began.
     writable: bool,
+    /// It was hung up, by its other end or by a getty that took it over: it would be readable for ever, and never says anything.
+    hung_up: bool,
 }
 
 /// Regular files cannot be polled, and need not be.
@@ -43,6 +45,8 @@ impl Serial {
             && let Ok(mut settings) = tcgetattr(&fd)
         {
             settings.make_raw();
+            // A serial line of three wires has no carrier that could go.
+            settings.control_modes |= ControlModes::CLOCAL;
             tcsetattr(&fd, OptionalActions::Now, &settings)?;
             return Ok(Serial::with(Line::Polled(Async::new_nonblocking(fd)?), true));
         }
@@ -58,7 +62,7 @@ impl Serial {
 
     fn with(line: Line, raw: bool) -> Serial {
         let pending = if raw { None } else { Some(Box::new(Deque::new())) };
-        Serial { line, pending, dropped: 0, raw, readable: true, writable: true }
+        Serial { line, pending, dropped: 0, raw, readable: true, writable: true, hung_up: false }
     }
 
     /// Does somebody type here?
@@ -129,6 +133,9 @@ impl Serial {
     /// Wakes the task when something was typed.
     pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Line::Polled(fd) = &self.line else { return Poll::Pending };
+        if self.hung_up {
+            return Poll::Pending;
+        }
         let polled = fd.poll_readable(cx).map(|_| ());
         self.readable |= polled.is_ready();
         polled
@@ -159,7 +166,13 @@ impl Read for Serial {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Infallible> {
         self.readable = false;
         Ok(match &self.line {
-            Line::Polled(fd) => read(fd.get_ref(), buffer).unwrap_or(0),
+            Line::Polled(fd) => match read(fd.get_ref(), buffer) {
+                Ok(0) | Err(Errno::IO) => {
+                    self.hung_up = true;
+                    0
+                }
+                read => read.unwrap_or(0),
+            },
             Line::Plain(_) => 0,
         })
     }
@@ -203,5 +216,25 @@ mod tests {
         let written = std::fs::read_to_string(&path).unwrap();
         assert!(written.ends_with("a\n(4 bytes lost: the line is too slow)\nkept"));
         std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_line_that_was_hung_up_wakes_nobody_any_more() {
+        use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+        let other_end = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&other_end).unwrap();
+        unlockpt(&other_end).unwrap();
+        let path = ptsname(&other_end, Vec::new()).unwrap().into_string().unwrap();
+        let mut serial = Serial::open(&path).unwrap();
+        write(&other_end, b"x").unwrap();
+        let mut buffer = [0; 8];
+        let readable = |serial: &mut Serial| smol::block_on(std::future::poll_fn(|cx| serial.poll_readable(cx)));
+        readable(&mut serial);
+        assert_eq!(serial.read(&mut buffer), Ok(1));
+        drop(other_end);
+        readable(&mut serial);
+        assert_eq!(serial.read(&mut buffer), Ok(0));
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(serial.poll_readable(&mut cx).is_pending());
     }
 }
