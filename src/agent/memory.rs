@@ -8,7 +8,7 @@ use crate::drv::arena::{CHUNK_BYTES, Usage};
 use crate::drv::reset;
 use crate::drv::sys::Arena;
 
-/// Chunks of the arena: 1.25 MiB. Pages that are never touched cost no memory. A node with a GFS2 has 1012 KiB in use at most;
+/// Chunks of the arena: 1.25 MiB. Pages that are never touched cost no memory. A node with a GFS2 has 1037 KiB in use at most;
 /// the C library takes 32 KiB for each folder that is being read, which several threads may do at once.
 pub const ARENA_CHUNKS: usize = 640;
 const _: () = assert!(ARENA_CHUNKS * CHUNK_BYTES == 5 << 18);
