@@ -292,6 +292,25 @@ fn config_status_is_shown() {
     });
 }
 
+/// `config apply` must not end well for a configuration that another one has replaced.
+#[test]
+fn a_configuration_is_asked_for_by_its_stamp() {
+    with(&released(), &cluster(), |snapshot| {
+        for (asked, head) in [
+            ("config status 1 5a5a0001", "quorate 1 0"),
+            ("config status 2 12345678", "quorate 1 1"),
+            ("config status 1 5a5a0002", "quorate 1 5"),
+            ("config status 0 5a5a0001", "quorate 1 5"),
+            ("config status 1", "quorate 1 2"),
+            ("config status x y", "quorate 1 2"),
+        ] {
+            let mut answer = String::new();
+            socket::answer(asked, snapshot, &mut answer).unwrap();
+            assert_eq!(answer.lines().next(), Some(head), "{asked}");
+        }
+    });
+}
+
 #[test]
 fn long_lists_are_paged() {
     at_desk(|desk| {

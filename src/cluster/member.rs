@@ -286,28 +286,36 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{NodeId, Nonce, Term};
-    use crate::cluster::event::{Boot, Settings};
-    use crate::config::build::Loopback;
+    use crate::base::Term;
+    use crate::cluster::by_hand::Order;
+
+    /// Does it reset itself now?
+    fn resets(node: &mut Node) -> Option<SelfFence> {
+        let mut actions = Actions::new();
+        node.look_at_membership(&mut actions);
+        actions.iter().find_map(|action| if let Action::SelfFence(why) = action { Some(*why) } else { None })
+    }
 
     #[test]
     fn what_was_read_before_a_stall_resets_nobody() {
-        let plan = Loopback { name: "a", id: 1, nodes: 3, first_port: 1, key: [7; 32], data: "d", qdisk: Some("q") };
-        let settings = Settings::from_cluster(&plan.cluster().unwrap());
-        let boot = Boot { node: NodeId::new(1).unwrap(), nonce: Nonce(1), boot_id: 1, clock_s: 1, random: 1 };
         let id = ViewId { term: Term { counter: 1, ..Term::ZERO }, ..ViewId::ZERO };
-        let look = |stall: bool| {
-            let mut node = Node::new(settings.clone(), boot.clone(), 0);
-            node.shut_out = Some(ShutOut { id, since_ms: 0, reads: 2 });
-            node.now_ms = 10 * node.disk_interval_ms();
-            if stall {
-                node.stalled(node.now_ms);
-            }
-            let mut actions = Actions::new();
-            node.look_at_membership(&mut actions);
-            actions.iter().any(|action| matches!(action, Action::SelfFence(SelfFence::ShutOut(_))))
-        };
-        assert!(look(false), "it was read often enough");
-        assert!(!look(true), "it was withdrawn meanwhile, or was not: nobody has looked");
+        let mut node = Node::of_test(3);
+        node.shut_out = Some(ShutOut { id, since_ms: 0, reads: 2 });
+        node.now_ms = 10 * node.disk_interval_ms();
+        node.stalled(node.now_ms);
+        assert_eq!(resets(&mut node), None, "it was withdrawn meanwhile, or was not: nobody has looked");
+        node.shut_out = Some(ShutOut { id, since_ms: 0, reads: 2 });
+        assert_eq!(resets(&mut node), Some(SelfFence::ShutOut(id)), "it was read often enough");
+    }
+
+    #[test]
+    fn a_key_that_a_target_forgot_resets_nobody_who_leaves() {
+        let mut node = Node::of_test(3);
+        node.now_ms = 10 * u64::from(node.settings.timing.fence_timeout_ms);
+        node.disks[0].lost_since_ms = Some(0);
+        node.order = Order::Leave;
+        assert_eq!(resets(&mut node), None);
+        node.order = Order::None;
+        assert_eq!(resets(&mut node), Some(SelfFence::KeyGone { disk: 0 }));
     }
 }

@@ -455,3 +455,22 @@ impl Node {
 pub(super) fn push(actions: &mut Actions, action: Action) {
     assert!(actions.push(action).is_ok(), "a step emits at most ACTIONS_MAX actions");
 }
+
+#[cfg(test)]
+impl Node {
+    /// Node 1 of a cluster of so many with a quorum disk, just started.
+    pub(super) fn of_test(nodes: u8) -> Node {
+        let plan = crate::config::build::Loopback {
+            name: "a",
+            id: 1,
+            nodes,
+            first_port: 1,
+            key: [7; 32],
+            data: "d",
+            qdisk: Some("q"),
+        };
+        let settings = Settings::from_cluster(&plan.cluster().expect("it is in order"));
+        let node = NodeId::new(1).expect("1 is an id");
+        Node::new(settings, Boot { node, nonce: Nonce(1), boot_id: 1, clock_s: 1, random: 1 }, 0)
+    }
+}

@@ -239,18 +239,13 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{Nonce, Term, ViewId};
+    use crate::base::{Term, ViewId};
     use crate::cluster::acceptor::{Answer, Asked};
-    use crate::cluster::event::Boot;
-    use crate::config::build::Loopback;
 
     #[test]
     fn a_yes_that_waits_is_not_said_by_other_numbers() {
-        let plan = Loopback { name: "a", id: 1, nodes: 2, first_port: 1, key: [7; 32], data: "d", qdisk: Some("q") };
-        let settings = Settings::from_cluster(&plan.cluster().unwrap());
-        let me = NodeId::new(1).unwrap();
-        let boot = Boot { node: me, nonce: Nonce(1), boot_id: 1, clock_s: 1, random: 1 };
-        let mut node = Node::new(settings.clone(), boot, 0);
+        let mut node = Node::of_test(2);
+        let (me, settings) = (node.me(), node.settings().clone());
         let next = |version| Settings { config_version: version, ..settings.clone() };
         let ask = |node: &mut Node| {
             node.answer(Answer { to: me, version: 9, what: Asked::Accept { round: 1, id: ViewId::ZERO } });
