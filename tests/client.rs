@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
+use std::path::Path;
 use std::process::{Command, Output};
 
 use quorate::cluster::Settings;
@@ -11,7 +12,13 @@ use quorate::config::schema::text;
 use quorate::config::show;
 
 fn quorate(words: &[&str]) -> (Option<i32>, String, String) {
-    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_quorate")).args(words).output().unwrap();
+    quorate_in(".", words)
+}
+
+/// In a folder of its own a command is given names whose length no machine changes: its lines wrap at the same words everywhere.
+fn quorate_in(folder: impl AsRef<Path>, words: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+    let Output { status, stdout, stderr } = command.current_dir(folder).args(words).output().unwrap();
     (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
 }
 
@@ -72,20 +79,22 @@ fn apply_shows_what_differs_before_it_asks() {
     let extras =
         "[[mount]]\ndevice = \"lun:0\"\ndirectory = \"/s\"\n[[hook]]\non = [\"alarm\"]\nprogram = \"/bin/tell\"\n";
     let new = old.replace("version = 1\n", "version = 2\n").replace("score = 2", "score = 3") + extras;
-    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("apply-{}.toml", std::process::id()));
-    std::fs::write(&path, &new).unwrap();
-    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("apply-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let write = |name: &str, text: &str| {
+        std::fs::write(folder.join(name), text).unwrap();
+        std::fs::set_permissions(folder.join(name), PermissionsExt::from_mode(0o600)).unwrap();
+    };
+    write("next.toml", &new);
     let mut running = String::from("quorate 1 0\n");
     show::toml(&text::cluster(&old).unwrap(), &mut running).unwrap();
-    let path = path.to_str().unwrap();
     let running: &[u8] = running.leak().as_bytes();
     let stamp = Settings::from_cluster(&text::cluster(&old).unwrap()).stamp();
     let status: &[u8] = format!("quorate 1 0\nConfiguration {stamp} is in force here.\n").leak().as_bytes();
     let (name, server) = serve_all("apply", vec![running, status]);
-    let (code, out, err) = quorate(&["config", "apply", path, "--socket", &name]);
+    let (code, out, err) = quorate_in(&folder, &["config", "apply", "next.toml", "--socket", &name]);
     assert_eq!(server.join().unwrap(), "config\nconfig status\n");
-    let told = format!(
-        "{path}: version 2, 5 nodes, 9 votes expected
+    let told = "next.toml: version 2, 5 nodes, 9 votes expected
 Differs from the configuration that is running:
 cluster.version: 1 -> 2
 qdisk.heuristic[1].score: 2 -> 3
@@ -94,37 +103,34 @@ mount[1]: added: device = \"lun:0\", directory = \"/s\", type = \"gfs2\", option
 payload: added: program = \"none\"
 hook[1]: added: on = [\"alarm\"], program = \"/bin/tell\", timeout_ms = 10000
 Nothing was done.
-"
-    );
-    assert_eq!((code, out), (Some(1), told));
+";
+    assert_eq!((code, out.as_str()), (Some(1), told));
     assert_eq!(err, "There is nobody to ask; say --yes.\n");
     // Another key, which the agent's stamp tells: the file names the one before.
     let key = &old[old.find("key = \"").unwrap() + 7..][..64];
     let other = new.replace(key, &format!("{}\"\nprevious_key = \"{key}", "ab".repeat(32)));
-    let rotated = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("key-{}.toml", std::process::id()));
-    std::fs::write(&rotated, other).unwrap();
+    write("key.toml", &other);
     let (name, server) = serve_all("apply-key", vec![running, status]);
-    let (code, out, _) = quorate(&["config", "apply", rotated.to_str().unwrap(), "--socket", &name]);
+    let (code, out, _) = quorate_in(&folder, &["config", "apply", "key.toml", "--socket", &name]);
     server.join().unwrap();
     assert_eq!(code, Some(1));
     assert!(out.contains("\ncluster.key: (set) -> another one\n"), "{out}");
     assert!(out.contains("\ncluster.previous_key: left out -> \"(set)\"\n"), "{out}");
-    std::fs::remove_file(rotated).unwrap();
     // An agent of another version, whose words are not understood, is asked all the same.
     let (name, server) = serve_all("apply-odd", vec![b"quorate 1 0\n[cluster]\nnew = 1\n", status]);
-    let (code, _, err) = quorate(&["config", "apply", path, "--socket", &name]);
+    let (code, _, err) = quorate_in(&folder, &["config", "apply", "next.toml", "--socket", &name]);
     server.join().unwrap();
     assert!(code == Some(1) && err.starts_with("What differs cannot be told: the agent's configuration: "), "{err}");
-    let (code, out, _) = quorate(&["config", "apply", path, "--socket", "nobody-listens-here"]);
+    let (code, out, _) = quorate_in(&folder, &["config", "apply", "next.toml", "--socket", "nobody-listens-here"]);
     assert_eq!((code, out.contains("Differs")), (Some(3), false));
-    std::fs::remove_file(path).unwrap();
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 /// `--config` takes what the commands of `config` take, and warns as they do: the key is in that file, and a quorum disk is
 /// formatted as root from wherever the file happens to lie.
 #[test]
 fn format_warns_of_a_configuration_that_others_can_read() {
-    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let path = folder.join(format!("open-{}.toml", std::process::id()));
     std::fs::write(&path, std::fs::read_to_string("configs/five-node.toml").unwrap()).unwrap();
     let path = path.to_str().unwrap();
