@@ -150,10 +150,14 @@ impl Configs {
     fn take(&mut self, now_ms: u64, is: ConfigStamp, keys: &Keys, node: &Node, running: &Cluster) -> Option<Settings> {
         let taken = self.uncover(is, keys, node, running);
         if let Err(why) = &taken {
-            self.refused = (is, now_ms + REFUSED_MS);
-            log::error!("configuration {is} is not for this node: {why}");
+            self.refuse(now_ms, is, why);
         }
         taken.ok()
+    }
+
+    fn refuse(&mut self, now_ms: u64, config: ConfigStamp, why: impl core::fmt::Display) {
+        self.refused = (config, now_ms + REFUSED_MS);
+        log::error!("configuration {config} is not for this node: {why}");
     }
 
     /// A blob that the quorum disk had.
@@ -245,6 +249,7 @@ impl Configs {
                 let length = (total - offset).min(CONFIG_PIECE_BYTES);
                 if self.incoming.extend_from_slice(&bytes.as_flattened()[..length]).is_err() {
                     self.from = None;
+                    self.refuse(now_ms, *config, format_args!("it has more bytes than any configuration"));
                     return None;
                 }
                 self.ask_ms = now_ms;
@@ -268,5 +273,223 @@ impl Configs {
         self.outgoing_is = None;
         self.next.0 = ConfigStamp::NONE;
         Some(&self.next_cluster)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Incarnation, NodeSet, Nonce, Term, ViewId};
+    use crate::cluster::event::{Actions, Boot, Event};
+    use crate::config::build::Loopback;
+    use crate::disk::Standing;
+    use crate::wire::message::Heartbeat;
+
+    fn id(node: u8) -> NodeId {
+        NodeId::new(node).unwrap()
+    }
+
+    /// With enough nodes for more than one piece.
+    fn cluster(version: u32, nodes: u8) -> Cluster {
+        let plan = Loopback { name: "a", id: 1, nodes, first_port: 9000, key: [7; 32], data: "d", qdisk: None };
+        Cluster { version, ..plan.cluster().unwrap() }
+    }
+
+    fn stamp(cluster: &Cluster) -> ConfigStamp {
+        Settings::from_cluster(cluster).stamp()
+    }
+
+    /// A node as far as configurations go.
+    struct Host {
+        node: Node,
+        running: Cluster,
+        configs: Configs,
+        keys: Keys,
+    }
+
+    impl Host {
+        fn new(number: u8, running: Cluster) -> Host {
+            let settings = Settings::from_cluster(&running);
+            let mut keys = Keys::new(settings.stamp(), Key::new(&running.key), None);
+            (1..=2).for_each(|peer| keys.heard(id(peer), 0, None));
+            let boot = Boot { node: id(number), nonce: Nonce(1), boot_id: 1, clock_s: 0, random: 1 };
+            Host { node: Node::new(settings, boot, 0), configs: Configs::new(&running), running, keys }
+        }
+
+        /// An operator's words, as the local socket has them.
+        fn operator(&mut self, next: &Cluster) -> Result<ConfigStamp, Refusal> {
+            let mut blob = Blob::new();
+            encode(next, &mut blob)?;
+            for (number, piece) in blob.chunks(100).enumerate() {
+                let hex: String = piece.iter().map(|byte| format!("{byte:02x}")).collect();
+                self.configs.put(0, number * 100, &hex)?;
+            }
+            let settings = self.configs.apply(&self.node, &self.running)?;
+            self.node.step(0, Event::Config(&settings), &mut Actions::new());
+            Ok(self.node.staged_config())
+        }
+
+        /// Its peer with this number says what it runs, and what it has ready.
+        fn hears(&mut self, now_ms: u64, from: u8, config: ConfigStamp, staged: ConfigStamp) {
+            let message = Message::Heartbeat(Heartbeat {
+                number: 1,
+                echo: 0,
+                known_incarnation: Incarnation::NONE,
+                promised: Term::ZERO,
+                committed: ViewId::ZERO,
+                released: false,
+                stopped: ViewId::ZERO,
+                hears: NodeSet::EMPTY,
+                score: 0,
+                standing: Standing::empty(),
+                config,
+                staged,
+                spaces: 0,
+                wants_out: None,
+            });
+            let (from, incarnation, nonce) = (id(from), Incarnation(1), Nonce(9));
+            let event = Event::Frame { from, incarnation, nonce, addressed: true, message: &message };
+            self.node.step(now_ms, event, &mut Actions::new());
+        }
+
+        fn frame(&mut self, now_ms: u64, from: u8, message: &Message) -> (Option<Settings>, Option<Message>) {
+            let mut answer = None;
+            let about = (&self.node, &self.running);
+            let taken = self.configs.frame(now_ms, id(from), message, about, &self.keys, &mut |message| {
+                answer = Some(*message);
+            });
+            (taken, answer)
+        }
+
+        /// What it asks next: of whom, for which, from where.
+        fn asks(&mut self, now_ms: u64) -> Option<(u8, ConfigStamp, u16)> {
+            match self.configs.turn(now_ms, &self.node)? {
+                (to, Message::ConfigAsk { config, offset }) => Some((to.get(), config, offset)),
+                other => panic!("{other:?} is no question"),
+            }
+        }
+    }
+
+    /// Node 1 runs version 1; node 2 has version 2 ready, and said so.
+    fn behind_and_ahead() -> (Host, Host, ConfigStamp) {
+        let mut next = cluster(2, 60);
+        next.key = [8; 32];
+        next.previous_key = Some([7; 32]);
+        let (mut behind, mut ahead) = (Host::new(1, cluster(1, 60)), Host::new(2, cluster(1, 60)));
+        let staged = ahead.operator(&next).unwrap();
+        assert_eq!(staged, stamp(&next));
+        behind.hears(OPERATOR_MS, 2, stamp(&cluster(1, 60)), staged);
+        (behind, ahead, staged)
+    }
+
+    #[test]
+    fn a_configuration_travels_in_pieces_and_its_key_in_none() {
+        let (mut behind, mut ahead, staged) = behind_and_ahead();
+        let (mut pieces, mut now_ms) = (Vec::new(), OPERATOR_MS);
+        let taken = loop {
+            let (to, config, offset) = behind.asks(now_ms).unwrap();
+            assert_eq!((to, config, usize::from(offset)), (2, staged, pieces.len() * CONFIG_PIECE_BYTES));
+            // The first question of each is lost.
+            assert_eq!(behind.asks(now_ms + ASK_AGAIN_MS - 1), None);
+            now_ms += ASK_AGAIN_MS;
+            assert_eq!(behind.asks(now_ms), Some((to, config, offset)));
+            let (none, piece) = ahead.frame(now_ms, 1, &Message::ConfigAsk { config, offset });
+            assert!(none.is_none());
+            let piece = piece.unwrap();
+            pieces.push(piece);
+            // Only from whom it was asked for, and only once.
+            assert!(behind.frame(now_ms, 3, &piece).0.is_none());
+            if let Some(taken) = behind.frame(now_ms, 2, &piece).0 {
+                break taken;
+            }
+            assert!(behind.frame(now_ms, 2, &piece).0.is_none());
+        };
+        assert!(pieces.len() > 1, "the pieces never were one behind the other");
+        assert_eq!((taken.stamp(), behind.configs.next().unwrap().key), (staged, [8; 32]));
+        for piece in pieces {
+            let Message::ConfigPiece { bytes, .. } = piece else { panic!("{piece:?} is no piece") };
+            for key in [[8; 32], [7; 32]] {
+                assert!(!bytes.as_flattened().windows(32).any(|window| window == key));
+            }
+        }
+    }
+
+    #[test]
+    fn who_has_no_key_in_common_and_who_asks_for_another_gets_nothing() {
+        let (_, mut ahead, staged) = behind_and_ahead();
+        let ask = |config, offset| Message::ConfigAsk { config, offset };
+        assert!(ahead.frame(0, 1, &ask(staged, 0)).1.is_some());
+        assert_eq!(ahead.frame(0, 3, &ask(staged, 0)).1, None);
+        assert_eq!(ahead.frame(0, 1, &ask(ConfigStamp { version: 2, digest: 0 }, 0)).1, None);
+        assert_eq!(ahead.frame(0, 1, &ask(staged, u16::MAX)).1, None);
+    }
+
+    /// Another blob under that name is not believed, and not asked for again at once.
+    #[test]
+    fn what_is_not_what_it_was_called_is_refused_for_a_while() {
+        let (mut behind, mut ahead, staged) = behind_and_ahead();
+        let now_ms = OPERATOR_MS;
+        let mut last = false;
+        while !last {
+            let (_, config, offset) = behind.asks(now_ms).unwrap();
+            let mut piece = ahead.frame(now_ms, 1, &Message::ConfigAsk { config, offset }).1.unwrap();
+            if let Message::ConfigPiece { offset, total, bytes, .. } = &mut piece {
+                bytes[0][0] ^= 1;
+                last = usize::from(*total - *offset) <= CONFIG_PIECE_BYTES;
+            }
+            assert!(behind.frame(now_ms, 2, &piece).0.is_none());
+        }
+        assert!(!behind.configs.may_try(now_ms, staged) && behind.configs.next().is_none());
+        assert_eq!(behind.asks(now_ms + REFUSED_MS - 1), None);
+        behind.hears(now_ms + REFUSED_MS, 2, stamp(&behind.running.clone()), staged);
+        assert_eq!(behind.asks(now_ms + REFUSED_MS), Some((2, staged, 0)));
+    }
+
+    /// A peer whose pieces never come to an end is not asked for ever.
+    #[test]
+    fn what_has_no_end_is_refused_for_a_while() {
+        let (mut behind, _, staged) = behind_and_ahead();
+        let now_ms = OPERATOR_MS;
+        let mut asked = 0;
+        while let Some((_, config, offset)) = behind.asks(now_ms) {
+            asked += 1;
+            let bytes = [[0; 32]; CONFIG_PIECE_BYTES / 32];
+            let piece = Message::ConfigPiece { config, offset, total: u16::MAX, bytes };
+            assert!(behind.frame(now_ms, 2, &piece).0.is_none());
+        }
+        assert_eq!((asked, behind.configs.may_try(now_ms, staged)), (BLOB_BYTES_MAX / CONFIG_PIECE_BYTES + 1, false));
+    }
+
+    #[test]
+    fn an_operators_pieces_come_first_and_one_behind_the_other() {
+        let (mut behind, _, staged) = behind_and_ahead();
+        let now_ms = OPERATOR_MS;
+        assert!(behind.asks(now_ms).is_some());
+        behind.configs.put(now_ms, 0, "0011").unwrap();
+        assert_eq!(behind.asks(now_ms + OPERATOR_MS - 1), None);
+        for (offset, hex, why) in
+            [(3, "22", "on its way"), (2, "2", "hex digits"), (2, "xx", "hex digits"), (2, "é", "hex digits")]
+        {
+            let refused = behind.configs.put(now_ms, offset, hex).unwrap_err();
+            assert!(refused.contains(why), "{hex}: {refused}");
+        }
+        behind.configs.put(now_ms, 2, "22").unwrap();
+        assert_eq!(behind.configs.incoming[..], [0, 0x11, 0x22]);
+        let whole = "00".repeat(BLOB_BYTES_MAX - 3);
+        behind.configs.put(now_ms, 3, &whole).unwrap();
+        assert!(behind.configs.put(now_ms, BLOB_BYTES_MAX, "00").unwrap_err().contains("more bytes"));
+        // From a peer it begins anew.
+        assert_eq!(behind.asks(now_ms + OPERATOR_MS), Some((2, staged, 0)));
+    }
+
+    #[test]
+    fn a_version_that_waits_already_needs_a_higher_one() {
+        let (_, mut ahead, _) = behind_and_ahead();
+        for version in [1, 2] {
+            let refused = ahead.operator(&cluster(version, 59)).unwrap_err();
+            assert!(refused.contains("version 2 waits to be agreed on already"), "{refused}");
+        }
+        assert_eq!(ahead.operator(&cluster(3, 60)).map(|staged| staged.version), Ok(3));
+        assert!(ahead.configs.in_force(&ahead.node).is_none(), "it was agreed by nobody");
     }
 }

@@ -72,7 +72,7 @@ impl Keys {
     }
 
     /// A frame of this peer counted. A heartbeat names configurations: in force there, and ready.
-    pub(super) fn heard(&mut self, from: NodeId, key: u8, configs: Option<[ConfigStamp; 2]>) {
+    pub(crate) fn heard(&mut self, from: NodeId, key: u8, configs: Option<[ConfigStamp; 2]>) {
         let peer = &mut self.peers[from.index()];
         (peer.spoke, peer.unanswered) = (Some(key), 0);
         if let Some(configs) = configs {
