@@ -3,14 +3,19 @@
 mod process;
 
 use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::net::UdpSocket;
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use quorate::base::limits::BLOB_BYTES_MAX;
 use quorate::config::build::Loopback;
 use quorate::config::{Payload, blob};
+use rustix::process::{Gid, Uid};
+use rustix::thread::{set_thread_gid, set_thread_uid};
 
 use process::Agent;
 
@@ -133,4 +138,39 @@ fn nobody_else_is_answered() {
     for near in [GROUP - 1, GROUP + 1, GROUP & 0xff] {
         refused(&lab, &[&user, &format!("--regid={near}"), "--clear-groups"], &["status"]);
     }
+}
+
+/// Connects as a member of the group, and says nothing: the kernel keeps who it was that connected.
+fn silent_members(socket: &str, count: usize) -> Vec<UnixStream> {
+    let address = SocketAddr::from_abstract_name(format!("quorate/{socket}")).unwrap();
+    std::thread::spawn(move || {
+        set_thread_gid(Gid::from_raw(GROUP)).unwrap();
+        set_thread_uid(Uid::from_raw(USER.parse().unwrap())).unwrap();
+        (0..count).map(|_| UnixStream::connect_addr(&address).unwrap()).collect()
+    })
+    .join()
+    .unwrap()
+}
+
+/// An admin needs an answer while members of the group hold as many connections as they like.
+#[test]
+fn silent_members_of_the_group_keep_nobody_waiting() {
+    as_root();
+    let lab = Lab::new("silent", Some(GROUP));
+    let _agent = lab.start();
+    let _silent = silent_members(lab.socket(), 12);
+    // Served one after the other, each of them would have two seconds, and a question is given up after three.
+    let root = ["--reuid=0", "--regid=0", "--clear-groups"];
+    assert_eq!(lab.quorate(&root, &["wait", "--released", "--timeout", "1"]).0, Some(0));
+    let (user, group) = (format!("--reuid={USER}"), format!("--regid={GROUP}"));
+    let (code, out, err) = lab.quorate(&[&user, &group, "--clear-groups"], &["nodes", "--json"]);
+    assert!(code == Some(0) && !out.is_empty(), "{err}");
+    // One too many: the first has to make room, and the last is listened to.
+    let mut silent = silent_members(lab.socket(), 5);
+    let mut text = String::new();
+    assert_eq!(silent[0].read_to_string(&mut text).unwrap(), 0);
+    let last = &mut silent[4];
+    last.write_all(b"status\n").unwrap();
+    last.read_to_string(&mut text).unwrap();
+    assert!(text.starts_with("quorate 1 0\n"), "{text}");
 }

@@ -2,7 +2,8 @@
 //!
 //! One client is served at a time and for a bounded time; the others wait in the kernel's queue, which is bounded as
 //! well. The kernel says who connects: root, the user the agent runs as, or somebody of a group that may look. An abstract name
-//! has no file and so no permissions: this is the only guard.
+//! has no file and so no permissions: this is the only guard. Whoever may only look keeps nobody waiting: who says nothing stands
+//! aside, and where too many do the one that came first is sent away.
 
 use core::fmt;
 use core::task::Context;
@@ -22,20 +23,23 @@ use crate::drv::sys;
 pub const CLIENT_MS_MAX: u64 = 2_000;
 /// In one turn of the loop: clients that never stop asking must not keep it from its heartbeats.
 const CLIENTS_PER_TURN: usize = 8;
-
+/// Of those that may only look: so many may have said nothing yet.
+const LOOKERS_MAX: usize = 4;
 /// Groups of a client that are looked at; of one that is in more only its primary group counts.
 const PEER_GROUPS_MAX: usize = 256;
 
 /// An answer under way.
 type Answer = heapless::Vec<u8, { socket::ANSWER_BYTES_MAX }>;
 
-/// The socket and its client.
+/// The socket and its clients.
 pub struct Server {
     listener: Async<UnixListener>,
     listener_ready: bool,
     /// The group that may look.
     read_group: Option<u32>,
     client: Option<Client>,
+    /// Clients that may only look, and have not said what yet.
+    lookers: heapless::Vec<Client, LOOKERS_MAX>,
     answer: Box<Answer>,
 }
 
@@ -53,38 +57,56 @@ impl Server {
     pub fn bind(name: &str, read_group: Option<u32>) -> io::Result<Server> {
         let address = SocketAddr::from_abstract_name(name.as_bytes())?;
         let listener = Async::new(UnixListener::bind_addr(&address)?)?;
-        Ok(Server { listener, listener_ready: true, read_group, client: None, answer: Box::new(Answer::new()) })
+        let answer = Box::new(Answer::new());
+        Ok(Server { listener, listener_ready: true, read_group, client: None, lookers: heapless::Vec::new(), answer })
     }
 
-    /// Moves the client on as far as it goes without waiting; then the next ones, but not all that may come.
+    /// Moves the clients on as far as they go without waiting; then the next ones, but not all that may come.
     pub fn serve(&mut self, now_ms: u64, answer: &mut dyn FnMut(&str, &mut dyn fmt::Write)) {
+        // There is memory for one answer, and the present client may not have taken all of its own yet.
+        let busy = self.client.as_ref().is_some_and(|client| client.sent.is_some());
+        self.lookers.retain_mut(|looker| {
+            now_ms < looker.until_ms && (busy || !looker.is_over(now_ms, &mut self.answer, answer))
+        });
         for _ in 0..CLIENTS_PER_TURN {
             if self.client.is_none() {
                 self.accept(now_ms);
             }
-            let Some(client) = &mut self.client else { return };
-            if now_ms < client.until_ms && !client.advance(&mut self.answer, answer) {
+            let Some(mut client) = self.client.take() else { return };
+            if client.is_over(now_ms, &mut self.answer, answer) {
+                continue;
+            }
+            if client.access == Access::All {
+                self.client = Some(client);
                 return;
             }
-            self.client = None;
+            if self.lookers.is_full() {
+                self.lookers.remove(0);
+            }
+            // There is room.
+            let _ = self.lookers.push(client);
         }
     }
 
-    /// When the present client's time is up.
+    /// When the time of the next client is up.
     pub fn deadline_ms(&self) -> Option<u64> {
-        self.client.as_ref().map(|client| client.until_ms)
+        self.client.iter().chain(&self.lookers).map(|client| client.until_ms).min()
     }
 
-    /// Wakes the task when the client, or without one the listener, has something.
+    /// Wakes the task when a client, or the listener where nobody is in the way, has something.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> bool {
-        match &self.client {
-            Some(client) if client.sent.is_some() => client.stream.poll_writable(cx).is_ready(),
+        let mut ready = match &self.client {
+            Some(client) if client.sent.is_some() => return client.stream.poll_writable(cx).is_ready(),
             Some(client) => client.stream.poll_readable(cx).is_ready(),
             None => {
                 self.listener_ready = self.listener.poll_readable(cx).is_ready();
                 self.listener_ready
             }
+        };
+        for looker in &self.lookers {
+            ready |= looker.stream.poll_readable(cx).is_ready();
         }
+        ready
     }
 
     fn accept(&mut self, now_ms: u64) {
@@ -110,7 +132,13 @@ impl Server {
 }
 
 impl Client {
-    /// Is it done, one way or the other?
+    /// Moves it on. Is it done, one way or the other?
+    fn is_over(&mut self, now_ms: u64, answer: &mut Answer, ask: &mut dyn FnMut(&str, &mut dyn fmt::Write)) -> bool {
+        let over = now_ms >= self.until_ms || self.advance(answer, ask);
+        // A socket takes any answer whole. If it does not, whoever may only look is not waited for.
+        over || (self.access == Access::Look && self.sent.is_some())
+    }
+
     fn advance(&mut self, answer: &mut Answer, ask: &mut dyn FnMut(&str, &mut dyn fmt::Write)) -> bool {
         if self.sent.is_none() {
             match self.read_line() {
