@@ -596,7 +596,8 @@ fn the_documents_describe_what_is_printed() {
 fn orders_that_must_not_be_followed_are_refused() {
     let mut text = String::new();
     let votes = NoOrder::Votes { have: 2, need: 3 };
-    let cases: [(&str, Option<NoOrder>); 13] = [
+    let pending = NoOrder::Pending(quorate::base::NodeId::new(4).unwrap());
+    let cases: [(&str, Option<NoOrder>); 15] = [
         ("fence my-vm3", None),
         ("fence 3", None),
         ("fence 64", None),
@@ -605,6 +606,8 @@ fn orders_that_must_not_be_followed_are_refused() {
         ("fence my-vm3", Some(NoOrder::NotMember)),
         ("fence my-vm3", Some(NoOrder::NotReleased)),
         ("fence my-vm3", Some(votes)),
+        ("fence my-vm3", Some(pending)),
+        ("leave", Some(pending)),
         ("leave", None),
         ("leave", Some(votes)),
         ("leave", Some(NoOrder::NotReleased)),
@@ -622,6 +625,26 @@ fn orders_that_must_not_be_followed_are_refused() {
         });
     }
     golden("orders.txt", &text);
+}
+
+/// What was just ordered is not to be seen in what an order is judged by; and who leaves puts nobody out.
+#[test]
+fn one_order_at_a_time() {
+    with(&released(), &cluster(), |snapshot| {
+        let answer = |line: &str, ordered, leaving| {
+            let facts = AgentFacts { ordered, leaving, ..*snapshot.facts };
+            let mut answer = String::new();
+            socket::answer(line, &Snapshot { facts: &facts, ..*snapshot }, &mut answer).unwrap();
+            answer
+        };
+        assert!(answer("fence my-vm3", false, None).starts_with("quorate 1 0\n"));
+        for line in ["fence my-vm3", "ack my-vm3", "leave", "leave now", "reboot", "config apply /run/new.config"] {
+            let said = answer(line, true, None);
+            assert!(said.starts_with("quorate 1 1\nNothing was done: another order was given"), "{line}: {said}");
+        }
+        let said = answer("fence my-vm3", false, Some(Leaving::Closing));
+        assert!(said.starts_with("quorate 1 1\nNothing was done: this node is about to leave already"), "{said}");
+    });
 }
 
 /// Nothing is mounted any more on a node that leaves, whatever the view is: it would be there when the node has left.

@@ -47,6 +47,8 @@ pub struct AgentFacts<'a> {
     pub plocks: &'a Plocks,
     /// How far this node is with leaving, if it was told to.
     pub leaving: Option<Leaving>,
+    /// An order was given in this very turn: what follows from it is not to be seen yet.
+    pub ordered: bool,
     /// Who was put out lately, oldest first.
     pub departures: &'a [Departure],
     /// Peers that last spoke with the key before the one of now.

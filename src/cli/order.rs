@@ -129,11 +129,15 @@ impl Order {
         let status = snapshot.status;
         let row = |id: NodeId| status.nodes.iter().find(|node| node.id == id);
         let no_order = |id: NodeId| row(id)?.no_order;
+        if snapshot.facts.ordered {
+            return Some(Refusal::Busy);
+        }
         match self {
             Order::Reboot => snapshot.facts.emulated.then_some(Refusal::Emulated),
             Order::Fence(name) => match name.find(snapshot) {
                 None => Some(Refusal::No(NoOrder::Unknown)),
                 Some(id) if id == status.node => Some(Refusal::No(NoOrder::Myself)),
+                Some(_) if snapshot.facts.leaving.is_some() => Some(Refusal::No(NoOrder::Leaving)),
                 Some(id) => no_order(id).map(Refusal::No),
             },
             Order::Ack(name) => match name.find(snapshot) {
@@ -181,6 +185,8 @@ pub enum Refusal {
     No(NoOrder),
     /// The core does not let this node go.
     Stays(NoOrder),
+    /// One order at a time: this one was judged by what was before the one just given.
+    Busy,
     /// Another node has to be told.
     AskAt(Name),
 }
@@ -188,6 +194,7 @@ pub enum Refusal {
 impl Display for Refusal {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
+            Refusal::Busy => f.write_str("another order was given at this moment. Look at what came of it, and order again."),
             Refusal::Emulated => {
                 f.write_str("this agent is emulated and has no machine to reset. End its process instead.")
             }
@@ -214,6 +221,10 @@ impl Display for Refusal {
                     "without that node the others have {have} votes, need {need}, and would stop. Start another node first."
                 ),
                 NoOrder::Leaving => f.write_str("this node is about to leave already."),
+                NoOrder::Pending(node) => write!(
+                    f,
+                    "this node has ordered node {node} out, and that is not done yet (see `fences`). Order this when it is."
+                ),
                 NoOrder::NotCoordinator(_) => f.write_str("nobody leads a view that could wait for that node."),
                 NoOrder::NotAwaited => f.write_str(
                     "nothing waits for your word about that node: a disk proves that it is out, or it is not being fenced. See \

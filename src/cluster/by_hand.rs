@@ -40,6 +40,8 @@ pub enum NoOrder {
     },
     /// This node is about to leave.
     Leaving,
+    /// This node was ordered to have another one put out, and that is not done yet: a heartbeat holds one order.
+    Pending(NodeId),
     /// Only the coordinator may be told; this is the one that is known.
     NotCoordinator(Option<NodeId>),
     /// Nothing waits for a word about that node.
@@ -112,8 +114,10 @@ impl Node {
 
     /// The life of this member whose end the others would survive.
     fn may_go(&self, node: NodeId) -> Result<PutOut, NoOrder> {
-        if self.order == Order::Leave {
-            return Err(NoOrder::Leaving);
+        match self.order {
+            Order::Leave => return Err(NoOrder::Leaving),
+            Order::Fence(order, _) if order.node != node => return Err(NoOrder::Pending(order.node)),
+            Order::None | Order::Fence(..) => {}
         }
         let Some((view, _)) = self.followed().filter(|_| self.committed_phase == Phase::Released) else {
             return Err(NoOrder::NotReleased);

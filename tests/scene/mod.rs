@@ -337,6 +337,7 @@ pub fn with_plocks<T>(
         plocks,
         leaving: None,
         departures: &departures,
+        ordered: false,
         old_key: quorate::base::NodeSet::EMPTY,
         emulated: false,
     };

@@ -1,5 +1,7 @@
 //! Consoles, clients and hooks: what they ask, what they are told.
 
+use std::cell::Cell;
+
 use super::Agent;
 use crate::agent::leaving::Leaving;
 use crate::agent::peers::Peers;
@@ -43,6 +45,7 @@ impl Agent {
         let tracker: &Tracker = probes.tracker();
         let (emulated, started_ms, events_told) = (self.emulated, self.started_ms, self.events_told);
         let started_cpu_ms = self.started_cpu_ms;
+        let ordered = Cell::new(None);
         let with_snapshot = |say: &mut dyn FnMut(&Snapshot<'_>)| {
             let status = node.status(now_ms);
             let drops = counters(&machine.peers);
@@ -62,6 +65,7 @@ impl Agent {
                 spaces: &space_facts::gather(node, machine.spaces.as_ref()),
                 plocks,
                 leaving: leaving.facts(),
+                ordered: ordered.get().is_some(),
                 departures: node.departures(),
                 old_key: node.settings().nodes.iter().filter(|peer| machine.peers.keys().is_behind(*peer)).collect(),
                 emulated,
@@ -80,9 +84,8 @@ impl Agent {
             });
         }
         hooks.turn();
-        let mut ordered = None;
         let mut applied = None;
-        let mut take_order = |request: &Request, snapshot: &Snapshot<'_>| {
+        let take_order = |request: &Request, snapshot: &Snapshot<'_>| {
             if let Request::Do(order) = *request
                 && order.refusal(snapshot).is_none()
             {
@@ -90,7 +93,7 @@ impl Agent {
                     Order::Fence(name) | Order::Ack(name) => name.find(snapshot),
                     Order::Leave | Order::LeaveNow | Order::Apply(_) | Order::Reboot => None,
                 };
-                ordered = Some((order, whom));
+                ordered.set(Some((order, whom)));
             }
         };
         consoles.serve(now_ms, &mut |console, request| {
@@ -130,7 +133,7 @@ impl Agent {
         if let Some(settings) = applied {
             self.apply(&settings);
         }
-        if let Some((order, whom)) = ordered {
+        if let Some((order, whom)) = ordered.get() {
             self.obey(now_ms, order, whom);
         }
     }

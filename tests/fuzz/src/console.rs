@@ -49,6 +49,7 @@ pub fn with_snapshot<T>(node: &Node, cluster: &Cluster, now_ms: u64, look: impl 
         plocks,
         leaving: None,
         departures: node.departures(),
+        ordered: false,
         old_key: quorate::base::NodeSet::EMPTY,
         emulated,
     };

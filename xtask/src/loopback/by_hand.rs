@@ -1,5 +1,6 @@
 //! What operators order, on real agents: `quorate fence` and `quorate leave`.
 
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -60,7 +61,7 @@ fn run(cluster: &mut Cluster, binary: &Path) -> Result<()> {
     ensure!(cluster.is_released(&ALL)?.is_some(), "somebody was put out by mistake");
 
     let life = cluster.status(victim)?.incarnation;
-    succeeds(&order(cluster, binary, by, &["fence", &victim.to_string(), "--yes"])?)?;
+    one_of_two_at_once(cluster, by, victim, leaver)?;
     cluster.self_fenced(victim)?;
     let rest: Vec<u8> = ALL.into_iter().filter(|id| *id != victim).collect();
     cluster.released(&rest)?;
@@ -78,6 +79,29 @@ fn run(cluster: &mut Cluster, binary: &Path) -> Result<()> {
     cluster.agent(leaver).start()?;
     cluster.agent(coordinator).start()?;
     cluster.released(&ALL)?;
+    Ok(())
+}
+
+/// Two orders that the agent finds at the same moment: it says of the one that it follows it, and of the other that it does not.
+fn one_of_two_at_once(cluster: &mut Cluster, by: u8, victim: u8, other: u8) -> Result<()> {
+    let agent = cluster.agent(by);
+    agent.stop()?;
+    let streams: Vec<_> = [victim, other]
+        .into_iter()
+        .map(|node| {
+            let mut stream = agent.socket.connect()?;
+            stream.write_all(format!("fence {node}\n").as_bytes())?;
+            anyhow::Ok(stream)
+        })
+        .collect::<Result<_>>()?;
+    agent.resume()?;
+    agent.resume_payload()?;
+    for (mut stream, head) in streams.into_iter().zip(["quorate 1 0\n", "quorate 1 1\nNothing was done: another order"])
+    {
+        let mut said = String::new();
+        stream.read_to_string(&mut said)?;
+        ensure!(said.starts_with(head), "{said}");
+    }
     Ok(())
 }
 

@@ -110,22 +110,28 @@ impl Socket {
 
     /// The answer to any request, with its first line, which is for programs. `None` while nobody listens.
     pub fn say(&self, request: &str) -> Result<Option<String>> {
-        let name = quorate::cli::socket::full_name(&self.0).context("the name of the status socket is too long")?;
         let mut text = String::new();
-        match exchange(&name, request, &mut text) {
+        match self.exchange(request, &mut text) {
             Ok(()) => Ok(Some(text).filter(|text| !text.is_empty())),
             // Not there yet, or gone: its process is looked at elsewhere.
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => Ok(None),
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("no answer from the agent at @{name}")),
+            Err(error) => Err(error).with_context(|| format!("no answer from the agent at @{}", self.0)),
         }
     }
-}
 
-fn exchange(name: &str, request: &str, text: &mut String) -> std::io::Result<()> {
-    let mut stream = UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?)?;
-    stream.set_read_timeout(Some(ANSWER_WITHIN))?;
-    stream.write_all(format!("{request}\n").as_bytes())?;
-    stream.read_to_string(text)?;
-    Ok(())
+    /// A connection to the agent, whose answer is waited for so long and no longer.
+    pub fn connect(&self) -> std::io::Result<UnixStream> {
+        let name = quorate::cli::socket::full_name(&self.0).ok_or(ErrorKind::InvalidInput)?;
+        let stream = UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?)?;
+        stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+        Ok(stream)
+    }
+
+    fn exchange(&self, request: &str, text: &mut String) -> std::io::Result<()> {
+        let mut stream = self.connect()?;
+        stream.write_all(format!("{request}\n").as_bytes())?;
+        stream.read_to_string(text)?;
+        Ok(())
+    }
 }
