@@ -19,8 +19,9 @@ use smol::Async;
 use crate::cli::socket::{self, Access};
 use crate::drv::sys;
 
-/// From connecting to the last byte.
-pub const CLIENT_MS_MAX: u64 = 2_000;
+/// From connecting to the last byte. Less than another client waits meanwhile (`socket::DEADLINE`).
+pub const CLIENT_MS_MAX: u64 = 1_000;
+const _: () = assert!(2 * CLIENT_MS_MAX <= socket::DEADLINE.as_millis() as u64);
 /// In one turn of the loop: clients that never stop asking must not keep it from its heartbeats.
 const CLIENTS_PER_TURN: usize = 8;
 /// Of those that may only look: so many may have said nothing yet.

@@ -89,12 +89,15 @@ impl FenceCommand {
         loop {
             // With the time that giving the order may have taken.
             let since_ms = ordered.elapsed().as_millis() + socket::DEADLINE.as_millis();
-            let (exit, text) = socket::fetch(socket, &format!("{}{} {since_ms}", socket::FENCED, self.node))?;
-            if exit == Exit::Ok {
-                print!("{text}");
-                return Ok(Exit::Ok);
+            match socket::fetch(socket, &format!("{}{} {since_ms}", socket::FENCED, self.node)) {
+                Ok((Exit::Ok, text)) => {
+                    print!("{text}");
+                    return Ok(Exit::Ok);
+                }
+                // An agent that has no CPU for an answer may have some soon.
+                Ok((_, text)) | Err((Exit::Timeout, text)) => patience.go_on(text.trim_end())?,
+                Err(failure) => return Err(failure),
             }
-            patience.go_on(text.trim_end())?;
         }
     }
 }
@@ -152,7 +155,10 @@ fn order(socket: Option<&str>, order: Order, sure: bool) -> Result<(), Failure> 
             return Err((Exit::No, "nothing was done".into()));
         }
     }
-    let (exit, text) = socket::fetch(socket, &order.to_string())?;
+    let (exit, text) = socket::fetch(socket, &order.to_string()).map_err(|(exit, why)| match exit {
+        Exit::Timeout => (exit, format!("{why} It may follow the order all the same: look before you give it again.")),
+        _ => (exit, why),
+    })?;
     if exit != Exit::Ok {
         return Err((exit, text.trim_end().to_owned()));
     }

@@ -37,8 +37,8 @@ pub const REQUEST_BYTES_MAX: usize = 256;
 /// Bytes of the longest answer: 64 nodes with long names, four disks with 256 keys each, a full ring of events. Below what
 /// the kernel takes for a unix socket at once (net.core.wmem_default, 208 KiB), so that one write is enough.
 pub const ANSWER_BYTES_MAX: usize = 112 * 1024;
-/// How long a client waits for an answer.
-pub const DEADLINE: Duration = Duration::from_secs(3);
+/// How long a client waits for an answer, all in all: whoever types a command learns by then that the agent is hung.
+pub const DEADLINE: Duration = Duration::from_secs(2);
 
 /// First line of an answer.
 fn head(exit: Exit, out: &mut dyn Write) -> fmt::Result {
@@ -404,10 +404,10 @@ fn exchange(socket: Option<&str>, request: &str, take: &mut dyn FnMut(Exit, &[u8
             names.pop().ok_or((Exit::NoAgent, "no agent runs on this machine; start it with `quorate agent`".into()))?
         }
     };
-    let stream = connect(&name)?;
     let until = Instant::now() + DEADLINE;
+    let stream = connect(&name)?;
     let failed = |error: Errno| match error {
-        Errno::AGAIN => (Exit::Timeout, format!("the agent at @{name} does not answer; is it stopped?")),
+        Errno::AGAIN => hung(&name),
         error => (Exit::NoAgent, format!("the agent at @{name} went away: {error}")),
     };
     let line = format!("{request}\n");
@@ -453,9 +453,9 @@ fn exchange(socket: Option<&str>, request: &str, take: &mut dyn FnMut(Exit, &[u8
 
 fn connect(name: &str) -> Result<OwnedFd, Failure> {
     let failed = |error: Errno| match error {
-        Errno::CONNREFUSED => (Exit::NoAgent, format!("no agent listens at @{name}; is it running?")),
+        Errno::CONNREFUSED => (Exit::NoAgent, format!("no agent listens at @{name}; start it with `quorate agent`")),
         Errno::ACCESS | Errno::PERM => (Exit::Permission, format!("not allowed to ask the agent at @{name}; be root")),
-        Errno::AGAIN => (Exit::Timeout, format!("the agent at @{name} does not answer; is it stopped?")),
+        Errno::AGAIN => hung(name),
         error => (Exit::NoAgent, format!("cannot reach the agent at @{name}: {error}")),
     };
     let address = SocketAddrUnix::new_abstract_name(name.as_bytes()).map_err(failed)?;
@@ -470,6 +470,11 @@ fn connect(name: &str) -> Result<OwnedFd, Failure> {
         return Ok(stream);
     }
     Err((Exit::Permission, format!("@{name} belongs to user {}, neither root nor you: not believed", server.as_raw())))
+}
+
+fn hung(name: &str) -> Failure {
+    let seconds = DEADLINE.as_secs();
+    (Exit::Timeout, format!("the agent at @{name} does not answer within {seconds} s; is it stopped?"))
 }
 
 fn not_ours(name: &str) -> Failure {

@@ -104,7 +104,11 @@ impl ConfigCommand {
         let mut told = String::new();
         loop {
             let asked = format!("{}{} {:08x}", socket::CONFIG_IN_FORCE, config.version, config.digest);
-            let (exit, text) = socket::fetch(self.socket.as_deref(), &asked)?;
+            let (exit, text) = match socket::fetch(self.socket.as_deref(), &asked) {
+                // An agent that has no CPU for an answer may have some soon.
+                Err((Exit::Timeout, why)) => (Exit::No, format!("{why}\n")),
+                answer => answer?,
+            };
             if text != told {
                 text.lines().filter(|line| !told.contains(*line)).for_each(say);
                 told = text;
