@@ -6,8 +6,9 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::UdpSocket;
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{SocketAddr, UnixStream};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -48,7 +49,10 @@ impl Lab {
     }
 
     fn start(&self) -> Agent {
-        let mut command = Command::new(self.0.join("quorate"));
+        self.start_by(Command::new(self.0.join("quorate")))
+    }
+
+    fn start_by(&self, mut command: Command) -> Agent {
         command.args(["agent", "--die-with-parent", "--node", "1", "--socket", self.socket()]);
         command.arg("--config").arg(self.0.join("config")).arg("--emulate").arg(&self.0);
         let mut agent = Agent::start(&mut command);
@@ -159,7 +163,7 @@ fn silent_members_of_the_group_keep_nobody_waiting() {
     let lab = Lab::new("silent", Some(GROUP));
     let _agent = lab.start();
     let _silent = silent_members(lab.socket(), 12);
-    // Served one after the other, each of them would have two seconds, and a question is given up after three.
+    // Served one after the other, each of them would have a second, and a question is given up after two.
     let root = ["--reuid=0", "--regid=0", "--clear-groups"];
     assert_eq!(lab.quorate(&root, &["wait", "--released", "--timeout", "1"]).0, Some(0));
     let (user, group) = (format!("--reuid={USER}"), format!("--regid={GROUP}"));
@@ -173,4 +177,26 @@ fn silent_members_of_the_group_keep_nobody_waiting() {
     last.write_all(b"status\n").unwrap();
     last.read_to_string(&mut text).unwrap();
     assert!(text.starts_with("quorate 1 0\n"), "{text}");
+}
+
+/// Nor does anybody look at it from outside, or into what is left of it: the cluster's key is in its memory.
+#[test]
+fn its_memory_is_roots_whoever_runs_it() {
+    as_root();
+    let lab = Lab::new("memory", None);
+    let user: u32 = USER.parse().unwrap();
+    for path in [&lab.0, &lab.0.join("data.img"), &lab.0.join("config")] {
+        std::os::unix::fs::chown(path, Some(user), Some(GROUP)).unwrap();
+    }
+    let mut command = Command::new(lab.0.join("quorate"));
+    command.uid(user).gid(GROUP);
+    let agent = lab.start_by(command);
+    let owner = |pid: u32| fs::metadata(format!("/proc/{pid}/mem")).unwrap().uid();
+    assert_eq!(owner(agent.child.id()), 0);
+    // As it is for whoever does nothing about it.
+    let mut other = Command::new("sleep").arg("60").uid(user).gid(GROUP).spawn().unwrap();
+    let open = owner(other.id());
+    other.kill().unwrap();
+    other.wait().unwrap();
+    assert_eq!(open, user);
 }

@@ -410,7 +410,9 @@ fn suit_watchdog(cluster: &Cluster) -> Result<(), CannotStart> {
 }
 
 fn harden() {
-    let measures = [process::lock_memory(), process::raise_priority(), process::oom_score(-1000)];
+    // The last makes the files below /proc/self root's: what writes to them comes before.
+    let measures =
+        [process::lock_memory(), process::raise_priority(), process::oom_score(-1000), process::hide_memory()];
     for refused in measures.into_iter().filter_map(Result::err) {
         log::warn!("{refused}");
     }

@@ -2,15 +2,17 @@
 
 use std::fmt;
 use std::fs;
+use std::os::fd::OwnedFd;
 
-use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
+use rustix::fs::{Mode, OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, set_parent_process_death_signal, waitid, waitpid,
+    DumpableBehavior, Pid, Resource, Signal, WaitId, WaitIdOptions, WaitOptions, getrlimit, set_dumpable_behavior,
+    set_parent_process_death_signal, waitid, waitpid,
 };
-
-use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stderr};
+use rustix::thread::{CapabilitySet, capabilities};
 
 use super::{program, sys};
 
@@ -33,14 +35,24 @@ impl fmt::Display for Refused {
     }
 }
 
+/// What all mappings of an agent may come to. A lock on mappings to come counts each of them whole, touched or not.
+const MAPPED_BYTES_MAX: u64 = 256 << 20;
+
 /// Locks memory as it is touched: pages of .bss and of stacks that are never used cost nothing, and what was used once
 /// is never taken away.
 pub fn lock_memory() -> Result<(), Refused> {
-    mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT).map_err(|errno| Refused {
+    let refused = |errno: Errno| Refused {
         what: "mlockall",
         why: errno.into(),
         means: "a host short of memory can delay this agent; run it as root or raise RLIMIT_MEMLOCK",
-    })
+    };
+    let limit = getrlimit(Resource::Memlock).current;
+    let unlimited = capabilities(None).is_ok_and(|ours| ours.effective.contains(CapabilitySet::IPC_LOCK));
+    // The kernel would take the lock, and then refuse the next thread its stack.
+    if !unlimited && limit.is_some_and(|bytes| bytes < MAPPED_BYTES_MAX) {
+        return Err(refused(Errno::PERM));
+    }
+    mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT).map_err(refused)
 }
 
 /// SCHED_RR for the calling thread.
@@ -70,6 +82,15 @@ pub fn oom_score_of(process: &str, score: i32) -> std::io::Result<()> {
     fs::write(path.as_str(), text.as_bytes())
 }
 
+/// The keys of the cluster are in this process: nobody but root looks into it, and nothing of it is left in a core dump.
+pub fn hide_memory() -> Result<(), Refused> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|errno| Refused {
+        what: "PR_SET_DUMPABLE",
+        why: errno.into(),
+        means: "a core dump of this agent would hold the cluster's key",
+    })
+}
+
 /// From now on the end of the parent is the end of this process: the kernel sees to it, whatever ended the parent.
 pub fn die_with_parent() {
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
@@ -79,6 +100,18 @@ pub fn die_with_parent() {
 pub fn new_session() -> std::io::Result<()> {
     rustix::process::setsid()?;
     Ok(rustix::process::chdir("/")?)
+}
+
+/// Standard error, as something that is never waited for. Opened anew its blocking mode is nobody else's business. A socket, as a service
+/// manager gives, cannot be, nor can another user's pipe: there the mode changes for all who have it.
+pub fn standard_error() -> std::io::Result<OwnedFd> {
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::APPEND | OFlags::CLOEXEC;
+    if let Ok(fd) = rustix::fs::open("/proc/self/fd/2", flags, Mode::empty()) {
+        return Ok(fd);
+    }
+    let fd = fcntl_dupfd_cloexec(stderr(), 3)?;
+    fcntl_setfl(&fd, fcntl_getfl(&fd)? | OFlags::NONBLOCK)?;
+    Ok(fd)
 }
 
 /// From now on standard input has nothing, and output and errors go nowhere.

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use rustix::system::{RebootCommand, reboot};
 
+use super::process;
 use super::watchdog::Watchdog;
 
 /// What a self-fence does.
@@ -50,12 +51,8 @@ pub fn prepare(way: Way) -> std::io::Result<()> {
     let doors = Doors {
         way,
         sysrq: if machine { open("/proc/sysrq-trigger") } else { None },
-        // Opened to append: standard error may be a file that the payload writes to as well.
-        kernel_log: if machine {
-            open("/dev/kmsg")
-        } else {
-            OpenOptions::new().append(true).open("/proc/self/fd/2").ok()
-        },
+        // A pipe that nobody reads must not keep the process from its end.
+        kernel_log: if machine { open("/dev/kmsg") } else { process::standard_error().ok().map(File::from) },
         watchdog: Mutex::new(None),
         called: AtomicBool::new(false),
         bell: (Mutex::new(false), Condvar::new()),

@@ -13,6 +13,8 @@ use rustix::io::{Errno, read, write};
 use rustix::termios::{ControlModes, OptionalActions, tcgetattr, tcsetattr};
 use smol::Async;
 
+use super::process;
+
 /// Bytes waiting for a slow line that is no tty (a shell on a tty has a ring of its own).
 pub const PENDING_BYTES_MAX: usize = 16 * 1024;
 
@@ -54,10 +56,9 @@ impl Serial {
         Ok(Serial::with(Line::Plain(open(path, write_only, Mode::empty())?), false))
     }
 
-    /// The process's own standard error, opened anew so that its blocking mode is nobody else's business.
+    /// The process's own standard error.
     pub fn standard_error() -> io::Result<Serial> {
-        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::APPEND | OFlags::CLOEXEC;
-        Ok(Serial::with(Line::Plain(open("/proc/self/fd/2", flags, Mode::empty())?), false))
+        Ok(Serial::with(Line::Plain(process::standard_error()?), false))
     }
 
     fn with(line: Line, raw: bool) -> Serial {
