@@ -49,6 +49,10 @@ const BLACKOUT: &str = "blackout";
 const FORM: Trial = Trial { name: "form", what: "what one node writes, all others read at once", run: form::run };
 const PAUSE: Trial =
     Trial { name: "pause", what: "the holder of the reservation is paused in its writes", run: faults::pause };
+const BY_HAND: Trial =
+    Trial { name: "by-hand", what: "one leaves and one is fenced, at the word of an operator", run: by_hand::run };
+const CONFIG: Trial =
+    Trial { name: "config", what: "another configuration, with everybody at work", run: reconfigure::run };
 
 const TRIALS: [Trial; 16] = [
     FORM,
@@ -61,13 +65,13 @@ const TRIALS: [Trial; 16] = [
     Trial { name: "leaving", what: "a node fails while another one unmounts", run: moments::leaving },
     Trial { name: "remount", what: "all unmount one after the other and mount again", run: moments::remount },
     Trial { name: "withdraw", what: "the GFS2 of one node gives up, its node does not", run: withdraw::run },
-    Trial { name: "by-hand", what: "one leaves and one is fenced, at the word of an operator", run: by_hand::run },
+    BY_HAND,
     Trial { name: "last-man", what: "nodes fail until one is left; then they come back", run: last_man::run },
     Trial { name: BLACKOUT, what: "all lose their power at once, and get it back", run: last_man::blackout },
     Trial { name: "bench", what: "from a pause to the replayed journal, ten times", run: bench::run },
     Trial { name: "workload", what: "random faults for --minutes", run: workload::run },
     // The last one: afterwards the cluster runs a configuration that no image has, by another key.
-    Trial { name: "config", what: "another configuration, with everybody at work", run: reconfigure::run },
+    CONFIG,
 ];
 
 /// It has disks, and a boot, of its own.
@@ -98,9 +102,9 @@ pub fn run(run: &Run, story: &mut Story) -> Result<()> {
     Ok(())
 }
 
-/// Three nodes: form, pause, back.
+/// Three nodes: form, pause, back; and what an operator types on their serial lines.
 pub fn short(run: &Run, story: &mut Story) -> Result<()> {
-    on_disk(run, story, 3, &[&FORM, &PAUSE])
+    on_disk(run, story, 3, &[&FORM, &PAUSE, &BY_HAND, &CONFIG])
 }
 
 /// The trials on a file system that is right on the data disk.
