@@ -66,7 +66,7 @@ impl Agent {
 
     /// An operator's configuration was found to be in order.
     pub(super) fn apply(&mut self, settings: &Settings) {
-        log::warn!("an operator applies configuration {}", settings.stamp());
+        self.journal.note_applied(clock::boottime_ms(), settings.stamp());
         self.stage(settings);
     }
 
