@@ -3,72 +3,19 @@
 mod process;
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::UdpSocket;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
 
 use quorate::base::limits::BLOB_BYTES_MAX;
 use quorate::cli::password::hash;
 use quorate::config::build::Loopback;
 use quorate::config::console::Password;
 use quorate::config::{Cluster, Login, Payload, blob};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use process::{Agent, PATIENCE};
-
-/// A serial line and who sits at it.
-struct Line {
-    ours: File,
-    path: String,
-    shows: Receiver<u8>,
-    /// All that was shown.
-    shown: String,
-    /// So much of that was waited for.
-    seen: usize,
-}
-
-impl Line {
-    fn new() -> Line {
-        let ours: OwnedFd = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&ours).unwrap();
-        unlockpt(&ours).unwrap();
-        let path = ptsname(&ours, Vec::new()).unwrap().into_string().unwrap();
-        let ours = File::from(ours);
-        let mut reads = ours.try_clone().unwrap();
-        let (tell, shows) = channel();
-        // Until nobody has the other side open any more.
-        std::thread::spawn(move || {
-            let mut byte = [0];
-            loop {
-                match reads.read(&mut byte) {
-                    Ok(1) if tell.send(byte[0]).is_ok() => {}
-                    Err(error) if error.raw_os_error() == Some(5) => std::thread::sleep(Duration::from_millis(20)),
-                    _ => return,
-                }
-            }
-        });
-        Line { ours, path, shows, shown: String::new(), seen: 0 }
-    }
-
-    fn type_in(&mut self, keys: &str) {
-        self.ours.write_all(keys.as_bytes()).unwrap();
-    }
-
-    /// Waits until this is shown, after what was waited for before.
-    fn wait(&mut self, text: &str) {
-        let until = Instant::now() + PATIENCE;
-        while !self.shown[self.seen..].contains(text) {
-            let left = until.saturating_duration_since(Instant::now());
-            let byte = self.shows.recv_timeout(left);
-            self.shown.push(char::from(byte.unwrap_or_else(|_| panic!("no `{text}` in:\n{}", self.shown))));
-        }
-        self.seen = self.shown.len();
-    }
-}
+use process::Agent;
+use process::line::Line;
 
 /// A folder that goes away with its test.
 struct Folder(PathBuf);
@@ -191,9 +138,9 @@ fn a_password_comes_from_a_pipe() {
 fn a_password_is_typed_twice_and_not_shown() {
     let run = |typed: [&str; 2]| {
         let mut line = Line::new();
-        let theirs = || Stdio::from(fs::OpenOptions::new().read(true).write(true).open(&line.path).unwrap());
         let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
-        let command = command.args(["config", "password"]).stdin(theirs()).stderr(theirs()).stdout(Stdio::piped());
+        let command =
+            command.args(["config", "password"]).stdin(line.theirs()).stderr(line.theirs()).stdout(Stdio::piped());
         let child = command.spawn().unwrap();
         for (question, keys) in ["Password for the consoles: ", "Once more: "].into_iter().zip(typed) {
             line.wait(question);

@@ -107,15 +107,20 @@ impl ConfigArea {
         self.thread.poll_done(cx)
     }
 
-    /// Gives the thread something to do. A configuration that was looked for and found: its blob, covered.
+    /// Takes what the thread has done, whoever wants it still, and gives it something to do, but for a node that leaves, which writes to no
+    /// disk any more. A configuration that was looked for and found: its blob, covered.
     pub fn turn(
         &mut self,
         now_ms: u64,
-        found: Option<ConfigStamp>,
+        stays: bool,
         node: &Node,
         configs: &mut Configs,
         keys: &[Option<Key>; KEYS],
     ) -> Option<(ConfigStamp, &Blob)> {
+        let found = self.take_done(now_ms);
+        if !stays {
+            return None;
+        }
         let wanted = node.wanted_config().filter(|wanted| configs.may_try(now_ms, *wanted));
         if found.is_none() && self.blob.is_some() {
             match wanted {
@@ -126,8 +131,8 @@ impl ConfigArea {
         found.and_then(|config| Some((config, self.blob.as_deref()?)))
     }
 
-    /// Takes what the thread has done, whoever wants it still: a configuration that was found.
-    pub fn take_done(&mut self, now_ms: u64) -> Option<ConfigStamp> {
+    /// A configuration that was found.
+    fn take_done(&mut self, now_ms: u64) -> Option<ConfigStamp> {
         let Done { config, blob, what } = self.thread.collect()?;
         self.blob = Some(blob);
         match what {
@@ -219,7 +224,13 @@ fn run(job: Job, opener: &mut Opener<dyn Area>, memory: &mut [u8]) -> Done {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::view::Incarnations;
+    use crate::base::{Incarnation, NodeId, NodeSet, Nonce, Phase, Term, View, ViewId};
+    use crate::cluster::Settings;
+    use crate::cluster::event::{Actions, Boot, Event};
+    use crate::config::build::Loopback;
     use crate::drv::block::BlockError;
+    use crate::wire::Message;
 
     const CONFIG: ConfigStamp = ConfigStamp { version: 2, digest: 9 };
 
@@ -251,6 +262,60 @@ mod tests {
 
     fn read() -> Job {
         job(What::Read([None, None, None]))
+    }
+
+    /// Node 1, which has the first configuration; its peer has committed a view by the second.
+    fn without_its_configuration() -> (Node, Configs) {
+        let plan = Loopback { name: "a", id: 1, nodes: 2, first_port: 9000, key: [7; 32], data: "d", qdisk: None };
+        let cluster = plan.cluster().unwrap();
+        let [me, peer] = [1, 2].map(|number| NodeId::new(number).unwrap());
+        let boot = Boot { node: me, nonce: Nonce(1), boot_id: 1, clock_s: 1_000_000_000, random: 1 };
+        let mut node = Node::new(Settings::from_cluster(&cluster), boot, 0);
+        let life = Incarnation(1);
+        let mut incarnations = Incarnations::NONE;
+        incarnations.raise(peer, life);
+        let view = View {
+            id: ViewId { term: Term { counter: 1, node: Some(peer), incarnation: life }, epoch: 1 },
+            members: NodeSet::of(peer),
+            victims: NodeSet::EMPTY,
+            reregister: NodeSet::EMPTY,
+            lost_disks: 0,
+            forgotten: NodeSet::EMPTY,
+            incarnations,
+            holds_qdisk: false,
+            qdisk_uuid: 0,
+            config: CONFIG,
+            config_before: ConfigStamp::NONE,
+        };
+        let message = Message::Commit { view, phase: Phase::Released };
+        let event = Event::Frame { from: peer, incarnation: life, nonce: Nonce(2), addressed: true, message: &message };
+        let started = (0..100).map(|tenths| tenths * 100).find(|now_ms| {
+            node.step(*now_ms, Event::Tick, &mut Actions::new());
+            node.incarnation() != Incarnation::NONE
+        });
+        node.step(started.expect("it waits for no disk"), event, &mut Actions::new());
+        assert_eq!(node.wanted_config(), Some(CONFIG));
+        (node, Configs::new(&cluster))
+    }
+
+    /// What is done has to be collected: the loop would wake for it for ever.
+    #[test]
+    fn whoever_leaves_collects_what_is_done_and_begins_nothing() {
+        let (node, mut configs) = without_its_configuration();
+        let mut area = ConfigArea::start(Box::new(|| Ok(Box::new(Fake(Some(b"kept"))) as _))).unwrap();
+        let keys = [None, None, None];
+        let mut turn = |area: &mut ConfigArea, now_ms, stays| {
+            let found = area.turn(now_ms, stays, &node, &mut configs, &keys).map(|(config, _)| config);
+            (found, area.blob.is_some())
+        };
+        let done = |area: &ConfigArea| smol::block_on(std::future::poll_fn(|cx| area.poll_done(cx)));
+        assert_eq!(turn(&mut area, 0, false), (None, true));
+        assert_eq!(turn(&mut area, 0, true), (None, false));
+        done(&area);
+        assert_eq!(turn(&mut area, LOOK_MS, false), (None, true));
+        assert_eq!(turn(&mut area, LOOK_MS, true), (None, false));
+        done(&area);
+        assert_eq!(turn(&mut area, LOOK_MS, true), (Some(CONFIG), true));
     }
 
     #[test]

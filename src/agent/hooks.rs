@@ -264,7 +264,7 @@ fn kind_of(what: &Happening) -> Option<(Kind, Option<NodeId>)> {
         Happening::Core(trace) => trace,
         Happening::Heuristics(Note::Sufficient { .. }) => return Some((Kind::ScoreOk, None)),
         Happening::Heuristics(Note::Insufficient { .. }) => return Some((Kind::ScoreLow, None)),
-        Happening::Heuristics(_) | Happening::Ordered(_) => return None,
+        Happening::Heuristics(_) | Happening::Ordered(_) | Happening::Applied(_) => return None,
     };
     Some(match core {
         Trace::Quorate => (Kind::Quorate, None),

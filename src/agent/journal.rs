@@ -1,5 +1,6 @@
 //! What happened, in one order: what the core remembers of itself, and what the agent notes of the heuristics.
 
+use crate::base::ConfigStamp;
 use crate::base::trace::Ring;
 use crate::cli::Happening;
 use crate::cli::order::Order;
@@ -39,6 +40,11 @@ impl Journal {
     /// Notes what an operator had done.
     pub fn note_order(&mut self, now_ms: u64, order: Order) {
         self.ring.record(now_ms, Happening::Ordered(order));
+    }
+
+    /// Notes that the cluster is to go over to a configuration of an operator's.
+    pub fn note_applied(&mut self, now_ms: u64, config: ConfigStamp) {
+        self.ring.record(now_ms, Happening::Applied(config));
     }
 
     /// Takes over what is new in the core's ring, and shows each entry of it. To be called after every step, so that what

@@ -299,12 +299,26 @@ mod tests {
         Settings::from_cluster(cluster).stamp()
     }
 
+    fn booted(number: u8, settings: Settings) -> Node {
+        Node::new(settings, Boot { node: id(number), nonce: Nonce(1), boot_id: 1, clock_s: 0, random: 1 }, 0)
+    }
+
+    /// As it travels and lies on the quorum disk.
+    fn covered(cluster: &Cluster, key: [u8; 32], named: ConfigStamp) -> Blob {
+        let (mut cluster, mut blob) = (cluster.clone(), Blob::new());
+        secrets::cover(&mut cluster, &Key::new(&key), named);
+        encode(&cluster, &mut blob).unwrap();
+        blob
+    }
+
     /// A node as far as configurations go.
     struct Host {
         node: Node,
         running: Cluster,
         configs: Configs,
         keys: Keys,
+        /// Heartbeats that it heard.
+        heard: u32,
     }
 
     impl Host {
@@ -312,8 +326,7 @@ mod tests {
             let settings = Settings::from_cluster(&running);
             let mut keys = Keys::new(settings.stamp(), Key::new(&running.key), None);
             (1..=2).for_each(|peer| keys.heard(id(peer), 0, None));
-            let boot = Boot { node: id(number), nonce: Nonce(1), boot_id: 1, clock_s: 0, random: 1 };
-            Host { node: Node::new(settings, boot, 0), configs: Configs::new(&running), running, keys }
+            Host { node: booted(number, settings), configs: Configs::new(&running), running, keys, heard: 0 }
         }
 
         /// An operator's words, as the local socket has them.
@@ -331,8 +344,9 @@ mod tests {
 
         /// Its peer with this number says what it runs, and what it has ready.
         fn hears(&mut self, now_ms: u64, from: u8, config: ConfigStamp, staged: ConfigStamp) {
+            self.heard += 1;
             let message = Message::Heartbeat(Heartbeat {
-                number: 1,
+                number: self.heard,
                 echo: 0,
                 known_incarnation: Incarnation::NONE,
                 promised: Term::ZERO,
@@ -361,6 +375,21 @@ mod tests {
             (taken, answer)
         }
 
+        /// All pieces that it has for this peer.
+        fn gives(&mut self, to: u8, config: ConfigStamp) -> Vec<Message> {
+            let (mut pieces, mut offset) = (Vec::new(), 0);
+            while let (_, Some(piece)) = self.frame(0, to, &Message::ConfigAsk { config, offset }) {
+                offset += CONFIG_PIECE_BYTES as u16;
+                pieces.push(piece);
+            }
+            pieces
+        }
+
+        /// What the quorum disk has under that name.
+        fn finds(&mut self, named: ConfigStamp, blob: &Blob) -> Option<Settings> {
+            self.configs.take_kept(0, named, blob, &self.keys, &self.node, &self.running)
+        }
+
         /// What it asks next: of whom, for which, from where.
         fn asks(&mut self, now_ms: u64) -> Option<(u8, ConfigStamp, u16)> {
             match self.configs.turn(now_ms, &self.node)? {
@@ -370,11 +399,14 @@ mod tests {
         }
     }
 
+    /// Version 2 changes the key.
+    fn next() -> Cluster {
+        Cluster { key: [8; 32], previous_key: Some([7; 32]), ..cluster(2, 60) }
+    }
+
     /// Node 1 runs version 1; node 2 has version 2 ready, and said so.
     fn behind_and_ahead() -> (Host, Host, ConfigStamp) {
-        let mut next = cluster(2, 60);
-        next.key = [8; 32];
-        next.previous_key = Some([7; 32]);
+        let next = next();
         let (mut behind, mut ahead) = (Host::new(1, cluster(1, 60)), Host::new(2, cluster(1, 60)));
         let staged = ahead.operator(&next).unwrap();
         assert_eq!(staged, stamp(&next));
@@ -397,8 +429,13 @@ mod tests {
             assert!(none.is_none());
             let piece = piece.unwrap();
             pieces.push(piece);
-            // Only from whom it was asked for, and only once.
+            // Only from whom it was asked for, only what, and only once.
             assert!(behind.frame(now_ms, 3, &piece).0.is_none());
+            let Message::ConfigPiece { total, bytes, .. } = piece else { panic!("{piece:?} is no piece") };
+            let other = ConfigStamp { digest: !config.digest, ..config };
+            assert!(behind.frame(now_ms, 2, &Message::ConfigPiece { config: other, offset, total, bytes }).0.is_none());
+            let behind_the_end = Message::ConfigPiece { config, offset, total: offset, bytes };
+            assert!(behind.frame(now_ms, 2, &behind_the_end).0.is_none() && behind.configs.may_try(now_ms, config));
             if let Some(taken) = behind.frame(now_ms, 2, &piece).0 {
                 break taken;
             }
@@ -418,10 +455,78 @@ mod tests {
     fn who_has_no_key_in_common_and_who_asks_for_another_gets_nothing() {
         let (_, mut ahead, staged) = behind_and_ahead();
         let ask = |config, offset| Message::ConfigAsk { config, offset };
-        assert!(ahead.frame(0, 1, &ask(staged, 0)).1.is_some());
+        let Some(Message::ConfigPiece { total, .. }) = ahead.frame(0, 1, &ask(staged, 0)).1 else { panic!("no piece") };
+        assert_eq!(ahead.frame(0, 1, &ask(staged, total)).1, None);
         assert_eq!(ahead.frame(0, 3, &ask(staged, 0)).1, None);
         assert_eq!(ahead.frame(0, 1, &ask(ConfigStamp { version: 2, digest: 0 }, 0)).1, None);
         assert_eq!(ahead.frame(0, 1, &ask(staged, u16::MAX)).1, None);
+    }
+
+    /// Two peers that ask by turns, one of which has the new key already.
+    #[test]
+    fn each_peer_gets_what_it_can_uncover() {
+        let (_, mut ahead, staged) = behind_and_ahead();
+        ahead.keys.expect(Some(Key::new(&[8; 32])));
+        ahead.keys.heard(id(3), 2, None);
+        let (with_old, with_new) = (ahead.gives(1, staged), ahead.gives(3, staged));
+        assert!(with_old.len() == with_new.len() && with_old != with_new);
+        assert!(ahead.gives(1, staged) == with_old);
+    }
+
+    #[test]
+    fn what_is_in_force_is_given_from_then_on_and_nothing_that_was_before() {
+        let (_, mut ahead, staged) = behind_and_ahead();
+        let first = stamp(&ahead.running);
+        assert!(!ahead.gives(1, first).is_empty(), "a node with an older image may need it");
+        let other = booted(2, Settings::from_cluster(&cluster(3, 60)));
+        assert!(ahead.configs.in_force(&other).is_none(), "that is not what is kept here");
+        ahead.node = booted(2, Settings::from_cluster(&next()));
+        assert_eq!(ahead.configs.in_force(&ahead.node), Some(&next()));
+        assert!(ahead.configs.in_force(&ahead.node).is_none() && ahead.configs.next().is_none());
+        assert!(ahead.gives(1, first).is_empty() && !ahead.gives(1, staged).is_empty());
+    }
+
+    #[test]
+    fn who_offers_something_else_by_now_is_asked_at_once_and_from_the_beginning() {
+        let (mut behind, mut ahead, staged) = behind_and_ahead();
+        let (now_ms, first) = (OPERATOR_MS, stamp(&behind.running));
+        let Message::ConfigPiece { total, bytes, .. } = ahead.gives(1, staged)[0] else { panic!("no piece") };
+        let later = ConfigStamp { version: 3, digest: 0 };
+        assert_eq!(behind.asks(now_ms), Some((2, staged, 0)));
+        for (config, next) in [(staged, (2, later, 0)), (later, (3, later, 0))] {
+            assert!(behind.frame(now_ms, 2, &Message::ConfigPiece { config, offset: 0, total, bytes }).0.is_none());
+            assert_eq!(behind.asks(now_ms), Some((2, config, CONFIG_PIECE_BYTES as u16)));
+            let offered = if next.0 == 2 { later } else { ConfigStamp::NONE };
+            behind.hears(now_ms, 2, first, offered);
+            behind.hears(now_ms, 3, first, later);
+            assert_eq!(behind.asks(now_ms), Some(next));
+        }
+    }
+
+    #[test]
+    fn the_quorum_disk_has_a_copy_for_this_key_and_one_for_the_key_before() {
+        let (keeper, mut blob) = (Configs::new(&next()), Blob::new());
+        for (copy, key, readable) in [(0, [8; 32], false), (1, [7; 32], true)] {
+            assert!(keeper.cover_running(copy, &mut blob) == Some(Key::new(&key)), "copy {copy}");
+            assert!([[8; 32], [7; 32]].iter().all(|key| !blob.windows(32).any(|window| window == key)));
+            let (mut behind, ..) = behind_and_ahead();
+            assert_eq!(behind.finds(stamp(&next()), &blob).is_some(), readable);
+            assert_eq!(behind.configs.next(), readable.then(next).as_ref());
+        }
+        assert!(Configs::new(&cluster(1, 60)).cover_running(1, &mut blob).is_none(), "there is no key before");
+    }
+
+    #[test]
+    fn the_quorum_disk_is_believed_no_other_name_and_nothing_that_is_over() {
+        let (mut behind, mut ahead, _) = behind_and_ahead();
+        let second = cluster(2, 59);
+        let (named, other) = (stamp(&second), ConfigStamp { digest: 0, ..stamp(&second) });
+        assert!(behind.finds(other, &covered(&second, [7; 32], other)).is_none());
+        assert!(!behind.configs.may_try(0, other) && behind.configs.may_try(0, named));
+        assert!(behind.finds(named, &covered(&second, [7; 32], named)).is_some());
+        // There the second version of somebody else waits to be agreed on.
+        assert!(ahead.finds(named, &covered(&second, [7; 32], named)).is_none());
+        assert_eq!(ahead.configs.next(), Some(&next()));
     }
 
     /// Another blob under that name is not believed, and not asked for again at once.
@@ -453,11 +558,18 @@ mod tests {
         let mut asked = 0;
         while let Some((_, config, offset)) = behind.asks(now_ms) {
             asked += 1;
+            assert!(asked <= BLOB_BYTES_MAX, "it asks for ever");
             let bytes = [[0; 32]; CONFIG_PIECE_BYTES / 32];
             let piece = Message::ConfigPiece { config, offset, total: u16::MAX, bytes };
             assert!(behind.frame(now_ms, 2, &piece).0.is_none());
         }
         assert_eq!((asked, behind.configs.may_try(now_ms, staged)), (BLOB_BYTES_MAX / CONFIG_PIECE_BYTES + 1, false));
+        behind.hears(now_ms + REFUSED_MS, 2, stamp(&behind.running.clone()), staged);
+        assert_eq!(
+            behind.asks(now_ms + REFUSED_MS),
+            Some((2, staged, 0)),
+            "from the beginning, for it may be another by then"
+        );
     }
 
     #[test]
@@ -480,6 +592,21 @@ mod tests {
         assert!(behind.configs.put(now_ms, BLOB_BYTES_MAX, "00").unwrap_err().contains("more bytes"));
         // From a peer it begins anew.
         assert_eq!(behind.asks(now_ms + OPERATOR_MS), Some((2, staged, 0)));
+    }
+
+    #[test]
+    fn a_whole_file_takes_the_place_of_what_was_on_its_way() {
+        let (mut behind, mut ahead, staged) = behind_and_ahead();
+        let (piece, mut blob) = (ahead.gives(1, staged)[0], Blob::new());
+        for fits in [false, true] {
+            assert_eq!(behind.asks(OPERATOR_MS), Some((2, staged, 0)));
+            assert!(behind.frame(OPERATOR_MS, 2, &piece).0.is_none());
+            let name = if fits { "a" } else { "b" }.try_into().unwrap();
+            encode(&Cluster { name, ..cluster(2, 59) }, &mut blob).unwrap();
+            behind.configs.put_whole(&blob);
+            let applied = behind.configs.apply(&behind.node, &behind.running);
+            assert_eq!(applied.map_err(|why| why.contains("a running cluster cannot change it")).is_ok(), fits);
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use core::fmt::{self, Display, Formatter};
 use super::order::{Name, Order};
 use crate::base::space::{SpaceError, SpaceName};
 use crate::base::trace::Ring;
-use crate::base::{Durations, NodeId, NodeSet};
+use crate::base::{ConfigStamp, Durations, NodeId, NodeSet};
 use crate::cluster::by_hand::Departure;
 use crate::cluster::plocks::Plocks;
 use crate::cluster::status::Status;
@@ -228,6 +228,8 @@ pub enum Happening {
     Heuristics(Note),
     /// By an operator's hand.
     Ordered(Order),
+    /// An operator's configuration was found to be in order.
+    Applied(ConfigStamp),
 }
 
 impl<'a> Snapshot<'a> {

@@ -1,6 +1,8 @@
 //! An agent as a process of its own, and what it says.
 #![allow(dead_code)] // no test uses all of it
 
+pub mod line;
+
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};

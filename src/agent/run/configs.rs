@@ -30,19 +30,15 @@ impl Agent {
     /// Asks for a configuration that this node should have.
     pub(super) fn take_configs(&mut self) {
         let now_ms = clock::boottime_ms();
-        // Whoever leaves asks for nothing, and writes to no disk any more.
+        // Whoever leaves asks for nothing any more.
         let stays = self.leaving == Leaving::No;
         if stays && let Some((to, message)) = self.configs.turn(now_ms, &self.node) {
             self.machine.peers.send(NodeSet::of(to), self.machine.incarnation, &message);
         }
         let Agent { node, machine, configs, config_area, cluster, .. } = self;
         let Some(area) = config_area else { return };
-        let found = area.take_done(now_ms);
-        if !stays {
-            return;
-        }
         let keys = machine.peers.keys();
-        if let Some((config, blob)) = area.turn(now_ms, found, node, configs, keys.all())
+        if let Some((config, blob)) = area.turn(now_ms, stays, node, configs, keys.all())
             && let Some(settings) = configs.take_kept(now_ms, config, blob, keys, node, cluster)
         {
             log::info!("configuration {config} was on the quorum disk");
@@ -66,7 +62,7 @@ impl Agent {
 
     /// An operator's configuration was found to be in order.
     pub(super) fn apply(&mut self, settings: &Settings) {
-        log::warn!("an operator applies configuration {}", settings.stamp());
+        self.journal.note_applied(clock::boottime_ms(), settings.stamp());
         self.stage(settings);
     }
 

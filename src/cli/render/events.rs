@@ -39,6 +39,7 @@ impl Display for Say<'_, Happening> {
             Happening::Core(trace) => Say(self.0, trace).fmt(f),
             Happening::Heuristics(note) => Say(self.0, note).fmt(f),
             Happening::Ordered(order) => write!(f, "An operator ordered `{order}`."),
+            Happening::Applied(config) => write!(f, "An operator ordered `config apply` of configuration {config}."),
         }
     }
 }

@@ -55,6 +55,11 @@ impl<E> Queue<E> {
         self.heap.push(Reverse(Planned { at, number: self.number, what }));
     }
 
+    /// Is such an event planned?
+    pub fn has(&self, is_it: impl Fn(&E) -> bool) -> bool {
+        self.heap.iter().any(|Reverse(planned)| is_it(&planned.what))
+    }
+
     /// The next event, if it is not later than `until`.
     pub fn pop_until(&mut self, until: Micros) -> Option<(Micros, E)> {
         if self.heap.peek()?.0.at > until {

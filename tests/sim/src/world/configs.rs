@@ -15,29 +15,40 @@ use crate::rng::Rng;
 /// All configurations that operators made, oldest first; the first is that of the images.
 #[derive(Debug, Clone)]
 pub(super) struct Configs {
-    known: Vec<(ConfigStamp, Settings)>,
-    /// From this one on each names a key before its own. There are two keys, of which the images have the first: one that they do not
-    /// have must not be the one before.
-    changed_key: Option<usize>,
+    known: Vec<Known>,
     rng: Rng,
 }
 
-/// The key that the images do not have.
-fn second_key() -> Key {
-    Key::new(b"the other key, known to members ")
+/// A configuration. `key_check` is the number of its key: 0 for that of the images.
+#[derive(Debug, Clone)]
+struct Known {
+    stamp: ConfigStamp,
+    settings: Settings,
+    /// The number of the key before, if it names one.
+    previous: Option<u32>,
 }
+
+impl Known {
+    fn new(settings: Settings, previous: Option<u32>) -> Known {
+        Known { stamp: settings.stamp(), settings, previous }
+    }
+}
+
+/// Keys that there are.
+const KEYS: u64 = 3;
 
 impl Configs {
     pub fn new(images: &Settings, seed: u64) -> Configs {
-        Configs {
-            known: vec![(images.stamp(), images.clone())],
-            changed_key: None,
-            rng: Rng::new(seed ^ 0x5157_4f52_4d00_0058),
-        }
+        let known = vec![Known::new(images.clone(), None)];
+        Configs { known, rng: Rng::new(seed ^ 0x5157_4f52_4d00_0058) }
     }
 
     fn number(&self, config: ConfigStamp) -> Option<usize> {
-        self.known.iter().position(|(stamp, _)| *stamp == config)
+        self.known.iter().position(|known| known.stamp == config)
+    }
+
+    fn last(&self) -> &Known {
+        self.known.last().expect("the images'")
     }
 }
 
@@ -55,15 +66,19 @@ impl World {
         }
         let next = self.now + self.configs.rng.magnitude(S, 30 * S);
         self.queue.push(next, Due::Apply);
-        let mut settings = self.configs.known.last().expect("the images'").1.clone();
+        let Known { mut settings, mut previous, .. } = self.configs.last().clone();
         settings.config_version += 1;
-        if self.configs.rng.below(6) == 0 {
-            // 0 and 1 tell the keys apart.
-            settings.key_check ^= 1;
-            self.configs.changed_key.get_or_insert(self.configs.known.len());
+        match self.configs.rng.below(6) {
+            0 => {
+                previous = Some(settings.key_check);
+                settings.key_check = (settings.key_check + self.configs.rng.between(1, KEYS - 1) as u32) % KEYS as u32;
+            }
+            // Whoever has not come as far as the key by now hears nobody, until operators see to it at the end.
+            1 => previous = None,
+            _ => {}
         }
         self.change(&mut settings);
-        self.publish(settings);
+        self.publish(settings, previous);
         let node = self.configs.rng.below(self.machines.len() as u64) as usize;
         self.hand_over(node, self.configs.known.len() - 1, 0);
     }
@@ -100,21 +115,22 @@ impl World {
         }
     }
 
-    fn publish(&mut self, settings: Settings) {
+    fn publish(&mut self, settings: Settings, previous: Option<u32>) {
         let (config, machines) = (settings.stamp(), self.machines.len());
         self.tell(|| {
-            let votes = &settings.votes[..machines];
-            format!("*** configuration {config}: nodes {}, votes {votes:?}, qdisk {:?}", settings.nodes, settings.qdisk)
+            let (votes, key) = (&settings.votes[..machines], settings.key_check);
+            let (nodes, qdisk) = (settings.nodes, settings.qdisk);
+            format!("*** configuration {config}: nodes {nodes}, votes {votes:?}, qdisk {qdisk:?}, key {key}, before {previous:?}")
         });
         self.checker.configs.insert((config.version, config.digest), settings.clone());
-        self.configs.known.push((config, settings));
+        self.configs.known.push(Known::new(settings, previous));
     }
 
     /// For directed tests: another configuration, which changes nothing but its version; its number.
     pub fn make_configuration(&mut self) -> usize {
-        let mut settings = self.configs.known.last().expect("the images'").1.clone();
+        let Known { mut settings, previous, .. } = self.configs.last().clone();
         settings.config_version += 1;
-        self.publish(settings);
+        self.publish(settings, previous);
         self.configs.known.len() - 1
     }
 
@@ -129,10 +145,24 @@ impl World {
     }
 
     pub(super) fn config_comes(&mut self, node: usize, boot: u32, number: usize) {
-        if self.machines[node].power == Power::On {
-            let settings = self.configs.known[number].1.clone();
+        if self.machines[node].power == Power::On && self.may_change_key(node, number) {
+            let settings = self.configs.known[number].settings.clone();
             self.give(node, boot, Input::Config(Box::new(settings)));
         }
+    }
+
+    /// The agent's `change::allowed` looks at keys, of which the core knows nothing. At the end operators boot whoever is left behind with
+    /// a new image, which comes to the same as to be given what it has.
+    fn may_change_key(&self, node: usize, number: usize) -> bool {
+        let own = self.config_number(node).map(|own| self.configs.known[own].settings.key_check);
+        let Known { settings, previous, .. } = &self.configs.known[number];
+        !self.faults_on || own.is_some_and(|own| own == settings.key_check || Some(own) == *previous)
+    }
+
+    /// The configuration that is in force on this node.
+    fn config_number(&self, node: usize) -> Option<usize> {
+        let core = self.machines[node].node.as_ref()?;
+        self.configs.number(core.settings().stamp())
     }
 
     /// What the agent does with what a peer says: it asks for what the core wants, and for what is staged elsewhere.
@@ -153,15 +183,14 @@ impl World {
 
     /// The key of a configuration, and the one before.
     fn keys_of(&self, number: usize) -> (Key, Option<Key>) {
-        let keys = [self.net.key.clone(), second_key()];
-        let own = self.configs.known[number].1.key_check as usize;
-        let previous = self.configs.changed_key.is_some_and(|first| number >= first);
-        (keys[own].clone(), previous.then(|| keys[1 - own].clone()))
+        let key = |number: u32| if number == 0 { self.net.key.clone() } else { Key::new(&[number as u8; 32]) };
+        let Known { settings, previous, .. } = &self.configs.known[number];
+        (key(settings.key_check), previous.map(key))
     }
 
     /// Those of the images.
     pub(super) fn first_keys(&self) -> Keys {
-        Keys::new(self.configs.known[0].0, self.net.key.clone(), None)
+        Keys::new(self.configs.known[0].stamp, self.net.key.clone(), None)
     }
 
     /// Its core has a configuration ready: its wire hears who counts by that one.
@@ -175,9 +204,8 @@ impl World {
 
     /// Its core counts by another configuration now: so does its wire.
     pub(super) fn follow_config(&mut self, node: usize) {
-        let Some(settings) = self.machines[node].node.as_ref().map(|core| core.settings()) else { return };
-        let (nodes, config) = (settings.nodes, settings.stamp());
-        let Some(number) = self.configs.number(config) else { return };
+        let Some(number) = self.config_number(node) else { return };
+        let (nodes, config) = (self.configs.known[number].settings.nodes, self.configs.known[number].stamp);
         let (own, previous) = self.keys_of(number);
         if let Some(wire) = &mut self.machines[node].wire {
             wire.follow(nodes, config, own, previous);
@@ -189,10 +217,10 @@ impl World {
         if !self.options.applies {
             return;
         }
-        let last = &self.configs.known.last().expect("the images'").1;
-        let (config_version, key_check) = (last.config_version + 1, last.key_check);
+        let Known { settings: last, previous, .. } = self.configs.last();
+        let (config_version, key_check, previous) = (last.config_version + 1, last.key_check, *previous);
         let settings = Settings { config_version, key_check, ..self.settings.clone() };
-        self.publish(settings);
+        self.publish(settings, previous);
         self.queue.push(self.now, Due::Settle);
     }
 
@@ -210,7 +238,7 @@ impl World {
 
     /// Does everybody run what the operators want?
     pub(super) fn all_configured(&self) -> bool {
-        let wanted = self.configs.known.last().expect("the images'").1.config_version;
+        let wanted = self.configs.last().settings.config_version;
         !self.options.applies || (0..self.machines.len()).all(|node| self.config_of(node) == Some(wanted))
     }
 }

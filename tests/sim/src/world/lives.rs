@@ -160,7 +160,7 @@ impl World {
     /// hypervisors drain their devices before they do this.
     pub(super) fn take_snapshot(&mut self, node: usize, back: Micros) {
         let machine = &self.machines[node];
-        let quiet = machine.todo.is_empty() && !self.waits_for_disks(node);
+        let quiet = machine.todo.is_empty() && !self.waits_for_disks(node) && !self.waits_for_kernel(node);
         // Nobody could tell if all went back at once, to the end of all faults.
         if back >= self.options.faults_for {
             return;
@@ -216,6 +216,16 @@ impl World {
     fn waits_for_disks(&self, node: usize) -> bool {
         self.qdisk_flights.values().any(|flight| flight.is_of(node))
             || self.pr_flights.values().any(|flight| flight.is_awaited_by(node))
+    }
+
+    /// What the kernel was told before does not come to a machine that went back.
+    fn waits_for_kernel(&self, node: usize) -> bool {
+        let boot = self.machines[node].boot;
+        self.queue.has(|due| match due {
+            Due::SpaceLand(land) => (land.0, land.1) == (node, boot),
+            Due::SpaceAnswer { node: to, boot: of, .. } => (*to, *of) == (node, boot),
+            _ => false,
+        })
     }
 }
 
