@@ -40,6 +40,16 @@
 //! Node  Sts   Inc   Joined               Name
 //!    0   M      0   2015-10-29 14:02:11  /dev/block/8:33
 //!    1   M   6580   2015-10-29 14:01:40  my-vm1
+//!
+//! mkqdisk v3.0.12.1
+//!
+//! /dev/sdc1:
+//!     Magic:                eb7a62c2
+//!     Label:                myqdisk
+//!     Created:              Thu Oct 29 13:33:04 2015
+//!     Host:                 my-vm1
+//!     Kernel Sector Size:   512
+//!     Recorded Sector Size: 512
 //! ```
 
 mod golden_text;
@@ -48,9 +58,12 @@ mod scene;
 use std::fmt::Write as _;
 
 use quorate::base::{Incarnation, NodeSet, Phase};
+use quorate::cli::qdisk::{Found, Kind};
+use quorate::cli::rhcs::mkqdisk;
 use quorate::cli::{Exit, socket};
 use quorate::cluster::status::{QdiskStatus, Stage, Status, Waiting};
 use quorate::config::Cluster;
+use quorate::disk::foreign::Rhcs;
 
 use golden_text::golden;
 use scene::{node, released, set, with};
@@ -157,7 +170,8 @@ fn rhcs(begins: &str, count: usize) -> Vec<String> {
 
 /// The lines of ours, likewise.
 fn ours(text: &str) -> Vec<String> {
-    text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    // RHCS indented by a tab.
+    text.lines().filter(|line| !line.is_empty()).map(|line| line.replace('\t', "    ")).collect()
 }
 
 /// Each line of the listing above is there, in its order, under its name.
@@ -195,6 +209,21 @@ fn cman_tool_nodes_has_every_line_of_rhcs() {
     let disk = want[1].replace("2015-10-29 14:02:11", &" ".repeat(19)).replace("/dev/block/8:33", "/dev/sdb");
     assert_eq!(found[1], disk);
     assert_eq!(found[2], want[2].replace("6580", "  12").replace("2015-10-29 14:01:40", "2026-11-22 15:23:20"));
+}
+
+/// Likewise. What may differ is the version; and RHCS named a disk by each of its paths.
+#[test]
+fn mkqdisk_l_has_every_line_of_rhcs() {
+    let kind = Kind::Rhcs(Rhcs {
+        label: "myqdisk".try_into().unwrap(),
+        host: "my-vm1".try_into().unwrap(),
+        created_s: 1_446_125_584,
+        sector_bytes: Some(512),
+    });
+    let disk = Found { path: "/dev/sdc1".into(), kind, disk_bytes: 1 << 24, sector_bytes: 512 };
+    let (want, found) = (rhcs("mkqdisk ", 8), ours(&mkqdisk::render(&[disk])));
+    assert_eq!(found[0], format!("mkqdisk v{}", env!("CARGO_PKG_VERSION")));
+    assert_eq!(found[1..], want[1..]);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use quorate::cli::qdisk::{
     Extent, Found, Listing, ReadError, Shown, SlotAge, Wanted, Watch, format, list, read_here, render, render_json,
     render_shown, render_shown_json, same_label,
 };
+use quorate::cli::rhcs::mkqdisk;
 use quorate::disk::{Header, Unit, slot as slot_bytes};
 use samples::*;
 
@@ -95,6 +96,8 @@ fn rhcs(folder: &Folder) -> Disk {
     head[40..48].copy_from_slice(&1_462_104_000_u64.to_be_bytes());
     head[48..54].copy_from_slice(b"my-vm1");
     head[176..183].copy_from_slice(b"myqdisk");
+    // Made where sectors were larger than those of this file.
+    head[296..300].copy_from_slice(&4096_u32.to_be_bytes());
     disk.put(0, &head);
     for (node, state) in [(1_u32, 6), (2, 5), (5, 1)] {
         let mut status = block(0x47ba_cef8, 80);
@@ -153,6 +156,7 @@ fn list_names_every_kind_of_quorum_disk() {
     golden_text("qdisk-list.txt", &text);
     golden_text("qdisk-list.json", &pretty(&render_json(&listing)));
     assert_eq!(render(&Listing::default().found), "");
+    golden_text("mkqdisk-list.txt", &mkqdisk::render(&listing.found));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `clustat`, `cman_tool` and `mkqdisk` as commands, by these names too when the binary is called by a link: the options,
 //! texts and exit codes of RHCS 3. What they show is rendered by the agent (`render::rhcs`).
 
-mod mkqdisk;
+pub mod mkqdisk;
 
 use std::fmt::Display;
 use std::process::ExitCode;

@@ -9,6 +9,7 @@ use super::super::date::{Ctime, Date};
 use super::super::exit::Exit;
 use super::super::qdisk::{self, FormatCommand, Found, Kind, ShowCommand};
 use super::{Options, code, refuse};
+use crate::disk::Unit;
 
 pub(super) const USAGE: &str = "\
 usage: mkqdisk -L | -f <label> | -c <device> -l <label> [-d]
@@ -67,11 +68,12 @@ fn list(label: Option<&str>) -> ExitCode {
         Err(exit) => return code(exit),
     };
     // A closed pipe is no error of ours.
-    let _ = io::stdout().write_all(text(&found).as_bytes());
+    let _ = io::stdout().write_all(render(&found).as_bytes());
     code(if label.is_some() && found.is_empty() { Exit::No } else { Exit::Ok })
 }
 
-fn text(found: &[Found]) -> String {
+/// What `mkqdisk -L` prints.
+pub fn render(found: &[Found]) -> String {
     let mut out = format!("mkqdisk v{}\n\n", env!("CARGO_PKG_VERSION"));
     // Writing to a String cannot fail.
     let _ = found.iter().try_for_each(|disk| one(disk, &mut out));
@@ -79,9 +81,13 @@ fn text(found: &[Found]) -> String {
 }
 
 fn one(disk: &Found, out: &mut String) -> fmt::Result {
-    let (magic, label, created_s, host) = match &disk.kind {
-        Kind::Quorate(header) => ("quorate", header.label.as_str(), header.created_s, header.host.as_str()),
-        Kind::Rhcs(rhcs) => ("eb7a62c2", rhcs.label.as_str(), rhcs.created_s, rhcs.host.as_str()),
+    let (magic, label, created_s, host, recorded_bytes) = match &disk.kind {
+        Kind::Quorate(ours) => {
+            // It was read with this one, and a header that has another is refused.
+            let unit_bytes = Unit::of_sector(disk.sector_bytes).map(|unit| unit.bytes() as u32);
+            ("quorate", ours.label.as_str(), ours.created_s, ours.host.as_str(), unit_bytes)
+        }
+        Kind::Rhcs(rhcs) => ("eb7a62c2", rhcs.label.as_str(), rhcs.created_s, rhcs.host.as_str(), rhcs.sector_bytes),
         // It has neither label nor date, and mkqdisk did not know it.
         Kind::Sbd(_) => return Ok(()),
     };
@@ -91,22 +97,8 @@ fn one(disk: &Found, out: &mut String) -> fmt::Result {
     writeln!(out, "\tCreated:              {}", Ctime(Date::of(created_s)))?;
     writeln!(out, "\tHost:                 {host}")?;
     writeln!(out, "\tKernel Sector Size:   {}", disk.sector_bytes)?;
-    writeln!(out, "\tRecorded Sector Size: {}\n", disk.sector_bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::disk::foreign::Rhcs;
-
-    #[test]
-    fn a_disk_is_listed_as_mkqdisk_did() {
-        let (label, host) = ("myqdisk".try_into().unwrap(), "my-vm1".try_into().unwrap());
-        let kind = Kind::Rhcs(Rhcs { label, host, created_s: 1_446_125_584 });
-        let disk = Found { path: "/dev/sdc1".into(), kind, disk_bytes: 1 << 24, sector_bytes: 512 };
-        let want = "mkqdisk v0.1.0\n\n/dev/sdc1:\n\tMagic:                eb7a62c2\n\tLabel:                myqdisk\n\
-                    \tCreated:              Thu Oct 29 13:33:04 2015\n\tHost:                 my-vm1\n\
-                    \tKernel Sector Size:   512\n\tRecorded Sector Size: 512\n\n";
-        assert_eq!(text(&[disk]), want);
+    if let Some(bytes) = recorded_bytes {
+        writeln!(out, "\tRecorded Sector Size: {bytes}")?;
     }
+    writeln!(out)
 }
