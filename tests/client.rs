@@ -246,18 +246,43 @@ fn every_command_ends_with_a_code_of_the_one_table() {
     }
 }
 
-/// By a link with an old tool's name the binary is that tool.
+/// By a link with an old tool's name the binary is that tool, and complains by that name.
 #[test]
 fn a_link_makes_it_the_old_tool() {
     let folder = std::env::temp_dir().join(format!("quorate-link-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    let link = folder.join("clustat");
-    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_quorate"), &link).unwrap();
-    let (name, server) = serve("link", b"quorate 1 1\n my-vm3 Offline\n");
-    let Output { status, stdout, .. } = Command::new(&link).args(["--socket", &name, "-mmy-vm3"]).output().unwrap();
-    std::fs::remove_dir_all(&folder).unwrap();
-    assert_eq!((status.code(), stdout.as_slice()), (Some(1), &b" my-vm3 Offline\n"[..]));
+    let linked = |tool: &str, words: &[&str]| {
+        let link = folder.join(tool);
+        if !link.exists() {
+            std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_quorate"), &link).unwrap();
+        }
+        let Output { status, stdout, stderr } = Command::new(&link).args(words).output().unwrap();
+        (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+    };
+    let (name, server) = serve("link-clustat", b"quorate 1 1\n my-vm3 Offline\n");
+    let answer = linked("clustat", &["--socket", &name, "-mmy-vm3"]);
+    assert_eq!(answer, (Some(1), " my-vm3 Offline\n".into(), String::new()));
     assert_eq!(server.join().unwrap(), "clustat -m my-vm3\n");
+    let (name, server) = serve("link-cman", b"quorate 1 0\nNode votes: 1\n");
+    let answer = linked("cman_tool", &["--socket", &name, "votes"]);
+    assert_eq!(answer, (Some(0), "Node votes: 1\n".into(), String::new()));
+    assert_eq!(server.join().unwrap(), "cman_tool votes\n");
+    let nobody = "nobody-listens-here";
+    let label = format!("nobody-made-{}", std::process::id());
+    for (tool, words) in [
+        ("clustat", &["--socket", nobody][..]),
+        ("cman_tool", &["--socket", nobody, "status"]),
+        ("cman_tool", &["--socket", nobody, "kill", "-n", "3"]),
+        ("cman_tool", &["--socket", nobody, "wait", "-t1"]),
+        ("mkqdisk", &["-f", &label]),
+        ("mkqdisk", &["-d", "-f", &label]),
+    ] {
+        let (code, out, err) = linked(tool, words);
+        assert!(code != Some(0) && out.is_empty() && err.starts_with(&format!("{tool}: ")), "{tool} {words:?}: {err}");
+    }
+    let (code, out, _) = linked("mkqdisk", &["-h"]);
+    assert!(code == Some(0) && out.starts_with("usage: mkqdisk "), "{out}");
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 /// A kill and a leave are the agent's business: it is asked, and its answer is shown.

@@ -168,7 +168,7 @@ fn clustat(socket: Option<&str>, words: &[&str]) -> ExitCode {
             // Home, and clear.
             print!("\x1b[H\x1b[2J");
         }
-        let exit = socket::ask(socket, &request, false);
+        let exit = socket::ask_as("clustat", socket, &request, false);
         if !options.has('i') || !matches!(exit, Exit::Ok | Exit::No) {
             return code(exit);
         }
@@ -215,7 +215,7 @@ fn cman_tool(socket: Option<&str>, words: &[&str]) -> ExitCode {
         println!("cman_tool {}", env!("CARGO_PKG_VERSION"));
         return ExitCode::SUCCESS;
     }
-    let show = |request: &str| code(socket::ask(socket, request, false));
+    let show = |request: &str| code(socket::ask_as("cman_tool", socket, request, false));
     match options.words[0] {
         "status" => show("cman_tool status"),
         "services" => show("lockspaces"),

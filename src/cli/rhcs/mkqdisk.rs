@@ -11,6 +11,8 @@ use super::super::qdisk::{self, FormatCommand, Found, Kind, ShowCommand};
 use super::{Options, code, refuse};
 use crate::disk::Unit;
 
+const TOOL: &str = "mkqdisk";
+
 pub(super) const USAGE: &str = "\
 usage: mkqdisk -L | -f <label> | -c <device> -l <label> [-d]
   -c device -l label   initialize the quorum disk of the node's configuration
@@ -25,8 +27,8 @@ const CONFIG: &str = "/etc/quorate/config";
 pub(super) fn run(words: &[&str]) -> ExitCode {
     let options = match Options::of("Lc:l:f:dh", words) {
         Ok(options) if options.words.is_empty() => options,
-        Ok(options) => return refuse("mkqdisk", format_args!("`{}` is no option; -h lists them", options.words[0])),
-        Err(why) => return refuse("mkqdisk", why),
+        Ok(options) => return refuse(TOOL, format_args!("`{}` is no option; -h lists them", options.words[0])),
+        Err(why) => return refuse(TOOL, why),
     };
     if options.has('h') || options.given.is_empty() {
         print!("{USAGE}");
@@ -36,17 +38,17 @@ pub(super) fn run(words: &[&str]) -> ExitCode {
         (Some(device), Some(label), None) => make(device, label),
         (None, None, label) if options.has('d') => {
             let devices = label.map(|label| format!("label:{label}")).into_iter().collect();
-            code(ShowCommand { devices, json: false, timeout: None }.run())
+            code(ShowCommand { devices, json: false, timeout: None }.run_as(TOOL))
         }
         (None, None, label) => list(label),
-        _ => refuse("mkqdisk", "a new quorum disk takes both -c DEVICE and -l LABEL, and nothing else"),
+        _ => refuse(TOOL, "a new quorum disk takes both -c DEVICE and -l LABEL, and nothing else"),
     }
 }
 
 fn make(device: &str, label: &str) -> ExitCode {
     if !Path::new(CONFIG).exists() {
         return refuse(
-            "mkqdisk",
+            TOOL,
             format_args!(
                 "{CONFIG} is not there, so cluster and votes are not known; give them: quorate qdisk format --device \
                  {device} --label {label} --cluster NAME --cluster-id ID --votes VOTES"
@@ -59,11 +61,11 @@ fn make(device: &str, label: &str) -> ExitCode {
         label: Some(label.into()),
         ..FormatCommand::default()
     };
-    code(format.run())
+    code(format.run_as(TOOL))
 }
 
 fn list(label: Option<&str>) -> ExitCode {
-    let found = match qdisk::look(label) {
+    let found = match qdisk::look(label, TOOL) {
         Ok(found) => found,
         Err(exit) => return code(exit),
     };
