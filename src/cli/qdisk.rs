@@ -187,7 +187,7 @@ impl QdiskCommand {
     /// Runs it on the standard streams.
     pub fn run(self) -> Exit {
         match self.what {
-            What::Format(command) => command.run_as(FORMAT),
+            What::Format(command) => command.run_as(FORMAT, ask),
             What::List(command) => command.run(),
             What::Show(command) => command.run_as(SHOW),
             What::ReadArea(command) => command.run(),
@@ -218,7 +218,7 @@ impl FormatCommand {
         refuse_taken_label(wanted, &listing.found)
     }
 
-    pub(super) fn run_as(self, tool: &str) -> Exit {
+    pub(super) fn run_as(self, tool: &str, ask: impl Fn(&str) -> bool) -> Exit {
         let yes = self.yes;
         let done = Wanted::from_command(&self).and_then(|wanted| {
             self.look_around(&wanted, tool)?;
@@ -375,12 +375,30 @@ fn tell_silent(tool: &str, others: &[(PathBuf, ReadError)]) {
 
 /// Asks on the terminal. No terminal, no answer: `--yes` is the way for scripts.
 fn ask(question: &str) -> bool {
-    let stdin = io::stdin();
-    eprint!("{}Go on? [y/N] ", wrapped(question));
-    if !stdin.is_terminal() {
+    put(question);
+    if !io::stdin().is_terminal() {
         eprintln!("no terminal to ask on: use --yes");
         return false;
     }
+    is_yes()
+}
+
+/// Asks whoever is there, a script too: `echo y | mkqdisk` was enough.
+pub(super) fn ask_anybody(question: &str) -> bool {
+    put(question);
+    let yes = is_yes();
+    if !io::stdin().is_terminal() {
+        // Nobody typed an Enter that would have ended the line.
+        eprintln!();
+    }
+    yes
+}
+
+fn put(question: &str) {
+    eprint!("{}Go on? [y/N] ", wrapped(question));
+}
+
+fn is_yes() -> bool {
     let mut answer = String::new();
-    stdin.lock().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+    io::stdin().lock().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }

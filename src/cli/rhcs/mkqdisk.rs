@@ -15,16 +15,22 @@ const TOOL: &str = "mkqdisk";
 
 pub(super) const USAGE: &str = "\
 usage: mkqdisk -L | -f <label> | -c <device> -l <label> [-d]
-  -c device -l label   initialize the quorum disk of the node's configuration
+  -c device -l label   initialize the quorum disk of the node's configuration;
+                       mkqdisk --config FILE -c ... of another one
   -f label             show only the quorum disk with this label
   -L                   show what quorum disks there are
   -d                   show every node's slot as well
   -h                   this text
 ";
-/// Where an image keeps its configuration.
+/// Where a node keeps its configuration.
 const CONFIG: &str = "/etc/quorate/config";
 
-pub(super) fn run(words: &[&str]) -> ExitCode {
+pub(super) fn run(mut words: &[&str]) -> ExitCode {
+    // The old tool had no such option; it is needed on a machine that is no node.
+    let mut config = CONFIG;
+    if let ["--config", file, rest @ ..] = words {
+        (config, words) = (file, rest);
+    }
     let options = match Options::of("Lc:l:f:dh", words) {
         Ok(options) if options.words.is_empty() => options,
         Ok(options) => return refuse(TOOL, format_args!("`{}` is no option; -h lists them", options.words[0])),
@@ -35,7 +41,7 @@ pub(super) fn run(words: &[&str]) -> ExitCode {
         return if options.has('h') { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     match (options.value('c'), options.value('l'), options.value('f')) {
-        (Some(device), Some(label), None) => make(device, label),
+        (Some(device), Some(label), None) => make(Path::new(config), device, label),
         (None, None, label) if options.has('d') => {
             let devices = label.map(|label| format!("label:{label}")).into_iter().collect();
             code(ShowCommand { devices, json: false, timeout: None }.run_as(TOOL))
@@ -45,23 +51,24 @@ pub(super) fn run(words: &[&str]) -> ExitCode {
     }
 }
 
-fn make(device: &str, label: &str) -> ExitCode {
-    if !Path::new(CONFIG).exists() {
+fn make(config: &Path, device: &str, label: &str) -> ExitCode {
+    if !config.exists() {
         return refuse(
             TOOL,
             format_args!(
-                "{CONFIG} is not there, so cluster and votes are not known; give them: quorate qdisk format --device \
-                 {device} --label {label} --cluster NAME --cluster-id ID --votes VOTES"
+                "{} is not there, so cluster and votes are not known; give them: mkqdisk --config FILE, or quorate qdisk \
+                 format --device {device} --label {label} --cluster NAME --cluster-id ID --votes VOTES",
+                config.display()
             ),
         );
     }
     let format = FormatCommand {
-        config: Some(CONFIG.into()),
+        config: Some(config.into()),
         device: Some(device.into()),
         label: Some(label.into()),
         ..FormatCommand::default()
     };
-    code(format.run_as(TOOL))
+    code(format.run_as(TOOL, qdisk::ask_anybody))
 }
 
 fn list(label: Option<&str>) -> ExitCode {
