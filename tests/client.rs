@@ -288,6 +288,19 @@ fn a_link_makes_it_the_old_tool() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
+/// Scripts take the exit code of `clustat -Q` and expect nothing else, whatever is wrong.
+#[test]
+fn clustat_q_says_nothing() {
+    let nothing = |code| (Some(code), String::new(), String::new());
+    let (name, server) = serve("q-yes", b"quorate 1 0\n");
+    assert_eq!(quorate(&["clustat", "--socket", &name, "-Q"]), nothing(0));
+    assert_eq!(server.join().unwrap(), "wait quorate\n");
+    let (name, server) = serve("q-no", b"quorate 1 1\nthe node waits for votes\n");
+    assert_eq!(quorate(&["clustat", "--socket", &name, "-Q"]), nothing(1));
+    server.join().unwrap();
+    assert_eq!(quorate(&["clustat", "--socket", "nobody-listens-here", "-Q"]), nothing(1));
+}
+
 /// A kill and a leave are the agent's business: it is asked, and its answer is shown.
 #[test]
 fn cman_tool_asks_the_agent_to_fence_and_to_leave() {
