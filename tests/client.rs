@@ -236,6 +236,12 @@ fn every_command_ends_with_a_code_of_the_one_table() {
         (&["cman_tool", "--socket", absent, "status"], 1),
         (&["cman_tool", "--socket", absent, "wait", "-qt1"], 2),
         (&["cman_tool", "expected", "-e", "3"], 1),
+        (&["cman_tool", "votes", "-v", "3"], 1),
+        (&["cman_tool", "version", "-r"], 1),
+        (&["cman_tool", "version", "-D", "-r", "7"], 1),
+        (&["cman_tool", "--socket", absent, "leave", "-t", "3"], 1),
+        (&["cman_tool", "--socket", absent, "leave", "now"], 1),
+        (&["cman_tool", "--socket", absent, "kill"], 1),
         (&["cman_tool", "join"], 1),
         (&["cman_tool"], 1),
         (&["mkqdisk"], 1),
@@ -273,6 +279,7 @@ fn a_link_makes_it_the_old_tool() {
         ("clustat", &["--socket", nobody][..]),
         ("cman_tool", &["--socket", nobody, "status"]),
         ("cman_tool", &["--socket", nobody, "kill", "-n", "3"]),
+        ("cman_tool", &["--socket", nobody, "leave", "-w"]),
         ("cman_tool", &["--socket", nobody, "wait", "-t1"]),
         ("mkqdisk", &["-f", &label]),
         ("mkqdisk", &["-d", "-f", &label]),
@@ -301,6 +308,18 @@ fn clustat_q_says_nothing() {
     assert_eq!(quorate(&["clustat", "--socket", "nobody-listens-here", "-Q"]), nothing(1));
 }
 
+/// `cman_tool expected 3` changes nothing, so it must not end as if it had. Nobody is asked.
+#[test]
+fn a_word_too_many_is_refused() {
+    for command in ["status", "nodes", "version", "expected", "votes", "wait", "kill", "services"] {
+        let (code, out, err) = quorate(&["cman_tool", "--socket", "nobody-listens-here", command, "3"]);
+        assert_eq!((code, out.as_str()), (Some(1), ""), "{command}");
+        assert!(err.starts_with("cman_tool: `3` is too much"), "{command}: {err}");
+    }
+    let (_, _, err) = quorate(&["cman_tool", "expected", "3"]);
+    assert!(err.contains("quorate config apply"), "{err}");
+}
+
 /// A kill and a leave are the agent's business: it is asked, and its answer is shown.
 #[test]
 fn cman_tool_asks_the_agent_to_fence_and_to_leave() {
@@ -308,9 +327,36 @@ fn cman_tool_asks_the_agent_to_fence_and_to_leave() {
     let answer = quorate(&["cman_tool", "--socket", &name, "kill", "-n", "my-vm3"]);
     assert_eq!(answer, (Some(0), "fenced\n".into(), String::new()));
     assert_eq!(server.join().unwrap(), "fence my-vm3\n");
-    let (name, server) = serve("leave", b"quorate 1 1\nnot yet\n");
-    let (code, out, err) = quorate(&["cman_tool", "--socket", &name, "leave", "remove"]);
-    assert_eq!((code, out.as_str()), (Some(1), "not yet\n"));
-    assert!(err.starts_with("cman_tool: `remove` lowers nothing here"), "{err}");
-    assert_eq!(server.join().unwrap(), "leave\n");
+    for (words, remove, asked) in [
+        (&["leave"][..], false, "leave\n"),
+        (&["leave", "remove"], true, "leave\n"),
+        (&["leave", "force"], false, "leave now\n"),
+        (&["leave", "remove", "force"], true, "leave now\n"),
+        (&["leave", "force", "remove"], true, "leave now\n"),
+    ] {
+        let (name, server) = serve(&format!("leave-{}", words.concat()), b"quorate 1 1\nnot yet\n");
+        let (code, out, err) = quorate(&[&["cman_tool", "--socket", &name], words].concat());
+        assert_eq!((code, out.as_str()), (Some(1), "not yet\n"), "{words:?}");
+        assert_eq!(err.starts_with("cman_tool: `remove` lowers nothing here"), remove, "{words:?}: {err}");
+        assert_eq!(server.join().unwrap(), asked, "{words:?}");
+    }
+}
+
+#[test]
+fn cman_tool_leave_waits_if_told_to() {
+    let begun: &[u8] = b"quorate 1 0\nThis node is about to leave.\n";
+    let (name, server) = serve_all("leave-w", vec![begun, b"quorate 1 1\nunmounts\n", b"quorate 1 0\n"]);
+    let (code, out, err) = quorate(&["cman_tool", "--socket", &name, "leave", "-w"]);
+    assert_eq!((code, out.as_str()), (Some(0), "This node left; its agent's work is done.\n"), "{err}");
+    assert_eq!(server.join().unwrap(), "leave\nleaving\nleaving\n");
+    // Nobody waits for an order that was refused.
+    let (name, server) = serve("leave-w-refused", b"quorate 1 1\nNothing was done: votes\n");
+    let (code, _, err) = quorate(&["cman_tool", "--socket", &name, "leave", "-w", "-t", "5"]);
+    assert_eq!((code, err.as_str()), (Some(1), "cman_tool: Nothing was done: votes\n"));
+    server.join().unwrap();
+    let answers = std::iter::repeat_n(b"quorate 1 1\nunmounts\n" as &[u8], 200);
+    let (name, _) = serve_all("leave-w-late", std::iter::once(begun).chain(answers).collect());
+    let (code, _, err) = quorate(&["cman_tool", "--socket", &name, "leave", "force", "-wt1"]);
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.ends_with("cman_tool: not done in time: unmounts\n"), "{err}");
 }
