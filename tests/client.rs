@@ -279,6 +279,7 @@ fn a_link_makes_it_the_old_tool() {
         ("clustat", &["--socket", nobody][..]),
         ("cman_tool", &["--socket", nobody, "status"]),
         ("cman_tool", &["--socket", nobody, "kill", "-n", "3"]),
+        ("cman_tool", &["--socket", nobody, "kill", "-n", "3", "-n", "4"]),
         ("cman_tool", &["--socket", nobody, "leave", "-w"]),
         ("cman_tool", &["--socket", nobody, "wait", "-t1"]),
         ("mkqdisk", &["-f", &label]),
@@ -359,4 +360,50 @@ fn cman_tool_leave_waits_if_told_to() {
     let (code, _, err) = quorate(&["cman_tool", "--socket", &name, "leave", "force", "-wt1"]);
     assert_eq!(code, Some(2), "{err}");
     assert!(err.ends_with("cman_tool: not done in time: unmounts\n"), "{err}");
+}
+
+/// An agent follows one order at a time: the second node is not ordered out before the first is proven fenced.
+#[test]
+fn cman_tool_kills_one_node_after_the_other() {
+    const NODES: &[u8] = b"quorate 1 0\n0 /dev/sdb\n1 my-vm1\n2 my-vm2\n3 my-vm3\n";
+    const OWN: &[u8] = b"quorate 1 0\n0x00000001\n";
+    const BEGUN: &[u8] = b"quorate 1 0\nThe others put it out.\n";
+    const NOT_YET: &[u8] = b"quorate 1 1\nmy-vm2 is not fenced yet\n";
+    const DONE: &[u8] = b"quorate 1 0\nmy-vm2 is out.\n";
+    const REFUSED: &[u8] = b"quorate 1 1\nNothing was done: votes\n";
+    const CHECKED: &str = "cman_tool nodes -F id,name; clustat -I";
+    let kill = |what: &str, nodes: &[&str], answers: &[&'static [u8]]| {
+        let (name, server) = serve_all(&format!("kill-{what}"), answers.to_vec());
+        let nodes = nodes.iter().flat_map(|node| ["-n", node]);
+        let words: Vec<&str> = ["cman_tool", "--socket", &name, "kill"].into_iter().chain(nodes).collect();
+        let answer = quorate(&words);
+        // The time since the order is another one in each run.
+        let without_time = |line: &str| match line.strip_prefix("fenced ") {
+            Some(rest) => format!("fenced {}", rest.split(' ').next().unwrap()),
+            None => line.to_owned(),
+        };
+        let asked: Vec<String> = server.join().unwrap().lines().map(without_time).collect();
+        (answer, asked.join("; "))
+    };
+    // By name or by number, and each once.
+    let all = [NODES, OWN, BEGUN, NOT_YET, DONE, BEGUN];
+    let ((code, out, err), asked) = kill("two", &["my-vm2", "2", "3"], &all);
+    assert_eq!(asked, format!("{CHECKED}; fence my-vm2; fenced my-vm2; fenced my-vm2; fence my-vm3"));
+    assert_eq!((code, out.as_str()), (Some(0), "my-vm2 is out.\nThe others put it out.\n"), "{err}");
+    assert_eq!(err, "cman_tool: fencing my-vm2\nThe others put it out.\ncman_tool: fencing my-vm3\n");
+    // What goes wrong leaves the rest alone, and says so.
+    let ((code, _, err), asked) = kill("refused", &["my-vm2", "my-vm3"], &[NODES, OWN, REFUSED]);
+    assert_eq!((code, asked), (Some(1), format!("{CHECKED}; fence my-vm2")), "{err}");
+    assert!(err.ends_with("cman_tool: Nothing was done: votes\ncman_tool: nothing was done to my-vm3\n"), "{err}");
+    // All names are right, or nothing is done.
+    for (what, wrong, why) in [
+        ("unknown", "my-vn3", "there is no node `my-vn3`; do you mean `my-vm3`?"),
+        ("disk", "/dev/sdb", "there is no node `/dev/sdb`."),
+        ("zero", "0", "there is no node `0`."),
+        ("own", "my-vm1", "my-vm1 is this node, and a node does not fence itself; `cman_tool leave` lets it go"),
+    ] {
+        let ((code, out, err), asked) = kill(what, &["my-vm2", wrong], &[NODES, OWN]);
+        assert_eq!((code, asked.as_str(), out.as_str()), (Some(1), CHECKED, ""), "{what}");
+        assert_eq!(err, format!("cman_tool: nothing was done: {why}\n"));
+    }
 }

@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::super::by_hand::LeaveCommand;
+use super::super::by_hand::{FENCED_WITHIN_S, FenceCommand, LeaveCommand};
+use super::super::exit::Exit;
 use super::super::nearest::{Meant, nearest};
 use super::super::{socket, wait};
 use super::{Options, code, refuse, waited};
@@ -30,7 +31,8 @@ wait               Wait until the node is a member of a cluster
   -q                 Wait until the cluster is quorate
   -t                 Maximum time (in seconds) to wait; exit code 2 then
 kill               Fence a node
-  -n <nodename>      The name of the node (can be given several times)
+  -n <nodename>      The name of the node (can be given several times:
+                     each is proven fenced before the next is put out)
 leave              Leave the cluster
   -w                 Wait until this node has left
   -t                 Maximum time (in seconds) to wait; exit code 2 then
@@ -107,16 +109,66 @@ fn wait(socket: Option<&str>, options: &Options<'_>) -> ExitCode {
     }
 }
 
+/// One is ordered out, as it was, without waiting. A node follows one order at a time, so of several each has to be fenced before
+/// the next can be ordered out.
 fn kill(socket: Option<&str>, options: &Options<'_>) -> ExitCode {
-    let mut last = None;
-    for (_, node) in options.given.iter().filter(|(letter, _)| *letter == 'n') {
-        let code = ask(socket, &format!("fence {node}"));
-        if code != ExitCode::SUCCESS {
-            return code;
-        }
-        last = Some(code);
+    let given = options.given.iter().filter(|(letter, _)| *letter == 'n').map(|(_, node)| *node);
+    let nodes: Vec<&str> = given.collect();
+    let Some((last, before)) = nodes.split_last() else { return refuse(TOOL, "kill whom? -n NODE") };
+    if before.is_empty() {
+        return ask(socket, &format!("fence {last}"));
     }
-    last.unwrap_or_else(|| refuse(TOOL, "kill whom? -n NODE"))
+    let nodes = match victims(socket, &nodes) {
+        Ok(nodes) => nodes,
+        Err(why) => return refuse(TOOL, format_args!("nothing was done: {why}")),
+    };
+    let mut nodes = nodes.into_iter();
+    while let Some(node) = nodes.next() {
+        eprintln!("{TOOL}: fencing {node}");
+        if nodes.len() == 0 {
+            return ask(socket, &format!("fence {node}"));
+        }
+        let socket = socket.map(str::to_owned);
+        let fence = FenceCommand { node, yes: true, timeout: FENCED_WITHIN_S, socket };
+        let exit = fence.run_as(TOOL);
+        if exit != Exit::Ok {
+            eprintln!("{TOOL}: nothing was done to {}", nodes.collect::<Vec<_>>().join(", "));
+            return waited(exit);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// The names of these nodes, each once, if the configuration has all of them and none is this one.
+fn victims(socket: Option<&str>, named: &[&str]) -> Result<Vec<String>, String> {
+    let answer = |request: &str| match socket::fetch(socket, request) {
+        Ok((Exit::Ok, text)) => Ok(text),
+        Ok((_, why)) | Err((_, why)) => Err(why.trim_end().to_owned()),
+    };
+    let (nodes, own) = (answer("cman_tool nodes -F id,name")?, answer("clustat -I")?);
+    let own = own.trim().strip_prefix("0x").and_then(|id| u8::from_str_radix(id, 16).ok());
+    let rows = nodes.lines().filter_map(|line| line.split_once(' '));
+    let rows = rows.filter_map(|(id, name)| Some((id.parse::<u8>().ok()?, name)));
+    // Number 0 is the quorum disk.
+    let rows: Vec<_> = rows.filter(|(id, _)| *id != 0).collect();
+    let mut victims = Vec::new();
+    for word in named {
+        // A name first, as the agent does: names may be numbers.
+        let by_name = rows.iter().find(|(_, name)| name == word);
+        let Some((id, name)) = by_name.or_else(|| rows.iter().find(|(id, _)| word.parse() == Ok(*id))) else {
+            return Err(format!(
+                "there is no node `{word}`{}",
+                Meant(nearest(word, rows.iter().map(|(_, name)| *name)))
+            ));
+        };
+        if Some(*id) == own {
+            return Err(format!("{name} is this node, and a node does not fence itself; `cman_tool leave` lets it go"));
+        }
+        if !victims.iter().any(|victim| victim == name) {
+            victims.push((*name).to_owned());
+        }
+    }
+    Ok(victims)
 }
 
 /// `remove` is `leave`, with a word about what it does not do. Both words may be there, as they might in RHCS.
