@@ -236,6 +236,12 @@ fn every_command_ends_with_a_code_of_the_one_table() {
         (&["cman_tool", "--socket", absent, "status"], 1),
         (&["cman_tool", "--socket", absent, "wait", "-qt1"], 2),
         (&["cman_tool", "expected", "-e", "3"], 1),
+        (&["cman_tool", "votes", "-v", "3"], 1),
+        (&["cman_tool", "version", "-r"], 1),
+        (&["cman_tool", "version", "-D", "-r", "7"], 1),
+        (&["cman_tool", "--socket", absent, "leave", "-t", "3"], 1),
+        (&["cman_tool", "--socket", absent, "leave", "now"], 1),
+        (&["cman_tool", "--socket", absent, "kill"], 1),
         (&["cman_tool", "join"], 1),
         (&["cman_tool"], 1),
         (&["mkqdisk"], 1),
@@ -246,18 +252,73 @@ fn every_command_ends_with_a_code_of_the_one_table() {
     }
 }
 
-/// By a link with an old tool's name the binary is that tool.
+/// By a link with an old tool's name the binary is that tool, and complains by that name.
 #[test]
 fn a_link_makes_it_the_old_tool() {
     let folder = std::env::temp_dir().join(format!("quorate-link-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    let link = folder.join("clustat");
-    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_quorate"), &link).unwrap();
-    let (name, server) = serve("link", b"quorate 1 1\n my-vm3 Offline\n");
-    let Output { status, stdout, .. } = Command::new(&link).args(["--socket", &name, "-mmy-vm3"]).output().unwrap();
-    std::fs::remove_dir_all(&folder).unwrap();
-    assert_eq!((status.code(), stdout.as_slice()), (Some(1), &b" my-vm3 Offline\n"[..]));
+    let linked = |tool: &str, words: &[&str]| {
+        let link = folder.join(tool);
+        if !link.exists() {
+            std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_quorate"), &link).unwrap();
+        }
+        let Output { status, stdout, stderr } = Command::new(&link).args(words).output().unwrap();
+        (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+    };
+    let (name, server) = serve("link-clustat", b"quorate 1 1\n my-vm3 Offline\n");
+    let answer = linked("clustat", &["--socket", &name, "-mmy-vm3"]);
+    assert_eq!(answer, (Some(1), " my-vm3 Offline\n".into(), String::new()));
     assert_eq!(server.join().unwrap(), "clustat -m my-vm3\n");
+    let (name, server) = serve("link-cman", b"quorate 1 0\nNode votes: 1\n");
+    let answer = linked("cman_tool", &["--socket", &name, "votes"]);
+    assert_eq!(answer, (Some(0), "Node votes: 1\n".into(), String::new()));
+    assert_eq!(server.join().unwrap(), "cman_tool votes\n");
+    let nobody = "nobody-listens-here";
+    let label = format!("nobody-made-{}", std::process::id());
+    for (tool, words) in [
+        ("clustat", &["--socket", nobody][..]),
+        ("cman_tool", &["--socket", nobody, "status"]),
+        ("cman_tool", &["--socket", nobody, "kill", "-n", "3"]),
+        ("cman_tool", &["--socket", nobody, "kill", "-n", "3", "-n", "4"]),
+        ("cman_tool", &["--socket", nobody, "leave", "-w"]),
+        ("cman_tool", &["--socket", nobody, "wait", "-t1"]),
+        ("mkqdisk", &["-f", &label]),
+        ("mkqdisk", &["-d", "-f", &label]),
+        ("mkqdisk", &["--config", "configs/five-node.toml", "-c", "/nonexistent/disk", "-l", "one"]),
+    ] {
+        let (code, out, err) = linked(tool, words);
+        // What the configuration is warned about is no complaint of the tool's.
+        let line = err.lines().rfind(|line| !line.starts_with(' ')).unwrap_or_default();
+        assert!(code != Some(0) && out.is_empty() && line.starts_with(&format!("{tool}: ")), "{tool} {words:?}: {err}");
+    }
+    let (code, out, _) = linked("mkqdisk", &["-h"]);
+    assert!(code == Some(0) && out.starts_with("usage: mkqdisk "), "{out}");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Scripts take the exit code of `clustat -Q` and expect nothing else, whatever is wrong.
+#[test]
+fn clustat_q_says_nothing() {
+    let nothing = |code| (Some(code), String::new(), String::new());
+    let (name, server) = serve("q-yes", b"quorate 1 0\n");
+    assert_eq!(quorate(&["clustat", "--socket", &name, "-Q"]), nothing(0));
+    assert_eq!(server.join().unwrap(), "wait quorate\n");
+    let (name, server) = serve("q-no", b"quorate 1 1\nthe node waits for votes\n");
+    assert_eq!(quorate(&["clustat", "--socket", &name, "-Q"]), nothing(1));
+    server.join().unwrap();
+    assert_eq!(quorate(&["clustat", "--socket", "nobody-listens-here", "-Q"]), nothing(1));
+}
+
+/// `cman_tool expected 3` changes nothing, so it must not end as if it had. Nobody is asked.
+#[test]
+fn a_word_too_many_is_refused() {
+    for command in ["status", "nodes", "version", "expected", "votes", "wait", "kill", "services"] {
+        let (code, out, err) = quorate(&["cman_tool", "--socket", "nobody-listens-here", command, "3"]);
+        assert_eq!((code, out.as_str()), (Some(1), ""), "{command}");
+        assert!(err.starts_with("cman_tool: `3` is too much"), "{command}: {err}");
+    }
+    let (_, _, err) = quorate(&["cman_tool", "expected", "3"]);
+    assert!(err.contains("quorate config apply"), "{err}");
 }
 
 /// A kill and a leave are the agent's business: it is asked, and its answer is shown.
@@ -267,9 +328,82 @@ fn cman_tool_asks_the_agent_to_fence_and_to_leave() {
     let answer = quorate(&["cman_tool", "--socket", &name, "kill", "-n", "my-vm3"]);
     assert_eq!(answer, (Some(0), "fenced\n".into(), String::new()));
     assert_eq!(server.join().unwrap(), "fence my-vm3\n");
-    let (name, server) = serve("leave", b"quorate 1 1\nnot yet\n");
-    let (code, out, err) = quorate(&["cman_tool", "--socket", &name, "leave", "remove"]);
-    assert_eq!((code, out.as_str()), (Some(1), "not yet\n"));
-    assert!(err.starts_with("cman_tool: `remove` lowers nothing here"), "{err}");
-    assert_eq!(server.join().unwrap(), "leave\n");
+    for (words, remove, asked) in [
+        (&["leave"][..], false, "leave\n"),
+        (&["leave", "remove"], true, "leave\n"),
+        (&["leave", "force"], false, "leave now\n"),
+        (&["leave", "remove", "force"], true, "leave now\n"),
+        (&["leave", "force", "remove"], true, "leave now\n"),
+    ] {
+        let (name, server) = serve(&format!("leave-{}", words.concat()), b"quorate 1 1\nnot yet\n");
+        let (code, out, err) = quorate(&[&["cman_tool", "--socket", &name], words].concat());
+        assert_eq!((code, out.as_str()), (Some(1), "not yet\n"), "{words:?}");
+        assert_eq!(err.starts_with("cman_tool: `remove` lowers nothing here"), remove, "{words:?}: {err}");
+        assert_eq!(server.join().unwrap(), asked, "{words:?}");
+    }
+}
+
+#[test]
+fn cman_tool_leave_waits_if_told_to() {
+    let begun: &[u8] = b"quorate 1 0\nThis node is about to leave.\n";
+    let (name, server) = serve_all("leave-w", vec![begun, b"quorate 1 1\nunmounts\n", b"quorate 1 0\n"]);
+    let (code, out, err) = quorate(&["cman_tool", "--socket", &name, "leave", "-w"]);
+    assert_eq!((code, out.as_str()), (Some(0), "This node left; its agent's work is done.\n"), "{err}");
+    assert_eq!(server.join().unwrap(), "leave\nleaving\nleaving\n");
+    // Nobody waits for an order that was refused.
+    let (name, server) = serve("leave-w-refused", b"quorate 1 1\nNothing was done: votes\n");
+    let (code, _, err) = quorate(&["cman_tool", "--socket", &name, "leave", "-w", "-t", "5"]);
+    assert_eq!((code, err.as_str()), (Some(1), "cman_tool: Nothing was done: votes\n"));
+    server.join().unwrap();
+    let answers = std::iter::repeat_n(b"quorate 1 1\nunmounts\n" as &[u8], 200);
+    let (name, _) = serve_all("leave-w-late", std::iter::once(begun).chain(answers).collect());
+    let (code, _, err) = quorate(&["cman_tool", "--socket", &name, "leave", "force", "-wt1"]);
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.ends_with("cman_tool: not done in time: unmounts\n"), "{err}");
+}
+
+/// An agent follows one order at a time: the second node is not ordered out before the first is proven fenced.
+#[test]
+fn cman_tool_kills_one_node_after_the_other() {
+    const NODES: &[u8] = b"quorate 1 0\n0 /dev/sdb\n1 my-vm1\n2 my-vm2\n3 my-vm3\n";
+    const OWN: &[u8] = b"quorate 1 0\n0x00000001\n";
+    const BEGUN: &[u8] = b"quorate 1 0\nThe others put it out.\n";
+    const NOT_YET: &[u8] = b"quorate 1 1\nmy-vm2 is not fenced yet\n";
+    const DONE: &[u8] = b"quorate 1 0\nmy-vm2 is out.\n";
+    const REFUSED: &[u8] = b"quorate 1 1\nNothing was done: votes\n";
+    const CHECKED: &str = "cman_tool nodes -F id,name; clustat -I";
+    let kill = |what: &str, nodes: &[&str], answers: &[&'static [u8]]| {
+        let (name, server) = serve_all(&format!("kill-{what}"), answers.to_vec());
+        let nodes = nodes.iter().flat_map(|node| ["-n", node]);
+        let words: Vec<&str> = ["cman_tool", "--socket", &name, "kill"].into_iter().chain(nodes).collect();
+        let answer = quorate(&words);
+        // The time since the order is another one in each run.
+        let without_time = |line: &str| match line.strip_prefix("fenced ") {
+            Some(rest) => format!("fenced {}", rest.split(' ').next().unwrap()),
+            None => line.to_owned(),
+        };
+        let asked: Vec<String> = server.join().unwrap().lines().map(without_time).collect();
+        (answer, asked.join("; "))
+    };
+    // By name or by number, and each once.
+    let all = [NODES, OWN, BEGUN, NOT_YET, DONE, BEGUN];
+    let ((code, out, err), asked) = kill("two", &["my-vm2", "2", "3"], &all);
+    assert_eq!(asked, format!("{CHECKED}; fence my-vm2; fenced my-vm2; fenced my-vm2; fence my-vm3"));
+    assert_eq!((code, out.as_str()), (Some(0), "my-vm2 is out.\nThe others put it out.\n"), "{err}");
+    assert_eq!(err, "cman_tool: fencing my-vm2\nThe others put it out.\ncman_tool: fencing my-vm3\n");
+    // What goes wrong leaves the rest alone, and says so.
+    let ((code, _, err), asked) = kill("refused", &["my-vm2", "my-vm3"], &[NODES, OWN, REFUSED]);
+    assert_eq!((code, asked), (Some(1), format!("{CHECKED}; fence my-vm2")), "{err}");
+    assert!(err.ends_with("cman_tool: Nothing was done: votes\ncman_tool: nothing was done to my-vm3\n"), "{err}");
+    // All names are right, or nothing is done.
+    for (what, wrong, why) in [
+        ("unknown", "my-vn3", "there is no node `my-vn3`; do you mean `my-vm3`?"),
+        ("disk", "/dev/sdb", "there is no node `/dev/sdb`."),
+        ("zero", "0", "there is no node `0`."),
+        ("own", "my-vm1", "my-vm1 is this node, and a node does not fence itself; `cman_tool leave` lets it go"),
+    ] {
+        let ((code, out, err), asked) = kill(what, &["my-vm2", wrong], &[NODES, OWN]);
+        assert_eq!((code, asked.as_str(), out.as_str()), (Some(1), CHECKED, ""), "{what}");
+        assert_eq!(err, format!("cman_tool: nothing was done: {why}\n"));
+    }
 }

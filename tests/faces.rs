@@ -40,6 +40,16 @@
 //! Node  Sts   Inc   Joined               Name
 //!    0   M      0   2015-10-29 14:02:11  /dev/block/8:33
 //!    1   M   6580   2015-10-29 14:01:40  my-vm1
+//!
+//! mkqdisk v3.0.12.1
+//!
+//! /dev/sdc1:
+//!     Magic:                eb7a62c2
+//!     Label:                myqdisk
+//!     Created:              Thu Oct 29 13:33:04 2015
+//!     Host:                 my-vm1
+//!     Kernel Sector Size:   512
+//!     Recorded Sector Size: 512
 //! ```
 
 mod golden_text;
@@ -48,9 +58,12 @@ mod scene;
 use std::fmt::Write as _;
 
 use quorate::base::{Incarnation, NodeSet, Phase};
+use quorate::cli::qdisk::{Found, Kind};
+use quorate::cli::rhcs::mkqdisk;
 use quorate::cli::{Exit, socket};
 use quorate::cluster::status::{QdiskStatus, Stage, Status, Waiting};
 use quorate::config::Cluster;
+use quorate::disk::foreign::Rhcs;
 
 use golden_text::golden;
 use scene::{node, released, set, with};
@@ -147,19 +160,70 @@ fn the_old_tools_show_what_they_showed() {
     }
 }
 
+/// The lines of the listing above from the one that begins so, without those that are blank.
+fn rhcs(begins: &str, count: usize) -> Vec<String> {
+    let source = std::fs::read_to_string("tests/faces.rs").unwrap();
+    let listing = source.lines().map_while(|line| line.strip_prefix("//!"));
+    let listing = listing.map(|line| line.strip_prefix(' ').unwrap_or(line)).filter(|line| !line.is_empty());
+    listing.skip_while(|line| !line.starts_with(begins)).take(count).map(str::to_owned).collect()
+}
+
+/// The lines of ours, likewise.
+fn ours(text: &str) -> Vec<String> {
+    // RHCS indented by a tab.
+    text.lines().filter(|line| !line.is_empty()).map(|line| line.replace('\t', "    ")).collect()
+}
+
 /// Each line of the listing above is there, in its order, under its name.
 #[test]
 fn cman_tool_status_has_every_line_of_rhcs() {
-    let listing = std::fs::read_to_string("tests/faces.rs").unwrap();
-    let names = |text: &str| -> Vec<String> {
-        let lines = text.lines().skip_while(|line| !line.starts_with("Version: "));
-        let lines = lines.take_while(|line| !line.is_empty());
-        lines.map(|line| line.split(':').next().unwrap().to_owned()).collect()
+    let names = |lines: Vec<String>| -> Vec<String> {
+        lines.iter().map(|line| line.split(':').next().unwrap().to_owned()).collect()
     };
-    let listing: Vec<&str> = listing.lines().map(|line| line.trim_start_matches("//!").trim()).collect();
-    let want = names(&listing.join("\n"));
-    assert_eq!(want.len(), 20);
-    assert_eq!(names(&answer("cman_tool status", &five().1, &five().0).1), want);
+    let want = names(rhcs("Version: ", 20));
+    assert_eq!(want.last().map(String::as_str), Some("Node addresses"));
+    assert_eq!(names(ours(&answer("cman_tool status", &five().1, &five().0).1)), want);
+}
+
+/// Line by line what it was. What may differ is the time and the disk's name.
+#[test]
+fn clustat_has_every_line_of_rhcs() {
+    let want = rhcs("Cluster Status for ", 10);
+    let found = ours(&answer("clustat", &five().1, &five().0).1);
+    assert_eq!(found.len(), want.len());
+    for (at, (found, want)) in found.iter().zip(&want).enumerate() {
+        match at {
+            0 => assert_eq!(found, &want.replace("Thu Oct 29 14:11:16 2015", "Sun Nov 22 15:30:45 2026")),
+            9 => assert_eq!(found, &want.replace("/dev/block/8:33", "/dev/sdb       ")),
+            _ => assert_eq!(found, want),
+        }
+    }
+}
+
+/// Likewise. What may differ is the time, which the quorum disk has none of, the disk's name, and the number of the members' view.
+#[test]
+fn cman_tool_nodes_has_every_line_of_rhcs() {
+    let want = rhcs("Node  Sts ", 3);
+    let found = ours(&answer("cman_tool nodes", &five().1, &five().0).1);
+    assert_eq!(found[0], want[0]);
+    let disk = want[1].replace("2015-10-29 14:02:11", &" ".repeat(19)).replace("/dev/block/8:33", "/dev/sdb");
+    assert_eq!(found[1], disk);
+    assert_eq!(found[2], want[2].replace("6580", "  12").replace("2015-10-29 14:01:40", "2026-11-22 15:23:20"));
+}
+
+/// Likewise. What may differ is the version; and RHCS named a disk by each of its paths.
+#[test]
+fn mkqdisk_l_has_every_line_of_rhcs() {
+    let kind = Kind::Rhcs(Rhcs {
+        label: "myqdisk".try_into().unwrap(),
+        host: "my-vm1".try_into().unwrap(),
+        created_s: 1_446_125_584,
+        sector_bytes: Some(512),
+    });
+    let disk = Found { path: "/dev/sdc1".into(), kind, disk_bytes: 1 << 24, sector_bytes: 512 };
+    let (want, found) = (rhcs("mkqdisk ", 8), ours(&mkqdisk::render(&[disk])));
+    assert_eq!(found[0], format!("mkqdisk v{}", env!("CARGO_PKG_VERSION")));
+    assert_eq!(found[1..], want[1..]);
 }
 
 #[test]

@@ -4,9 +4,10 @@
 mod samples;
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use quorate::cli::qdisk::{
     Extent, Found, Listing, ReadError, Shown, SlotAge, Wanted, Watch, format, list, read_here, render, render_json,
     render_shown, render_shown_json, same_label,
 };
+use quorate::cli::rhcs::mkqdisk;
 use quorate::disk::{Header, Unit, slot as slot_bytes};
 use samples::*;
 
@@ -95,6 +97,8 @@ fn rhcs(folder: &Folder) -> Disk {
     head[40..48].copy_from_slice(&1_462_104_000_u64.to_be_bytes());
     head[48..54].copy_from_slice(b"my-vm1");
     head[176..183].copy_from_slice(b"myqdisk");
+    // Made where sectors were larger than those of this file.
+    head[296..300].copy_from_slice(&4096_u32.to_be_bytes());
     disk.put(0, &head);
     for (node, state) in [(1_u32, 6), (2, 5), (5, 1)] {
         let mut status = block(0x47ba_cef8, 80);
@@ -153,6 +157,7 @@ fn list_names_every_kind_of_quorum_disk() {
     golden_text("qdisk-list.txt", &text);
     golden_text("qdisk-list.json", &pretty(&render_json(&listing)));
     assert_eq!(render(&Listing::default().found), "");
+    golden_text("mkqdisk-list.txt", &mkqdisk::render(&listing.found));
 }
 
 #[test]
@@ -292,4 +297,38 @@ fn the_binary_formats_and_refuses_with_documented_codes() {
     assert!(code == Some(6) && err.contains("holds a quorum disk of quorate"), "{err}");
     assert_eq!(format(&["--yes", "--force"]).0, Some(0));
     assert_eq!(quorate(&["format", "--device", path]).0, Some(2), "no label");
+}
+
+/// Whoever answers is believed, as RHCS believed `echo y`; and nobody's answer is no.
+#[test]
+fn mkqdisk_makes_the_disk_of_the_configuration() {
+    let folder = Folder::new("mkqdisk");
+    let (disk, config) = (folder.disk("a"), "configs/five-node.toml");
+    let path = disk.0.to_str().unwrap();
+    let make = |config: &str, answer: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+        command.args(["mkqdisk", "--config", config, "-c", path, "-l", "other"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // One that asks nobody has ended already.
+        let _ = child.stdin.take().unwrap().write_all(answer.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (code, _, err) = make("/nonexistent/config", "y\n");
+    assert!(code == Some(1) && err.starts_with("mkqdisk: /nonexistent/config is not there"), "{err}");
+    for no in ["n\n", ""] {
+        let (code, out, err) = make(config, no);
+        assert!(code == Some(1) && out.is_empty() && err.contains("Go on? [y/N] mkqdisk: "), "{err}");
+        assert!(fs::read(&disk.0).unwrap().iter().all(|byte| *byte == 0), "nothing was written");
+    }
+    let (code, out, err) = make(config, "y\n");
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains("quorum disk `other` of cluster my-cluster (25554), 4 votes"), "{out}");
+    let listed = mkqdisk::render(&[disk.found("/dev/sdb")]);
+    assert!(listed.contains("Label:                other\n"), "{listed}");
+    // It is a quorum disk now, and those are not overwritten.
+    let (code, _, err) = make(config, "y\n");
+    assert!(code == Some(1) && err.contains("mkqdisk: ") && err.contains("holds a quorum disk of quorate"), "{err}");
 }

@@ -13,6 +13,8 @@ use super::socket::{self, Failure};
 const EVERY: Duration = Duration::from_millis(200);
 /// Between two lines that say it is not done yet.
 const TELL: Duration = Duration::from_secs(5);
+/// How long a fence is waited for unless an option says.
+pub(super) const FENCED_WITHIN_S: u64 = 40;
 
 /// Put a member out: the others take its key off the disks, and if it runs it resets itself. Returns when the disks are
 /// proven to be without it. Exit code 1: refused; 7: not in time.
@@ -26,7 +28,7 @@ pub struct FenceCommand {
     #[argh(switch, short = 'y')]
     pub yes: bool,
     /// seconds to wait for it (default 40)
-    #[argh(option, default = "40")]
+    #[argh(option, default = "FENCED_WITHIN_S")]
     pub timeout: u64,
     /// the agent's socket, where several run (default: the only one)
     #[argh(option)]
@@ -72,20 +74,25 @@ impl AckCommand {
     /// Tells the agent.
     pub fn run(&self) -> Exit {
         let ordered = name(&self.node).and_then(|name| order(self.socket.as_deref(), Order::Ack(name), self.yes));
-        end("ack", ordered.map(|()| Exit::Ok))
+        end("quorate ack", ordered.map(|()| Exit::Ok))
     }
 }
 
 impl FenceCommand {
     /// Orders, and waits.
     pub fn run(&self) -> Exit {
-        let socket = self.socket.as_deref();
-        let ordered = name(&self.node).and_then(|name| order(socket, Order::Fence(name), self.yes));
-        end("fence", ordered.and_then(|()| self.wait(socket)))
+        self.run_as("quorate fence")
     }
 
-    fn wait(&self, socket: Option<&str>) -> Result<Exit, Failure> {
-        let (patience, ordered) = (Patience::new("fence", self.timeout), Instant::now());
+    /// The same, where what was typed is another word.
+    pub(super) fn run_as(&self, tool: &'static str) -> Exit {
+        let socket = self.socket.as_deref();
+        let ordered = name(&self.node).and_then(|name| order(socket, Order::Fence(name), self.yes));
+        end(tool, ordered.and_then(|()| self.wait(socket, tool)))
+    }
+
+    fn wait(&self, socket: Option<&str>, tool: &'static str) -> Result<Exit, Failure> {
+        let (patience, ordered) = (Patience::new(tool, self.timeout), Instant::now());
         loop {
             // With the time that giving the order may have taken.
             let since_ms = ordered.elapsed().as_millis() + socket::DEADLINE.as_millis();
@@ -105,13 +112,18 @@ impl FenceCommand {
 impl LeaveCommand {
     /// Orders, and waits.
     pub fn run(&self) -> Exit {
-        let socket = self.socket.as_deref();
-        let what = if self.now { Order::LeaveNow } else { Order::Leave };
-        end("leave", order(socket, what, self.yes).and_then(|()| self.wait(socket)))
+        self.run_as("quorate leave")
     }
 
-    fn wait(&self, socket: Option<&str>) -> Result<Exit, Failure> {
-        let patience = Patience::new("leave", self.timeout);
+    /// The same, where what was typed is another word.
+    pub(super) fn run_as(&self, tool: &'static str) -> Exit {
+        let socket = self.socket.as_deref();
+        let what = if self.now { Order::LeaveNow } else { Order::Leave };
+        end(tool, order(socket, what, self.yes).and_then(|()| self.wait(socket, tool)))
+    }
+
+    fn wait(&self, socket: Option<&str>, tool: &'static str) -> Result<Exit, Failure> {
+        let patience = Patience::new(tool, self.timeout);
         loop {
             match socket::fetch(socket, socket::LEAVING) {
                 Ok((Exit::Ok, _)) | Err((Exit::NoAgent, _)) => {
@@ -134,9 +146,9 @@ fn name(word: &str) -> Result<Name, Failure> {
     Name::of(word).ok_or_else(|| (Exit::Usage, why()))
 }
 
-fn end(command: &str, result: Result<Exit, Failure>) -> Exit {
+fn end(tool: &str, result: Result<Exit, Failure>) -> Exit {
     result.unwrap_or_else(|(exit, why)| {
-        eprintln!("quorate {command}: {why}");
+        eprintln!("{tool}: {why}");
         exit
     })
 }
@@ -168,15 +180,15 @@ fn order(socket: Option<&str>, order: Order, sure: bool) -> Result<(), Failure> 
 
 /// A time that is waited, telling now and then what for.
 struct Patience {
-    command: &'static str,
+    tool: &'static str,
     until: Option<Instant>,
     told: std::cell::Cell<Instant>,
 }
 
 impl Patience {
-    fn new(command: &'static str, timeout_s: u64) -> Patience {
+    fn new(tool: &'static str, timeout_s: u64) -> Patience {
         let now = Instant::now();
-        Patience { command, until: now.checked_add(Duration::from_secs(timeout_s)), told: now.into() }
+        Patience { tool, until: now.checked_add(Duration::from_secs(timeout_s)), told: now.into() }
     }
 
     fn go_on(&self, text: &str) -> Result<(), Failure> {
@@ -185,7 +197,7 @@ impl Patience {
         }
         if self.told.get().elapsed() >= TELL {
             self.told.set(Instant::now());
-            eprintln!("quorate {}: {text}", self.command);
+            eprintln!("{}: {text}", self.tool);
         }
         std::thread::sleep(EVERY);
         Ok(())

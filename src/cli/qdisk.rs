@@ -36,6 +36,11 @@ pub use survey::{Kind, utc};
 /// How long a disk may take for an answer unless an option says.
 const PATIENCE_S: u64 = 10;
 
+/// What the commands call themselves where they complain, unless they do the work of `mkqdisk`.
+const FORMAT: &str = "quorate qdisk format";
+const LIST: &str = "quorate qdisk list";
+const SHOW: &str = "quorate qdisk show";
+
 /// Make and show quorum disks.
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand, name = "qdisk")]
@@ -182,9 +187,9 @@ impl QdiskCommand {
     /// Runs it on the standard streams.
     pub fn run(self) -> Exit {
         match self.what {
-            What::Format(command) => command.run(),
+            What::Format(command) => command.run_as(FORMAT, ask),
             What::List(command) => command.run(),
-            What::Show(command) => command.run(),
+            What::Show(command) => command.run_as(SHOW),
             What::ReadArea(command) => command.run(),
             What::Status(command) => command.run(),
         }
@@ -198,7 +203,7 @@ impl FormatCommand {
     }
 
     /// Does the disk answer, and does no other one carry its label? A file is a trial: nobody looks for it.
-    fn look_around(&self, wanted: &Wanted) -> Result<(), FormatError> {
+    fn look_around(&self, wanted: &Wanted, tool: &str) -> Result<(), FormatError> {
         if let Err(error @ ReadError::Timeout(_)) = read_one(&wanted.device, Extent::Head, self.patience()) {
             return Err(FormatError::Silent(wanted.device.clone(), error));
         }
@@ -209,14 +214,14 @@ impl FormatCommand {
         let disks = scan::disks();
         let answers = read_within(&disks, Extent::Head, self.patience());
         let listing = list(disks.into_iter().zip(answers));
-        tell_silent("format", &listing.others);
+        tell_silent(tool, &listing.others);
         refuse_taken_label(wanted, &listing.found)
     }
 
-    pub(super) fn run(self) -> Exit {
+    pub(super) fn run_as(self, tool: &str, ask: impl Fn(&str) -> bool) -> Exit {
         let yes = self.yes;
         let done = Wanted::from_command(&self).and_then(|wanted| {
-            self.look_around(&wanted)?;
+            self.look_around(&wanted, tool)?;
             format(&wanted, |question| yes || ask(question))
         });
         match done {
@@ -225,7 +230,7 @@ impl FormatCommand {
                 Exit::Ok
             }
             Err(error) => {
-                complain("format", &error);
+                complain(tool, &error);
                 error.exit()
             }
         }
@@ -239,59 +244,59 @@ impl ListCommand {
         let devices = if named { expand(&self.devices) } else { Ok(scan::disks()) };
         let devices = match devices {
             Ok(devices) => devices,
-            Err(error) => return failed("list", &error),
+            Err(error) => return failed(LIST, &error),
         };
         let label = self.label.as_ref().map(|label| format!("label:{label}"));
         let name = label.or(self.uuid.as_ref().map(|uuid| format!("uuid:{uuid}")));
         let devices = match name.map(|name| find(&name, &devices, patience)) {
             None => devices,
             Some(Ok(only)) => vec![only],
-            Some(Err(error)) => return failed("list", &error),
+            Some(Err(error)) => return failed(LIST, &error),
         };
         let answers = read_within(&devices, Extent::Head, patience);
         let listing = list(devices.into_iter().zip(answers));
         print(if self.json { render_json(&listing) } else { render(&listing.found) });
-        same_label(&listing.found).iter().for_each(|two| complain("list", two));
+        same_label(&listing.found).iter().for_each(|two| complain(LIST, two));
         // Without names every disk was tried, and most cannot be quorum disks.
         if named {
-            tell("list", &listing.others);
+            tell(LIST, &listing.others);
         } else {
-            tell_silent("list", &listing.others);
+            tell_silent(LIST, &listing.others);
         }
         match (listing.others.first(), listing.found.is_empty()) {
             (Some((_, error)), _) if named => error.exit(),
-            (_, true) => none("list"),
+            (_, true) => none(LIST),
             (_, false) => Exit::Ok,
         }
     }
 }
 
 impl ShowCommand {
-    pub(super) fn run(self) -> Exit {
+    pub(super) fn run_as(self, tool: &str) -> Exit {
         let patience = patience(self.timeout);
-        let devices = match self.devices(patience) {
+        let devices = match self.devices(patience, tool) {
             Ok(devices) => devices,
-            Err(error) => return failed("show", &error),
+            Err(error) => return failed(tool, &error),
         };
         let (shown, others) = show(&devices, patience);
         if !shown.is_empty() || self.json {
             print(if self.json { render_shown_json(&shown) } else { render_shown(&shown) });
         }
-        tell("show", &others);
+        tell(tool, &others);
         match (others.first(), shown.is_empty()) {
             (Some((_, error)), _) => error.exit(),
-            (None, true) => none("show"),
+            (None, true) => none(tool),
             (None, false) => Exit::Ok,
         }
     }
 
-    fn devices(&self, patience: Duration) -> Result<Vec<PathBuf>, FindError> {
+    fn devices(&self, patience: Duration, tool: &str) -> Result<Vec<PathBuf>, FindError> {
         let mut devices = Vec::new();
         if self.devices.is_empty() {
             let disks = scan::disks();
             let answers = read_within(&disks, Extent::Head, patience);
             let listing = list(disks.into_iter().zip(answers));
-            tell_silent("show", &listing.others);
+            tell_silent(tool, &listing.others);
             devices.extend(listing.found.into_iter().map(|found| found.path));
         }
         for name in &self.devices {
@@ -313,15 +318,15 @@ impl ReadAreaCommand {
 }
 
 /// The quorum disks of this machine, or the only one with this label; what went wrong is told.
-pub(super) fn look(label: Option<&str>) -> Result<Vec<Found>, Exit> {
+pub(super) fn look(label: Option<&str>, tool: &str) -> Result<Vec<Found>, Exit> {
     let patience = patience(None);
     let mut disks = scan::disks();
     if let Some(label) = label {
-        disks = vec![find(&format!("label:{label}"), &disks, patience).map_err(|error| failed("list", &error))?];
+        disks = vec![find(&format!("label:{label}"), &disks, patience).map_err(|error| failed(tool, &error))?];
     }
     let answers = read_within(&disks, Extent::Head, patience);
     let listing = list(disks.into_iter().zip(answers));
-    tell_silent("list", &listing.others);
+    tell_silent(tool, &listing.others);
     Ok(listing.found)
 }
 
@@ -344,38 +349,56 @@ fn wrapped(what: impl Display) -> String {
 }
 
 /// What went wrong.
-fn complain(command: &str, what: &dyn Display) {
-    eprint!("{}", wrapped(format_args!("quorate qdisk {command}: {what}")));
+fn complain(tool: &str, what: &dyn Display) {
+    eprint!("{}", wrapped(format_args!("{tool}: {what}")));
 }
 
-fn failed(command: &str, error: &FindError) -> Exit {
-    complain(command, error);
+fn failed(tool: &str, error: &FindError) -> Exit {
+    complain(tool, error);
     error.exit()
 }
 
-fn none(command: &str) -> Exit {
-    complain(command, &"no quorum disk found; `quorate qdisk format` makes one");
+fn none(tool: &str) -> Exit {
+    complain(tool, &"no quorum disk found; `quorate qdisk format` makes one");
     Exit::No
 }
 
-fn tell(command: &str, others: &[(PathBuf, ReadError)]) {
-    others.iter().for_each(|(path, why)| complain(command, &format_args!("{}: {why}", path.display())));
+fn tell(tool: &str, others: &[(PathBuf, ReadError)]) {
+    others.iter().for_each(|(path, why)| complain(tool, &format_args!("{}: {why}", path.display())));
 }
 
 /// Of disks that nobody asked for only those that may be what is looked for.
-fn tell_silent(command: &str, others: &[(PathBuf, ReadError)]) {
+fn tell_silent(tool: &str, others: &[(PathBuf, ReadError)]) {
     let silent = others.iter().filter(|(_, error)| matches!(error, ReadError::Timeout(_)));
-    silent.for_each(|(path, why)| complain(command, &format_args!("{}: {why}", path.display())));
+    silent.for_each(|(path, why)| complain(tool, &format_args!("{}: {why}", path.display())));
 }
 
 /// Asks on the terminal. No terminal, no answer: `--yes` is the way for scripts.
 fn ask(question: &str) -> bool {
-    let stdin = io::stdin();
-    eprint!("{}Go on? [y/N] ", wrapped(question));
-    if !stdin.is_terminal() {
+    put(question);
+    if !io::stdin().is_terminal() {
         eprintln!("no terminal to ask on: use --yes");
         return false;
     }
+    is_yes()
+}
+
+/// Asks whoever is there, a script too: `echo y | mkqdisk` was enough.
+pub(super) fn ask_anybody(question: &str) -> bool {
+    put(question);
+    let yes = is_yes();
+    if !io::stdin().is_terminal() {
+        // Nobody typed an Enter that would have ended the line.
+        eprintln!();
+    }
+    yes
+}
+
+fn put(question: &str) {
+    eprint!("{}Go on? [y/N] ", wrapped(question));
+}
+
+fn is_yes() -> bool {
     let mut answer = String::new();
-    stdin.lock().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+    io::stdin().lock().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }

@@ -1,21 +1,21 @@
 //! `clustat`, `cman_tool` and `mkqdisk` as commands, by these names too when the binary is called by a link: the options,
 //! texts and exit codes of RHCS 3. What they show is rendered by the agent (`render::rhcs`).
 
-mod mkqdisk;
+mod cman_tool;
+pub mod mkqdisk;
 
 use std::fmt::Display;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use super::exit::Exit;
-use super::{socket, wait};
+use super::socket;
+
+pub use cman_tool::WORDS as CMAN_WORDS;
 
 /// The names by which the binary can be called.
 pub const TOOLS: [&str; 3] = ["clustat", "cman_tool", "mkqdisk"];
-/// What may follow `cman_tool`.
-pub const CMAN_WORDS: [&str; 9] =
-    ["status", "nodes", "version", "expected", "votes", "wait", "kill", "leave", "services"];
-/// `cman_tool wait`, `leave`: not in time.
+/// A wait that `-t` ended.
 const TIMED_OUT: u8 = 2;
 
 /// Runs the tool that `words` begins with; `None` if it begins with none of them.
@@ -29,7 +29,7 @@ pub fn run(words: &[&str]) -> Option<ExitCode> {
     }
     Some(match tool {
         "clustat" => clustat(socket, words),
-        "cman_tool" => cman_tool(socket, words),
+        "cman_tool" => cman_tool::run(socket, words),
         _ => mkqdisk::run(words),
     })
 }
@@ -38,7 +38,7 @@ pub fn run(words: &[&str]) -> Option<ExitCode> {
 pub fn usage(tool: &str) -> Option<&'static str> {
     match tool {
         "clustat" => Some(CLUSTAT_USAGE),
-        "cman_tool" => Some(CMAN_USAGE),
+        "cman_tool" => Some(cman_tool::USAGE),
         "mkqdisk" => Some(mkqdisk::USAGE),
         _ => None,
     }
@@ -49,13 +49,18 @@ fn code(exit: Exit) -> ExitCode {
     if exit == Exit::Ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// The same of something that was waited for.
+fn waited(exit: Exit) -> ExitCode {
+    if exit == Exit::Timeout { ExitCode::from(TIMED_OUT) } else { code(exit) }
+}
+
 fn refuse(tool: &str, why: impl Display) -> ExitCode {
     eprintln!("{tool}: {why}");
     ExitCode::FAILURE
 }
 
 /// Options with their values, and the other words, as getopt(3) takes them apart: `-xQ`, `-i5`, `-i 5`. A letter of
-/// `known` with a colon behind it takes a value.
+/// `known` with a colon behind it takes a value; with two of them only one that stands in the same word.
 #[derive(Debug, PartialEq, Eq)]
 struct Options<'a> {
     given: Vec<(char, &'a str)>,
@@ -87,7 +92,8 @@ impl<'a> Options<'a> {
                     continue;
                 }
                 let value = &letters[at + letter.len_utf8()..];
-                let value = if value.is_empty() { words.next() } else { Some(value) };
+                let here = !value.is_empty() || behind.starts_with("::");
+                let value = if here { Some(value) } else { words.next() };
                 options.given.push((letter, value.ok_or_else(|| format!("-{letter} needs a value"))?));
                 break;
             }
@@ -142,7 +148,8 @@ fn clustat(socket: Option<&str>, words: &[&str]) -> ExitCode {
         _ if options.has('Q') => {
             return match socket::fetch(socket, &format!("{}quorate", socket::WAIT)) {
                 Ok((exit, _)) => code(exit),
-                Err((_, why)) => refuse("clustat", why),
+                // No output, says its usage, and scripts count on it.
+                Err(_) => ExitCode::FAILURE,
             };
         }
         _ if options.has('s') => {
@@ -168,118 +175,12 @@ fn clustat(socket: Option<&str>, words: &[&str]) -> ExitCode {
             // Home, and clear.
             print!("\x1b[H\x1b[2J");
         }
-        let exit = socket::ask(socket, &request, false);
+        let exit = socket::ask_as("clustat", socket, &request, false);
         if !options.has('i') || !matches!(exit, Exit::Ok | Exit::No) {
             return code(exit);
         }
         std::thread::sleep(Duration::from_secs(every.unwrap_or(1)));
     }
-}
-
-const CMAN_USAGE: &str = "\
-Usage:
-
-cman_tool <status|nodes|version|expected|votes|wait|kill|leave|services> [options]
-
-status             Show local record of cluster status
-nodes              Show local record of cluster nodes
-  -a                 Also show node address(es)
-  -f                 Also show which nodes are not proven fenced
-  -n <nodename>      Only show information for specific node
-  -F <format>        Columns: id,name,type,addr,votes,exp,state
-version            Show the version, and that of the configuration
-expected, votes    Show the votes; the configuration changes them
-wait               Wait until the node is a member of a cluster
-  -q                 Wait until the cluster is quorate
-  -t                 Maximum time (in seconds) to wait; exit code 2 then
-kill               Fence a node
-  -n <nodename>      The name of the node (can be given several times)
-leave [remove]     Leave the cluster
-services           Show the lockspaces
-";
-
-/// How configured votes are changed.
-const CONFIGURED: &str = "votes are part of the configuration, and all nodes must count alike; change it there, and give it \
-                          to the cluster by `quorate config apply FILE` (docs/configuration.md)";
-
-fn cman_tool(socket: Option<&str>, words: &[&str]) -> ExitCode {
-    let options = match Options::of("m:n:v:e:2p:c:i:N:t:o:k:F:C:VAPwfqazhXD:Sdr", words) {
-        Ok(options) => options,
-        Err(why) => return refuse("cman_tool", why),
-    };
-    if options.has('h') || options.words.is_empty() && !options.has('V') {
-        print!("{CMAN_USAGE}");
-        return if options.has('h') { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-    }
-    if options.has('V') {
-        println!("cman_tool {}", env!("CARGO_PKG_VERSION"));
-        return ExitCode::SUCCESS;
-    }
-    let show = |request: &str| code(socket::ask(socket, request, false));
-    match options.words[0] {
-        "status" => show("cman_tool status"),
-        "services" => show("lockspaces"),
-        "nodes" => show(&nodes_request(&options)),
-        "version" if options.has('r') => refuse(
-            "cman_tool",
-            "a running cluster takes another configuration from its file: `quorate config apply FILE` (docs/rhcs.md)",
-        ),
-        "version" => show("cman_tool version"),
-        "expected" | "votes" if options.has('e') || options.has('v') => refuse("cman_tool", CONFIGURED),
-        "expected" => show("cman_tool expected"),
-        "votes" => show("cman_tool votes"),
-        "wait" => match options.seconds('t') {
-            Ok(timeout_s) => {
-                let what = if options.has('q') { "quorate" } else { "member" };
-                match wait::wait(socket, what, timeout_s, "cman_tool") {
-                    Exit::Timeout => ExitCode::from(TIMED_OUT),
-                    exit => code(exit),
-                }
-            }
-            Err(why) => refuse("cman_tool", why),
-        },
-        "kill" => kill(&options, &show),
-        "leave" => leave(&options, &show),
-        "join" => {
-            refuse("cman_tool", "a node joins by itself when its agent starts: boot it, or start `quorate agent`")
-        }
-        "debug" => refuse("cman_tool", "there are no debug masks here; `quorate events` shows what happened"),
-        other => {
-            let meant = super::nearest::Meant(super::nearest::nearest(other, CMAN_WORDS));
-            refuse("cman_tool", format_args!("there is no command `{other}`{meant}"))
-        }
-    }
-}
-
-/// The line that asks the agent for the same.
-fn nodes_request(options: &Options<'_>) -> String {
-    let mut request = "cman_tool nodes".to_string();
-    for (letter, value) in options.given.iter().filter(|(letter, _)| "afnF".contains(*letter)) {
-        request.extend([" -", letter.encode_utf8(&mut [0; 4]), if value.is_empty() { "" } else { " " }, value]);
-    }
-    request
-}
-
-fn kill(options: &Options<'_>, show: &dyn Fn(&str) -> ExitCode) -> ExitCode {
-    let mut last = None;
-    for (_, node) in options.given.iter().filter(|(letter, _)| *letter == 'n') {
-        let code = show(&format!("fence {node}"));
-        if code != ExitCode::SUCCESS {
-            return code;
-        }
-        last = Some(code);
-    }
-    last.unwrap_or_else(|| refuse("cman_tool", "kill whom? -n NODE"))
-}
-
-fn leave(options: &Options<'_>, show: &dyn Fn(&str) -> ExitCode) -> ExitCode {
-    match options.words.get(1) {
-        Some(&"force") => return show("leave now"),
-        Some(&"remove") => eprintln!("cman_tool: `remove` lowers nothing here: {CONFIGURED}"),
-        Some(other) => return refuse("cman_tool", format_args!("leave knows `remove` and `force`, and not `{other}`")),
-        None => {}
-    }
-    show("leave")
 }
 
 #[cfg(test)]
@@ -295,13 +196,8 @@ mod tests {
         for wrong in [&["-z"][..], &["-m"], &["-:"], &["-xz"], &["-é"]] {
             assert!(Options::of("xQi:m:", wrong).is_err(), "{wrong:?}");
         }
-    }
-
-    #[test]
-    fn the_agent_is_asked_in_its_own_words() {
-        let options = Options::of("afn:F:w", &["nodes", "-waf", "-Fid,name", "-n", "my-vm1"]).unwrap();
-        assert_eq!(nodes_request(&options), "cman_tool nodes -a -f -F id,name -n my-vm1");
-        let request = super::super::request::parse(&nodes_request(&options));
-        assert!(matches!(request, super::super::request::Request::Face(_)), "{request:?}");
+        let options = Options::of("D::r::", &["-D", "-r", "7", "-Dnone"]).unwrap();
+        assert_eq!(options.given, [('D', ""), ('r', ""), ('D', "none")]);
+        assert_eq!(options.words, ["7"]);
     }
 }

@@ -354,10 +354,15 @@ pub fn names() -> Vec<String<NAME_BYTES>, 8> {
 /// Sends the request to the agent and copies its answer: to standard output, or to standard error if it failed. Returns
 /// what the process should end with. `quiet` copies nothing.
 pub fn ask(socket: Option<&str>, request: &str, quiet: bool) -> Exit {
+    ask_as("quorate", socket, request, quiet)
+}
+
+/// The same for a command that goes by another name.
+pub(super) fn ask_as(tool: &str, socket: Option<&str>, request: &str, quiet: bool) -> Exit {
     match ask_for(socket, request, quiet) {
         Ok(exit) => exit,
         Err((exit, why)) => {
-            eprintln!("quorate: {why}");
+            eprintln!("{tool}: {why}");
             exit
         }
     }

@@ -16,6 +16,7 @@ pub const SBD_SECTOR_BYTES: usize = 128;
 const RHCS_DATA: usize = 32;
 const RHCS_BLOCK_MAGIC: u32 = 0x00de_bb1e;
 const RHCS_HEADER_MAGIC: u32 = 0xeb7a_62c2;
+const RHCS_HEADER_VERSION_2: u32 = 0x389f_abc4;
 const RHCS_STATUS_MAGIC: u32 = 0x47ba_cef8;
 const SBD_MAGIC: &[u8] = b"SBD_SBD_";
 
@@ -28,6 +29,8 @@ pub struct Rhcs {
     pub host: String<128>,
     /// Seconds since 1970.
     pub created_s: u64,
+    /// Bytes of a sector of the disk that it was made on; a header of the first version does not say.
+    pub sector_bytes: Option<u32>,
 }
 
 /// A node's block on an RHCS quorum disk (`status_block_t`).
@@ -74,7 +77,13 @@ pub struct SbdSlot {
 /// The header, if these first bytes of a disk are one of `mkqdisk`.
 pub fn rhcs(head: &[u8]) -> Option<Rhcs> {
     let data = rhcs_data(head, RHCS_HEADER_MAGIC)?;
-    Some(Rhcs { created_s: be64(data, 8)?, host: text(data.get(16..144)?), label: text(data.get(144..264)?) })
+    let sector_bytes = be32(data, 264)?;
+    Some(Rhcs {
+        created_s: be64(data, 8)?,
+        host: text(data.get(16..144)?),
+        label: text(data.get(144..264)?),
+        sector_bytes: Some(sector_bytes).filter(|_| be32(data, 4) == Some(RHCS_HEADER_VERSION_2)),
+    })
 }
 
 /// A node's block; `None` if it was never written.
@@ -164,7 +173,12 @@ mod tests {
         assert!((0..65).all(|length| sbd_slot(0, &bytes[..length], &bytes).is_none()));
         bytes[..4].copy_from_slice(&RHCS_BLOCK_MAGIC.to_le_bytes());
         bytes[32..36].copy_from_slice(&RHCS_HEADER_MAGIC.to_be_bytes());
-        assert!((0..32 + 264).all(|length| rhcs(&bytes[..length]).is_none()));
+        assert!((0..32 + 268).all(|length| rhcs(&bytes[..length]).is_none()));
         assert_eq!(rhcs(&bytes).unwrap().label, "?".repeat(120).as_str());
+        // The sector size stands in the second version only.
+        assert_eq!(rhcs(&bytes).unwrap().sector_bytes, None);
+        bytes[36..40].copy_from_slice(&RHCS_HEADER_VERSION_2.to_be_bytes());
+        bytes[296..300].copy_from_slice(&4096_u32.to_be_bytes());
+        assert_eq!(rhcs(&bytes).unwrap().sector_bytes, Some(4096));
     }
 }

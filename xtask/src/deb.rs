@@ -1,13 +1,14 @@
-//! A Debian package: the static binary, the hooks of initramfs-tools and dracut, systemd's units. Its files are those of
+//! A Debian package: the static binary, RHCS' names for it, the hooks of initramfs-tools and dracut, systemd's units. Its files are those of
 //! dist/debian, as they are; manual and completions are made.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
 use argh::FromArgs;
 use fs_err as fs;
+use quorate::cli::rhcs;
 
 use crate::{build, manual, paths, process};
 
@@ -66,6 +67,9 @@ fn write(binary: &Path, out: &Path) -> Result<()> {
     copy(&source.join("root"), &tree)?;
     copy(&source.join("DEBIAN"), &tree.join("DEBIAN"))?;
     put(binary, &tree.join(BINARY), 0o755)?;
+    for tool in rhcs::TOOLS {
+        symlink("quorate", tree.join(BINARY).with_file_name(tool))?;
+    }
     for doc in DOCS {
         let name = Path::new(doc).file_name().context("a file")?;
         put(&paths::workspace().join(doc), &tree.join("usr/share/doc/quorate").join(name), 0o644)?;
@@ -123,14 +127,15 @@ fn kib(tree: &Path) -> Result<u64> {
     Ok(sum)
 }
 
-/// Every file with its mode and owner.
+/// Every file with its mode and owner, and what a link leads to.
 fn listing(deb: &Path) -> Result<String> {
     let said = process::output(Command::new("dpkg-deb").arg("--contents").arg(deb))?;
     let said = String::from_utf8_lossy(&said);
     let line = |line: &str| -> Option<String> {
         let mut words = line.split_whitespace();
         let (mode, owner, path) = (words.next()?, words.next()?, words.nth(3)?);
-        (!path.ends_with('/')).then(|| format!("{mode} {owner} {path}\n"))
+        let target: String = words.flat_map(|word| [" ", word]).collect();
+        (!path.ends_with('/')).then(|| format!("{mode} {owner} {path}{target}\n"))
     };
     Ok(said.lines().filter_map(line).collect())
 }

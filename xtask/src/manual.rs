@@ -230,6 +230,10 @@ fn closing(page: &mut Page) {
             "The same in an image that firmware boots, where the first one is not there.",
         ),
         ("/etc/quorate/modules", "Kernel modules for the initramfs (Debian package)."),
+        (
+            "/usr/sbin/clustat, /usr/sbin/cman_tool, /usr/sbin/mkqdisk",
+            "Links to quorate, which is the old tool by that name (Debian package).",
+        ),
         ("@quorate", "The agent's socket, an abstract name and no file. `--socket NAME` is @quorate/NAME."),
         ("/usr/share/doc/quorate", "More to read (Debian package): README.md, configuration.md, debian.md."),
     ] {

@@ -209,7 +209,8 @@ fn letter(row: &Row<'_>) -> char {
 }
 
 fn node_lines(row: &Row<'_>, asked: &Nodes, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt::Result {
-    let generation = if row.online { generation(snapshot) } else { 0 };
+    // The quorum disk is no member that a view would count.
+    let generation = if row.online && row.node.is_some() { generation(snapshot) } else { 0 };
     write!(out, "{:>4}   {}  {generation:>5}   ", row.id, letter(row))?;
     // A life is numbered by the clock at its start, so it tells when the node came.
     match row.node.filter(|node| row.online && node.incarnation.0 >= JOINED_S_MIN) {
