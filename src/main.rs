@@ -9,7 +9,11 @@ use quorate::drv::{process, sys};
 #[global_allocator]
 static ALLOCATOR: sys::Heap<{ memory::ARENA_CHUNKS }> = sys::Heap(&memory::HEAP);
 
+/// More than the loop or a command ever uses, and a small part of what the kernel gives.
+const STACK_BYTES: usize = 512 * 1024;
+
 fn main() -> ExitCode {
+    process::touch_stack::<STACK_BYTES>();
     // What the kernel hands to init as arguments are words of its own command line, not ours.
     if process::is_init() {
         init::first_process();

@@ -10,6 +10,8 @@ use crate::drv::process;
 
 /// Stack of a worker: decoding one sector at a time needs little, a list of 256 keys some copies of 2 KiB.
 pub const WORKER_STACK_BYTES: usize = 128 * 1024;
+/// What a worker uses of it.
+const TOUCHED_BYTES: usize = 32 * 1024;
 
 /// The loop's end.
 pub struct Worker<Job, Done> {
@@ -56,6 +58,7 @@ impl<Job: Send + 'static, Done: Send + 'static> Worker<Job, Done> {
         let shared = Arc::new(Shared { places: Mutex::new(places), job_there: Condvar::new() });
         let theirs = Arc::clone(&shared);
         std::thread::Builder::new().name(name.into()).stack_size(WORKER_STACK_BYTES).spawn(move || {
+            process::touch_stack::<TOUCHED_BYTES>();
             if urgent {
                 // Refusal was already told by the main thread.
                 let _ = process::raise_priority();
