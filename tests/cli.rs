@@ -13,11 +13,11 @@ use quorate::base::{
 };
 use quorate::cli::console::Console;
 use quorate::cli::facts::Leaving;
-use quorate::cli::render::{help, render};
+use quorate::cli::render::render;
 use quorate::cli::request::Request;
 use quorate::cli::{
     AgentFacts, Exit, Form, Happening, MountFacts, MountState, MountWait, Noun, Snapshot, SpaceFacts, SpaceState,
-    SpaceWait, socket,
+    SpaceWait, socket, usage,
 };
 use quorate::cluster::by_hand::NoOrder;
 use quorate::cluster::plocks::Plocks;
@@ -479,9 +479,11 @@ fn the_console_shows_what_the_socket_answers() {
         render(Noun::Nodes, Form::Text, snapshot, &mut rendered).unwrap();
         socket::answer("nodes", snapshot, &mut answered).unwrap();
         assert_eq!(answered, format!("quorate 1 0\n{rendered}"));
-        let mut list = String::new();
-        help(&mut list).unwrap();
-        fits(&list);
+        for shell in [false, true] {
+            let mut list = String::new();
+            usage::help(shell, &mut list).unwrap();
+            fits(&list);
+        }
     });
 }
 

@@ -285,8 +285,6 @@ fn config_status_is_shown() {
         }
     });
     at_desk(|desk| {
-        desk.step("config, Enter", b"config\r");
-        told.push_str(&desk.told);
         desk.told = told;
         desk.is("console-config-status.txt");
     });
@@ -383,9 +381,37 @@ fn what_changes_something_is_confirmed() {
         desk.step("Up: the answer is no line to type again", b"\x1b[A");
         desk.is("console-confirmation.txt");
     });
-    assert!(Request::Do(Order::Reboot).needs_confirmation());
-    assert!(!Request::Show(Noun::Status, Form::Text).needs_confirmation());
 }
+
+/// The first word is right, and what stands behind it is not.
+#[test]
+fn a_wrong_line_is_answered_with_what_its_word_takes() {
+    at_desk(|desk| {
+        for line in WRONG_LINES {
+            desk.step(line, format!("{line}\r").as_bytes());
+        }
+        assert!(desk.asked.iter().all(|request| matches!(request, Request::Misused(_))), "{:?}", desk.asked);
+        desk.is("console-usage.txt");
+    });
+}
+
+const WRONG_LINES: [&str; 15] = [
+    "fence",
+    "fence my-vm3 now",
+    "status xml",
+    "status jsno",
+    "votes of mine",
+    "watch",
+    "watch zz",
+    "watch fence my-vm3",
+    "terminal length -1",
+    "terminal dum",
+    "reboot now",
+    "exit now",
+    "clustat -z",
+    "cman_tool ndoes",
+    "config staus",
+];
 
 /// Looks at what was typed as a password, as the agent's thread does.
 fn judge(desk: &mut Desk<'_>, password: &[u8]) -> bool {
@@ -529,7 +555,7 @@ fn a_line_without_a_key_is_logged_out() {
         desk.pass("1 s", 1_000);
         log_in(desk, "swordfish", b"swordfish\r");
         desk.step("yes, Enter: no answer", b"yes\r");
-        assert!(!desk.asked.iter().any(Request::needs_confirmation));
+        assert!(!desk.asked.iter().any(|request| matches!(request, Request::Do(_))));
         desk.is("console-idle.txt");
     });
 }
@@ -596,7 +622,7 @@ fn ten_thousand_lines_of_noise_change_nothing_and_are_answered() {
                 write!(line, "{} ", words[noise.below(words.len() as u64) as usize]).unwrap();
             }
             line.push_str("x\r");
-            let before = parse(line.trim_end()) == Request::Unknown;
+            let before = matches!(parse(line.trim_end()), Request::Unknown | Request::Misused(_));
             let mut rest = line.as_bytes();
             while !rest.is_empty() {
                 let (used, request) = console.feed(rest);
@@ -613,7 +639,8 @@ fn ten_thousand_lines_of_noise_change_nothing_and_are_answered() {
                 console.sent(console.pending().len());
             }
             let said = String::from_utf8_lossy(&said);
-            assert!(said.contains("There is no command `"), "{line:?} is answered by {said:?}");
+            let answered = ["There is no command `", "Usage: "].iter().any(|answer| said.contains(answer));
+            assert!(answered, "{line:?} is answered by {said:?}");
         }
         assert_eq!(unknown, 10_000);
     });

@@ -172,6 +172,9 @@ fn an_unknown_node_is_answered_with_the_nearest() {
     let (exit, text) = answer("stauts", &status, &cluster);
     assert_eq!(exit, Exit::Usage);
     assert_eq!(text, "the agent does not know this request; do you mean `status`?\n");
+    let (exit, text) = answer("cman_tool nodes -F id,foo", &status, &cluster);
+    assert_eq!(exit, Exit::Usage);
+    assert!(text.starts_with("Usage: cman_tool") && text.contains("id,name,type,addr,votes,exp,state"), "{text}");
     assert_eq!(answer("wait forever", &status, &cluster).0, Exit::Usage);
 }
 

@@ -85,15 +85,7 @@ impl Field {
     }
 }
 
-/// First words, with what `help` says of them.
-pub const WORDS: [(&str, &str); 4] = [
-    ("clustat", "the members, as RHCS showed them; -x, -I, -m NODE"),
-    ("cman_tool", "status, nodes, version, expected, votes, as of RHCS"),
-    ("metrics", "everything that counts, for Prometheus"),
-    ("config", "`config status`: what is in force; `config apply BLOB`"),
-];
-
-/// The face of a line that begins with one of [`WORDS`]; `None` if it makes no sense.
+/// The face of these words; `None` if they ask for none.
 pub fn parse<'a>(first: &str, mut words: impl Iterator<Item = &'a str>) -> Option<Face> {
     let second = words.next();
     let face = match (first, second) {

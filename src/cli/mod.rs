@@ -21,6 +21,7 @@ pub mod request;
 pub mod rhcs;
 pub mod shell;
 pub mod socket;
+pub mod usage;
 pub mod wait;
 pub mod words;
 pub mod wrap;

@@ -66,14 +66,6 @@ pub enum Order {
 }
 
 impl Order {
-    /// The first words, and what they do.
-    pub const WORDS: [(&'static str, &'static str); 4] = [
-        ("fence", "put a member out: `fence NODE`, after a question"),
-        ("ack", "DANGER: vouch that a node being fenced is off: `ack NODE`"),
-        ("leave", "unmount and leave the cluster; `leave now`: without asking"),
-        ("reboot", "reset this machine, after a question"),
-    ];
-
     /// The order of these words.
     pub fn parse<'a>(first: &str, mut rest: impl Iterator<Item = &'a str>) -> Option<Order> {
         match (first, rest.next(), rest.next()) {

@@ -1,9 +1,9 @@
 //! One line that asks for something: typed on a console or sent through the socket.
 
 use super::face::{self, Face};
-use super::nearest::nearest;
 use super::order::Order;
 use super::render::{Form, Noun};
+use super::usage::{self, Kind, Usage};
 
 /// What a line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,54 +16,43 @@ pub enum Request {
     Show(Noun, Form),
     /// What an old tool showed, or metrics.
     Face(Face),
-    /// Something is to be done.
+    /// Something is to be done; a person is asked first.
     Do(Order),
     /// The nodes' names, each on a line, for a word that Tab is to complete.
     Names,
+    /// There is such a command, and it does not take what stands behind it.
+    Misused(&'static Usage),
     /// No such command.
     Unknown,
 }
 
-impl Request {
-    /// Does it change something, so that a person is asked first?
-    pub const fn needs_confirmation(&self) -> bool {
-        matches!(self, Request::Do(_))
-    }
-}
-
-/// `noun`, `noun json` or `noun --json`, with any blanks.
+/// `noun`, `noun json` or `noun --json`, with any blanks; a face; an order.
 pub fn parse(line: &str) -> Request {
     let mut words = line.split_ascii_whitespace();
     let Some(first) = words.next() else { return Request::Empty };
+    let first = if first == "?" { "help" } else { first };
+    match usage::of(first).filter(|usage| usage.kind != Kind::Shell) {
+        Some(usage) => understand(first, words).unwrap_or(Request::Misused(usage)),
+        None => Request::Unknown,
+    }
+}
+
+fn understand<'a>(first: &str, mut words: impl Iterator<Item = &'a str> + Clone) -> Option<Request> {
     if let Some(order) = Order::parse(first, words.clone()) {
-        return Request::Do(order);
+        return Some(Request::Do(order));
     }
-    if face::WORDS.iter().any(|(word, _)| *word == first) {
-        return face::parse(first, words).map_or(Request::Unknown, Request::Face);
-    }
-    if Order::WORDS.iter().any(|(word, _)| *word == first) {
-        return Request::Unknown;
+    if let Some(face) = face::parse(first, words.clone()) {
+        return Some(Request::Face(face));
     }
     let form = match (words.next(), words.next()) {
         (None, _) => Form::Text,
         (Some("json" | "--json"), None) => Form::Json,
-        _ => return Request::Unknown,
+        _ => return None,
     };
     match (first, form) {
-        ("help" | "?", Form::Text) => Request::Help,
-        _ => Noun::from_word(first).map_or(Request::Unknown, |noun| Request::Show(noun, form)),
+        ("help", Form::Text) => Some(Request::Help),
+        _ => Noun::from_word(first).map(|noun| Request::Show(noun, form)),
     }
-}
-
-/// The command that a line of an unknown one most likely meant.
-pub fn meant(line: &str) -> Option<&'static str> {
-    let first = line.split_ascii_whitespace().next()?;
-    let nouns = Noun::ALL.into_iter().map(Noun::word);
-    nearest(
-        first,
-        nouns.chain(face::WORDS.map(|(word, _)| word)).chain(Order::WORDS.map(|(word, _)| word)).chain(["help"]),
-    )
-    .filter(|word| *word != first)
 }
 
 #[cfg(test)]
@@ -77,21 +66,22 @@ mod tests {
         assert_eq!(parse("keys --json"), Request::Show(Noun::Keys, Form::Json));
         assert_eq!(parse("?"), Request::Help);
         assert_eq!(parse("clustat"), Request::Face(Face::Clustat));
-        assert_eq!(meant("stauts json"), Some("status"));
-        assert_eq!(meant("status xml"), None);
-        assert_eq!(meant(" "), None);
         assert_eq!(parse("reboot"), Request::Do(Order::Reboot));
         for line in [
             "reboot now",
             "reboot json",
             "fence",
+            "fence my-vm3 now",
             "leave json",
             "status xml",
             "status json json",
             "help json",
-            "Status",
             "clustat json",
         ] {
+            let first = line.split(' ').next().unwrap();
+            assert_eq!(parse(line), Request::Misused(usage::of(first).unwrap()), "{line}");
+        }
+        for line in ["Status", "rm -rf", "watch nodes", "exit"] {
             assert_eq!(parse(line), Request::Unknown, "{line}");
         }
     }

@@ -98,7 +98,9 @@ impl ConsoleCommand {
             Request::Do(order) => order.to_string(),
             Request::Names => NAMES.to_owned(),
             Request::Face(_) => console.entered().trim().to_owned(),
-            Request::Help | Request::Empty | Request::Unknown => return console.reply(&request, ""),
+            Request::Help | Request::Empty | Request::Misused(_) | Request::Unknown => {
+                return console.reply(&request, "");
+            }
         };
         match socket::fetch(self.socket.as_deref(), &line) {
             // Tab then finds nothing; the command itself will say why.

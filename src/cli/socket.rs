@@ -21,9 +21,11 @@ use super::exit::Exit;
 use super::facts::{Leaving, Snapshot};
 use super::nearest::Meant;
 use super::order::Name;
-use super::render::{config_status, face, face_exit, help, render, says_no, sentence};
-use super::request::{Request, meant, parse};
+use super::render::{config_status, face, face_exit, render, says_no, sentence};
+use super::request::{Request, parse};
+use super::usage::{self, Misuse};
 use super::words::{Say, gate_line};
+use super::wrap::Wrap;
 use crate::base::ConfigStamp;
 use crate::cluster::status::Stage;
 use crate::config::show;
@@ -121,15 +123,19 @@ pub fn answer(request: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fm
         }
         Request::Help => {
             head(Exit::Ok, out)?;
-            help(out)
+            usage::help(false, out)
         }
         Request::Do(order) => {
             head(if order.refusal(snapshot).is_some() { Exit::No } else { Exit::Ok }, out)?;
             order.answer(snapshot, out)
         }
+        Request::Misused(usage) => {
+            head(Exit::Usage, out)?;
+            writeln!(Wrap::new(out, 4), "{}", Misuse(usage, request))
+        }
         Request::Names | Request::Empty | Request::Unknown => {
             head(Exit::Usage, out)?;
-            match meant(request) {
+            match usage::meant(request, false) {
                 Some(word) => writeln!(out, "the agent does not know this request{}", Meant(Some(word))),
                 None => out.write_str("the agent does not know this request; are agent and command of one version?\n"),
             }
@@ -540,7 +546,7 @@ mod tests {
             assert!(!Access::Look.allows(request) && Access::All.allows(request), "{request}");
         }
         // Whatever can be ordered.
-        for (word, _) in super::super::order::Order::WORDS {
+        for usage::Usage { word, .. } in usage::WORDS.iter().filter(|usage| usage.kind == usage::Kind::Order) {
             assert!(!Access::Look.allows(word) && !Access::Look.allows(&format!("{word} 3")), "{word}");
         }
     }

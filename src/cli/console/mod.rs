@@ -24,8 +24,9 @@ use super::facts::Snapshot;
 use super::nearest::Meant;
 use super::order::Order;
 use super::password::Secret;
-use super::render::{Form, Noun, face, help, render};
-use super::request::{Request, meant, parse};
+use super::render::{Form, Noun, face, render};
+use super::request::Request;
+use super::usage::{self, Misuse};
 use super::words::gate_line;
 use super::wrap::{COLUMNS, Wrap};
 use crate::base::limits::NAME_BYTES_MAX;
@@ -33,7 +34,7 @@ use editor::{Editor, Effect};
 use keys::{Key, Keys};
 use login::{Door, Entered, State};
 use output::Output;
-use own::{Choices, Own};
+use own::{Choices, Own, Wish};
 
 pub use editor::LINE_BYTES_MAX;
 pub use history::HISTORY_LINES;
@@ -338,37 +339,31 @@ impl Console {
         }
         self.editor.remember();
         let line = self.editor.text();
-        let own = own::parse(line).filter(|_| !self.editor.is_overlong());
-        let request = if self.editor.is_overlong() { Request::Unknown } else { parse(line) };
-        let answered = match (own, &request) {
-            (Some(_), _) => Ok(()),
-            (None, Request::Unknown) if self.editor.is_overlong() => {
-                writeln!(self.output, "The line is longer than {LINE_BYTES_MAX} characters; nothing was done.")
+        let overlong = self.editor.is_overlong();
+        let wish = if overlong { Wish::Asked(Request::Unknown) } else { own::parse(line) };
+        let mut text = Wrap::new(&mut self.output, 0);
+        // The ring never fails: it drops.
+        let _ = match &wish {
+            Wish::Asked(Request::Unknown) if overlong => {
+                writeln!(text, "The line is longer than {LINE_BYTES_MAX} characters; nothing was done.")
             }
-            (None, Request::Unknown) => {
-                let mut text = Wrap::new(&mut self.output, 0);
-                match meant(line) {
-                    Some(word) => writeln!(text, "There is no command `{}`{}", line.trim(), Meant(Some(word))),
-                    None => writeln!(text, "There is no command `{}`; `help` lists them.", line.trim()),
-                }
-            }
-            (None, Request::Do(order)) => {
-                Wrap::new(&mut self.output, 0).write_fmt(format_args!("{}\n", order.warning()))
-            }
+            Wish::Asked(Request::Unknown) => match usage::meant(line, true) {
+                Some(word) => writeln!(text, "There is no command `{}`{}", line.trim(), Meant(Some(word))),
+                None => writeln!(text, "There is no command `{}`; `help` lists them.", line.trim()),
+            },
+            Wish::Asked(Request::Misused(usage)) => writeln!(text, "{}", Misuse(usage, line)),
+            Wish::Asked(Request::Do(order)) => writeln!(text, "{}", order.warning()),
             _ => Ok(()),
         };
-        // The ring never fails: it drops.
-        let _ = answered;
         self.editor.clear();
-        let asks = request.needs_confirmation();
-        match (own, request) {
-            (Some(own), _) => self.own(own),
-            (None, Request::Do(order)) if asks => {
+        match wish {
+            Wish::Own(own) => self.own(own),
+            Wish::Asked(Request::Do(order)) => {
                 self.mode = Mode::Confirm(order);
                 self.prompt();
                 None
             }
-            (None, request) => Some(request),
+            Wish::Asked(request) => Some(request),
         }
     }
 
@@ -476,7 +471,7 @@ impl Console {
             Request::Show(noun, form) => render(*noun, *form, snapshot, out),
             Request::Face(what) => face(what, snapshot, out),
             Request::Do(order) => order.answer(snapshot, out),
-            Request::Names | Request::Help | Request::Empty | Request::Unknown => Ok(()),
+            Request::Names | Request::Help | Request::Empty | Request::Misused(_) | Request::Unknown => Ok(()),
         });
     }
 
@@ -497,9 +492,7 @@ impl Console {
         }
         // The ring never fails: it drops.
         let _ = match request {
-            Request::Help => help(&mut self.output).and_then(|()| {
-                own::HELP.iter().try_for_each(|(word, what)| writeln!(self.output, "  {word:<18} {what}"))
-            }),
+            Request::Help => usage::help(true, &mut self.output),
             _ => render(&mut self.output),
         };
         match self.mode {

@@ -3,9 +3,9 @@
 use heapless::Vec;
 
 use crate::base::limits::NODES_MAX;
-use crate::cli::face::WORDS;
-use crate::cli::order::Order;
 use crate::cli::render::Noun;
+use crate::cli::request::{self, Request};
+use crate::cli::usage::{self, Kind};
 
 /// A command of the shell itself; all others are asked of the agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,25 +21,23 @@ pub(super) enum Own {
     Leave,
 }
 
-/// The words and what they do, for `help`.
-pub(super) const HELP: [(&str, &str); 5] = [
-    ("watch NOUN", "the same every 2 s, until a key"),
-    ("events follow", "what happens, as it happens, until a key"),
-    ("terminal length N", "pause after so many lines; 0: never"),
-    ("terminal dumb", "a terminal without ANSI sequences (`terminal ansi`: with)"),
-    ("exit, logout", "leave `quorate console`; with a password: log out"),
-];
+/// What somebody at a console wants.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// From the shell.
+    Own(Own),
+    /// From whoever answers.
+    Asked(Request),
+}
 
-/// How many first words there are.
-const FIRST_WORDS: usize = Noun::ALL.len() + WORDS.len() + Order::WORDS.len() + 5;
 /// Most words that can come next: names of nodes.
 const CHOICES_MAX: usize = NODES_MAX;
-const _: () = assert!(FIRST_WORDS <= CHOICES_MAX);
+const _: () = assert!(usage::WORDS.len() <= CHOICES_MAX);
 
-pub(super) fn parse(line: &str) -> Option<Own> {
+pub(super) fn parse(line: &str) -> Wish {
     let mut words = line.split_ascii_whitespace();
-    let words = (words.next()?, words.next(), words.next(), words.next());
-    match words {
+    let first = words.next().unwrap_or_default();
+    let own = match (first, words.next(), words.next(), words.next()) {
         ("watch", Some(noun), None, None) => Noun::from_word(noun).map(Own::Watch),
         ("events", Some("follow"), None, None) => Some(Own::Follow),
         ("terminal", Some("length"), Some(lines), None) => lines.parse().ok().map(Own::Length),
@@ -47,6 +45,11 @@ pub(super) fn parse(line: &str) -> Option<Own> {
         ("terminal", Some("ansi"), None, None) => Some(Own::Ansi(true)),
         ("exit" | "logout", None, None, None) => Some(Own::Leave),
         _ => None,
+    };
+    match (own, usage::of(first)) {
+        (Some(own), _) => Wish::Own(own),
+        (None, Some(usage)) if usage.kind == Kind::Shell => Wish::Asked(Request::Misused(usage)),
+        (None, _) => Wish::Asked(request::parse(line)),
     }
 }
 
@@ -93,23 +96,10 @@ impl<'a> Choices<'a> {
                 let _ = words.push(word);
             }
         };
-        let nouns = || Noun::ALL.map(Noun::word).into_iter();
         match before.trim() {
-            "" => {
-                nouns().for_each(&mut offer);
-                WORDS.map(|(word, _)| word).into_iter().for_each(&mut offer);
-                ["help", "watch", "terminal", "exit", "logout"].into_iter().for_each(&mut offer);
-                Order::WORDS.map(|(word, _)| word).into_iter().for_each(&mut offer);
-            }
-            "watch" => nouns().for_each(&mut offer),
-            "leave" => offer("now"),
-            "config" => ["status", "apply"].into_iter().for_each(&mut offer),
-            "clustat" => ["-x", "-I", "-m"].into_iter().for_each(&mut offer),
-            "cman_tool" => ["status", "nodes", "version", "expected", "votes"].into_iter().for_each(&mut offer),
-            "terminal" => ["length", "dumb", "ansi"].into_iter().for_each(&mut offer),
-            "events" => ["follow", "json"].into_iter().for_each(&mut offer),
-            word if Noun::from_word(word).is_some() => offer("json"),
-            _ => {}
+            "" => usage::WORDS.iter().map(|usage| usage.word).for_each(&mut offer),
+            "watch" => Noun::ALL.map(Noun::word).into_iter().for_each(&mut offer),
+            word => usage::of(word).into_iter().flat_map(|usage| usage.next).copied().for_each(&mut offer),
         }
         Choices { typed: begun.len(), words }
     }
@@ -134,6 +124,7 @@ mod tests {
             ("watch no", "nodes", "nodes"),
             ("watch  q", "qdisk", "qdisk"),
             ("events ", "follow json", ""),
+            ("cman_tool n", "nodes", "nodes"),
             ("nodes j", "json", "json"),
             ("terminal ", "length dumb ansi", ""),
             ("reb", "reboot", "reboot"),
@@ -145,7 +136,7 @@ mod tests {
             let choices = Choices::after(text);
             assert_eq!((choices.words.join(" ").as_str(), choices.common()), (want, common), "{text}");
         }
-        assert_eq!(Choices::after("").words.len(), FIRST_WORDS);
+        assert_eq!(Choices::after("").words.len(), usage::WORDS.len());
     }
 
     #[test]
@@ -176,10 +167,13 @@ mod tests {
 
     #[test]
     fn only_whole_commands_are_the_shells_own() {
-        assert_eq!(parse(" watch  nodes "), Some(Own::Watch(Noun::Nodes)));
-        assert_eq!(parse("terminal length 0"), Some(Own::Length(0)));
-        for line in ["watch", "watch it", "watch nodes json", "terminal length", "terminal length -1", "exit now", ""] {
-            assert_eq!(parse(line), None, "{line}");
+        assert_eq!(parse(" watch  nodes "), Wish::Own(Own::Watch(Noun::Nodes)));
+        assert_eq!(parse("terminal length 0"), Wish::Own(Own::Length(0)));
+        for line in ["watch", "watch it", "terminal length", "terminal length -1", "terminal length 65536", "exit now"]
+        {
+            let first = line.split(' ').next().unwrap();
+            assert_eq!(parse(line), Wish::Asked(Request::Misused(usage::of(first).unwrap())), "{line}");
         }
+        assert_eq!(parse(""), Wish::Asked(Request::Empty));
     }
 }

@@ -193,18 +193,3 @@ pub fn render(noun: Noun, form: Form, snapshot: &Snapshot<'_>, out: &mut dyn Wri
         }),
     }
 }
-
-/// The list of commands.
-pub fn help(out: &mut dyn Write) -> fmt::Result {
-    out.write_str("Commands (add `json` for programs):\n")?;
-    for noun in Noun::ALL {
-        writeln!(out, "  {:<12} {}", noun.word(), noun.summary())?;
-    }
-    for (word, summary) in super::face::WORDS {
-        writeln!(out, "  {word:<12} {summary}")?;
-    }
-    for (word, summary) in super::order::Order::WORDS {
-        writeln!(out, "  {word:<12} {summary}")?;
-    }
-    writeln!(out, "  {:<12} this list", "help")
-}
