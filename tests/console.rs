@@ -413,6 +413,22 @@ const WRONG_LINES: [&str; 15] = [
     "config staus",
 ];
 
+/// What other cluster managers do and this one does not is no unknown command: why, and the way out.
+#[test]
+fn what_is_not_done_is_told_with_the_way_out() {
+    at_desk(|desk| {
+        for line in ["votes 3", "expected 3", "gate open"] {
+            desk.step(line, format!("{line}\r").as_bytes());
+            let mut answer = String::new();
+            socket::answer(line, desk.snapshot, &mut answer).unwrap();
+            assert!(answer.starts_with("quorate 1 1\n"), "{answer}");
+        }
+        desk.step("expected", b"expected\r");
+        assert_eq!(desk.asked.last(), Some(&Request::Show(Noun::Votes, Form::Text)));
+        desk.is("console-declined.txt");
+    });
+}
+
 /// Looks at what was typed as a password, as the agent's thread does.
 fn judge(desk: &mut Desk<'_>, password: &[u8]) -> bool {
     let mut typed = Secret::new();

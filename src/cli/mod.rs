@@ -6,6 +6,7 @@ pub mod command;
 pub mod config;
 pub mod console;
 pub mod date;
+pub mod declined;
 pub mod exit;
 pub mod face;
 pub mod facts;

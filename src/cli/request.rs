@@ -1,5 +1,6 @@
 //! One line that asks for something: typed on a console or sent through the socket.
 
+use super::declined;
 use super::face::{self, Face};
 use super::order::Order;
 use super::render::{Form, Noun};
@@ -20,6 +21,8 @@ pub enum Request {
     Do(Order),
     /// The nodes' names, each on a line, for a word that Tab is to complete.
     Names,
+    /// It is known what is meant, and not done: why, and the way out.
+    Declined(&'static str),
     /// There is such a command, and it does not take what stands behind it.
     Misused(&'static Usage),
     /// No such command.
@@ -31,7 +34,12 @@ pub fn parse(line: &str) -> Request {
     let mut words = line.split_ascii_whitespace();
     let Some(first) = words.next() else { return Request::Empty };
     let first = if first == "?" { "help" } else { first };
+    if let Some(why) = declined::sentence(first, words.clone()) {
+        return Request::Declined(why);
+    }
     match usage::of(first).filter(|usage| usage.kind != Kind::Shell) {
+        // RHCS' word for what the votes are counted against, which they show as well.
+        None if first == "expected" => Request::Show(Noun::Votes, Form::Text),
         Some(usage) => understand(first, words).unwrap_or(Request::Misused(usage)),
         None => Request::Unknown,
     }
@@ -80,6 +88,10 @@ mod tests {
         ] {
             let first = line.split(' ').next().unwrap();
             assert_eq!(parse(line), Request::Misused(usage::of(first).unwrap()), "{line}");
+        }
+        assert_eq!(parse("expected"), Request::Show(Noun::Votes, Form::Text));
+        for line in ["votes 3", "expected 3", "gate open"] {
+            assert!(matches!(parse(line), Request::Declined(_)), "{line}");
         }
         for line in ["Status", "rm -rf", "watch nodes", "exit"] {
             assert_eq!(parse(line), Request::Unknown, "{line}");

@@ -98,7 +98,7 @@ impl ConsoleCommand {
             Request::Do(order) => order.to_string(),
             Request::Names => NAMES.to_owned(),
             Request::Face(_) => console.entered().trim().to_owned(),
-            Request::Help | Request::Empty | Request::Misused(_) | Request::Unknown => {
+            Request::Help | Request::Empty | Request::Declined(_) | Request::Misused(_) | Request::Unknown => {
                 return console.reply(&request, "");
             }
         };

@@ -129,6 +129,10 @@ pub fn answer(request: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fm
             head(if order.refusal(snapshot).is_some() { Exit::No } else { Exit::Ok }, out)?;
             order.answer(snapshot, out)
         }
+        Request::Declined(why) => {
+            head(Exit::No, out)?;
+            writeln!(Wrap::new(out, 0), "{why}")
+        }
         Request::Misused(usage) => {
             head(Exit::Usage, out)?;
             writeln!(Wrap::new(out, 4), "{}", Misuse(usage, request))

@@ -351,6 +351,7 @@ impl Console {
                 Some(word) => writeln!(text, "There is no command `{}`{}", line.trim(), Meant(Some(word))),
                 None => writeln!(text, "There is no command `{}`; `help` lists them.", line.trim()),
             },
+            Wish::Asked(Request::Declined(why)) => writeln!(text, "{why}"),
             Wish::Asked(Request::Misused(usage)) => writeln!(text, "{}", Misuse(usage, line)),
             Wish::Asked(Request::Do(order)) => writeln!(text, "{}", order.warning()),
             _ => Ok(()),
@@ -471,7 +472,13 @@ impl Console {
             Request::Show(noun, form) => render(*noun, *form, snapshot, out),
             Request::Face(what) => face(what, snapshot, out),
             Request::Do(order) => order.answer(snapshot, out),
-            Request::Names | Request::Help | Request::Empty | Request::Misused(_) | Request::Unknown => Ok(()),
+            // What is wrong with a line was said when it was entered.
+            Request::Names
+            | Request::Help
+            | Request::Empty
+            | Request::Declined(_)
+            | Request::Misused(_)
+            | Request::Unknown => Ok(()),
         });
     }
 

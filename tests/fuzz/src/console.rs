@@ -168,11 +168,12 @@ pub fn request(line: &str) {
                 assert!(form == Form::Text || serde_json::from_str::<serde_json::Value>(body).is_ok());
             }
             Request::Help => assert_eq!(code, Some(0)),
+            Request::Declined(_) => assert_eq!(code, Some(1)),
             Request::Face(_) | Request::Do(_) => assert!(matches!(code, Some(0 | 1)), "{line:?}"),
             Request::Names | Request::Empty | Request::Misused(_) | Request::Unknown => assert_eq!(code, Some(2)),
         }
         let first = line.split_ascii_whitespace().next();
-        let said = first.is_none_or(|word| word == "?" || usage::of(word).is_some());
+        let said = first.is_none_or(|word| matches!(word, "?" | "expected") || usage::of(word).is_some());
         assert!(said || code == Some(2), "only known words do anything");
     });
     const { assert!(NODES_MAX == 64) };
