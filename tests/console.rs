@@ -263,7 +263,7 @@ fn config_status_is_shown() {
         status.nodes.iter_mut().take(staged).for_each(|row| row.staged = next);
         with(&status, &cluster(), |snapshot| {
             let mut desk = Desk::new(snapshot);
-            desk.step(&format!("{what}; conf, Tab, s, Tab, Enter"), b"conf\ts\t\r");
+            desk.step(&format!("{what}; conf, Tab, st, Tab, Enter"), b"conf\tst\t\r");
             assert_eq!(desk.asked, [const { Request::Face(Face::ConfigStatus) }]);
             let mut answer = String::new();
             socket::answer("config status", snapshot, &mut answer).unwrap();
@@ -287,6 +287,28 @@ fn config_status_is_shown() {
     at_desk(|desk| {
         desk.told = told;
         desk.is("console-config-status.txt");
+    });
+}
+
+/// With its defaults, without its secrets, by the page: what `quorate config show --running` shows.
+#[test]
+fn the_configuration_in_force_is_shown() {
+    let cluster = Cluster { previous_key: Some([9; 32]), ..cluster() };
+    with(&released(), &cluster, |snapshot| {
+        let mut desk = Desk::new(snapshot);
+        desk.step("config, Enter", b"config\r");
+        desk.step("q", b"q");
+        assert!(desk.told.contains("key = \"(set)\""), "{}", desk.told);
+        desk.type_in(b"terminal length 0\r");
+        desk.screen.look();
+        desk.told.clear();
+        desk.step("config show", b"config show\r");
+        let mut answer = String::new();
+        socket::answer(socket::CONFIG, snapshot, &mut answer).unwrap();
+        answer.lines().skip(1).for_each(|line| assert!(desk.told.contains(line), "{line} is not in {}", desk.told));
+        let secret = |key: &[u8; 32]| key.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        assert!(!desk.told.contains(&secret(&cluster.key)) && !desk.told.contains(&secret(&[9; 32])));
+        assert_eq!(desk.asked, [const { Request::Face(Face::Config) }; 2]);
     });
 }
 
@@ -395,7 +417,7 @@ fn a_wrong_line_is_answered_with_what_its_word_takes() {
     });
 }
 
-const WRONG_LINES: [&str; 15] = [
+const WRONG_LINES: [&str; 16] = [
     "fence",
     "fence my-vm3 now",
     "status xml",
@@ -411,6 +433,7 @@ const WRONG_LINES: [&str; 15] = [
     "clustat -z",
     "cman_tool ndoes",
     "config staus",
+    "config chekc",
 ];
 
 /// What other cluster managers do and this one does not is no unknown command: why, and the way out.

@@ -15,7 +15,7 @@ use quorate::cli::{Form, Noun, socket};
 use quorate::config::blob;
 
 /// What is asked in others' words.
-const FACES: [&str; 10] = [
+const FACES: [&str; 12] = [
     "clustat",
     "clustat -x",
     "clustat -I",
@@ -26,6 +26,8 @@ const FACES: [&str; 10] = [
     "cman_tool version",
     "cman_tool votes",
     "metrics",
+    "config show",
+    "config status",
 ];
 
 struct Counting;

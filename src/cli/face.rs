@@ -1,5 +1,5 @@
 //! The old tools' ways to ask, as a line on a console or the socket: `clustat -x`, `cman_tool nodes -a`. And what is no noun of
-//! ours, but takes words as they do: `metrics`, `config status`.
+//! ours, but takes words as they do: `metrics`, `config show`, `config status`.
 
 use heapless::{String, Vec};
 
@@ -34,6 +34,8 @@ pub enum Face {
     CmanVotes,
     /// `metrics`.
     Metrics,
+    /// `config show`.
+    Config,
     /// `config status`.
     ConfigStatus,
 }
@@ -90,6 +92,7 @@ pub fn parse<'a>(first: &str, mut words: impl Iterator<Item = &'a str>) -> Optio
     let second = words.next();
     let face = match (first, second) {
         ("metrics", None) => Face::Metrics,
+        ("config", None | Some("show")) => Face::Config,
         ("config", Some("status")) => Face::ConfigStatus,
         ("clustat", None) => Face::Clustat,
         ("clustat", Some("-x")) => Face::ClustatXml,
@@ -146,7 +149,8 @@ mod tests {
             "clustat -x -x",
             "clustat json",
             "metrics json",
-            "config",
+            "config chekc",
+            "config show this",
             "config status 2",
             "cman_tool",
             "cman_tool status -a",

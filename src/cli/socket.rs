@@ -523,6 +523,7 @@ mod tests {
             LEAVING,
             "config status",
             "config status 7",
+            "config show",
             "mount /storage",
             "wait released",
             "fenced 3 1000",

@@ -88,9 +88,9 @@ pub static WORDS: [Usage; 27] = [
     row(
         Kind::Look,
         "config",
-        "status | apply BLOB",
-        "`config status`: what is in force; `config apply BLOB`",
-        &["status", "apply"],
+        "[show] | status | apply BLOB; what else there is, `quorate config` does in a shell",
+        "what is in force; `config status`: of whom; `config apply BLOB`",
+        &["show", "status", "apply"],
     ),
     row(Kind::Order, "fence", NODE, "put a member out: `fence NODE`, after a question", &[]),
     row(Kind::Order, "ack", NODE, "DANGER: vouch that a node being fenced is off: `ack NODE`", &[]),

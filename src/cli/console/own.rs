@@ -128,7 +128,7 @@ mod tests {
             ("nodes j", "json", "json"),
             ("terminal ", "length dumb ansi", ""),
             ("reb", "reboot", "reboot"),
-            ("config ", "status apply", ""),
+            ("config ", "show status apply", ""),
             ("cman_tool ", "status nodes version expected votes", ""),
             ("x", "", ""),
             ("status json ", "", ""),

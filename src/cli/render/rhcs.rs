@@ -12,6 +12,7 @@ use super::super::wrap::Wrap;
 use super::{configuration, metrics};
 use crate::base::NodeId;
 use crate::cluster::status::{NodeStatus, Stage};
+use crate::config::show;
 
 /// Half of 80 columns.
 const NAME_COLUMNS: usize = 40;
@@ -51,6 +52,8 @@ pub fn face(face: &Face, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt::R
         Face::CmanExpected => writeln!(out, "Expected votes: {}\nQuorum: {}", status.expected_votes, status.quorum),
         Face::CmanVotes => writeln!(out, "Node votes: {}", status.node_votes),
         Face::Metrics => metrics::text(snapshot, out),
+        // Not wrapped: it is to be copied.
+        Face::Config => show::toml(snapshot.facts.cluster, out),
         Face::ConfigStatus => configuration::text(snapshot, &mut Wrap::new(out, 4)),
     }
 }
