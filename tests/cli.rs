@@ -579,7 +579,8 @@ fn the_largest_cluster_fits_its_lines() {
 #[test]
 fn the_documents_describe_what_is_printed() {
     let described = std::fs::read_to_string("docs/status-json.md").unwrap();
-    let printed = ["released", "lockspaces-mounts", "plocks"].map(|name| format!("tests/golden/{name}.json"));
+    let printed =
+        ["released", "lockspaces-mounts", "plocks", "config-status"].map(|name| format!("tests/golden/{name}.json"));
     let printed = printed.map(|path| std::fs::read_to_string(path).unwrap());
     for line in printed.iter().flat_map(|text| text.lines()) {
         let Some((key, _)) = line.trim().strip_prefix('"').and_then(|line| line.split_once("\":")) else { continue };

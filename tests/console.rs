@@ -264,7 +264,7 @@ fn config_status_is_shown() {
         with(&status, &cluster(), |snapshot| {
             let mut desk = Desk::new(snapshot);
             desk.step(&format!("{what}; conf, Tab, st, Tab, Enter"), b"conf\tst\t\r");
-            assert_eq!(desk.asked, [const { Request::Face(Face::ConfigStatus) }]);
+            assert_eq!(desk.asked, [const { Request::Face(Face::ConfigStatus(Form::Text)) }]);
             let mut answer = String::new();
             socket::answer("config status", snapshot, &mut answer).unwrap();
             let (head, text) = answer.split_once('\n').unwrap();
@@ -322,6 +322,7 @@ fn a_configuration_is_asked_for_by_its_stamp() {
             ("config status 1 5a5a0002", "quorate 1 5"),
             ("config status 0 5a5a0001", "quorate 1 5"),
             ("config status 1", "quorate 1 2"),
+            ("config status json", "quorate 1 0"),
             ("config status x y", "quorate 1 2"),
         ] {
             let mut answer = String::new();

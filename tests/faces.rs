@@ -47,8 +47,8 @@ mod scene;
 
 use std::fmt::Write as _;
 
-use quorate::base::{Incarnation, NodeSet, Phase};
-use quorate::cli::{Exit, socket};
+use quorate::base::{ConfigStamp, Incarnation, NodeSet, Phase};
+use quorate::cli::{AgentFacts, Exit, Snapshot, socket};
 use quorate::cluster::status::{QdiskStatus, Stage, Status, Waiting};
 use quorate::config::Cluster;
 
@@ -160,6 +160,27 @@ fn cman_tool_status_has_every_line_of_rhcs() {
     let want = names(&listing.join("\n"));
     assert_eq!(want.len(), 20);
     assert_eq!(names(&answer("cman_tool status", &five().1, &five().0).1), want);
+}
+
+/// For programs: who has the next configuration ready, and who still speaks with the key before.
+#[test]
+fn config_status_is_an_object_too() {
+    let (cluster, mut status) = five();
+    let (exit, object) = answer("config status json", &status, &cluster);
+    let value: serde_json::Value = serde_json::from_str(&object).unwrap();
+    assert_eq!((exit, value["staged"].is_null(), &value["previous_key"]), (Exit::Ok, true, &false.into()));
+    status.nodes.iter_mut().take(3).for_each(|row| row.staged = ConfigStamp { version: 2, digest: 0x1234_5678 });
+    let rotated = Cluster { previous_key: Some([9; 32]), ..cluster };
+    let mut object = String::new();
+    with(&status, &rotated, |snapshot| {
+        let facts = AgentFacts { old_key: set(&[3]), ..*snapshot.facts };
+        socket::answer("config status --json", &Snapshot { facts: &facts, ..*snapshot }, &mut object).unwrap();
+    });
+    let (head, object) = object.split_once('\n').unwrap();
+    assert_eq!((head, object.matches('\n').count()), ("quorate 1 1", 1));
+    let value: serde_json::Value = serde_json::from_str(object).unwrap();
+    assert_eq!((&value["schema"], &value["kind"]), (&1.into(), &"config-status".into()));
+    golden("config-status.json", &format!("{}\n", serde_json::to_string_pretty(&value).unwrap()));
 }
 
 #[test]

@@ -15,7 +15,7 @@ use quorate::cli::{Form, Noun, socket};
 use quorate::config::blob;
 
 /// What is asked in others' words.
-const FACES: [&str; 12] = [
+const FACES: [&str; 13] = [
     "clustat",
     "clustat -x",
     "clustat -I",
@@ -28,6 +28,7 @@ const FACES: [&str; 12] = [
     "metrics",
     "config show",
     "config status",
+    "config status json",
 ];
 
 struct Counting;

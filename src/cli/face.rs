@@ -3,6 +3,8 @@
 
 use heapless::{String, Vec};
 
+use super::render::Form;
+
 /// Bytes of a node's name as typed; no configured name is longer.
 const NAME_BYTES: usize = 64;
 /// Columns of `cman_tool nodes -F`.
@@ -37,7 +39,7 @@ pub enum Face {
     /// `config show`.
     Config,
     /// `config status`.
-    ConfigStatus,
+    ConfigStatus(Form),
 }
 
 /// Options of `cman_tool nodes`.
@@ -93,7 +95,11 @@ pub fn parse<'a>(first: &str, mut words: impl Iterator<Item = &'a str>) -> Optio
     let face = match (first, second) {
         ("metrics", None) => Face::Metrics,
         ("config", None | Some("show")) => Face::Config,
-        ("config", Some("status")) => Face::ConfigStatus,
+        ("config", Some("status")) => match words.next() {
+            None => Face::ConfigStatus(Form::Text),
+            Some("json" | "--json") => Face::ConfigStatus(Form::Json),
+            Some(_) => return None,
+        },
         ("clustat", None) => Face::Clustat,
         ("clustat", Some("-x")) => Face::ClustatXml,
         ("clustat", Some("-I")) => Face::ClustatId,
@@ -152,6 +158,7 @@ mod tests {
             "config chekc",
             "config show this",
             "config status 2",
+            "config status json 2",
             "cman_tool",
             "cman_tool status -a",
             "cman_tool nodes -F",

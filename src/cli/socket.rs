@@ -84,7 +84,7 @@ pub fn answer(request: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fm
         head(Exit::Ok, out)?;
         return show::toml(snapshot.facts.cluster, out);
     }
-    if let Some(version) = request.strip_prefix(CONFIG_IN_FORCE) {
+    if let Some(version) = request.strip_prefix(CONFIG_IN_FORCE).filter(|word| !matches!(*word, "json" | "--json")) {
         return answer_in_force(version, snapshot, out);
     }
     if request == DATA {
@@ -523,6 +523,7 @@ mod tests {
             LEAVING,
             "config status",
             "config status 7",
+            "config status json",
             "config show",
             "mount /storage",
             "wait released",

@@ -88,8 +88,8 @@ pub static WORDS: [Usage; 27] = [
     row(
         Kind::Look,
         "config",
-        "[show] | status | apply BLOB; what else there is, `quorate config` does in a shell",
-        "what is in force; `config status`: of whom; `config apply BLOB`",
+        "[show] | status [json] | apply BLOB; what else there is, `quorate config` does in a shell",
+        "what is in force; `config status`, `config apply BLOB`",
         &["show", "status", "apply"],
     ),
     row(Kind::Order, "fence", NODE, "put a member out: `fence NODE`, after a question", &[]),

@@ -9,7 +9,7 @@ use super::super::face::{Face, Field, Nodes};
 use super::super::facts::Snapshot;
 use super::super::nearest::{Meant, nearest};
 use super::super::wrap::Wrap;
-use super::{configuration, metrics};
+use super::{Form, configuration, metrics};
 use crate::base::NodeId;
 use crate::cluster::status::{NodeStatus, Stage};
 use crate::config::show;
@@ -26,7 +26,7 @@ pub fn exit(face: &Face, snapshot: &Snapshot<'_>) -> Exit {
     let shown = match face {
         Face::ClustatMember(name) => rows(snapshot).any(|row| row.name == name.as_str() && row.online),
         Face::CmanNodes(Nodes { only: Some(name), .. }) => rows(snapshot).any(|row| row.name == name.as_str()),
-        Face::ConfigStatus => !configuration::waits(snapshot),
+        Face::ConfigStatus(_) => !configuration::waits(snapshot),
         _ => true,
     };
     if shown { Exit::Ok } else { Exit::No }
@@ -54,7 +54,8 @@ pub fn face(face: &Face, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt::R
         Face::Metrics => metrics::text(snapshot, out),
         // Not wrapped: it is to be copied.
         Face::Config => show::toml(snapshot.facts.cluster, out),
-        Face::ConfigStatus => configuration::text(snapshot, &mut Wrap::new(out, 4)),
+        Face::ConfigStatus(Form::Text) => configuration::text(snapshot, &mut Wrap::new(out, 4)),
+        Face::ConfigStatus(Form::Json) => configuration::json(snapshot, out),
     }
 }
 
