@@ -599,11 +599,12 @@ fn the_documents_describe_what_is_printed() {
 fn orders_that_must_not_be_followed_are_refused() {
     let mut text = String::new();
     let votes = NoOrder::Votes { have: 2, need: 3 };
-    let cases: [(&str, Option<NoOrder>); 13] = [
+    let cases: [(&str, Option<NoOrder>); 14] = [
         ("fence my-vm3", None),
         ("fence 3", None),
         ("fence 64", None),
         ("fence nobody", None),
+        ("fence my-vn3", None),
         ("fence my-vm5", Some(votes)),
         ("fence my-vm3", Some(NoOrder::NotMember)),
         ("fence my-vm3", Some(NoOrder::NotReleased)),

@@ -122,6 +122,8 @@ fn unknown_command(words: &[&str]) -> Option<String> {
     };
     match words {
         ["qdisk", word, ..] => unknown(word, "qdisk ", &qdisk::words().collect::<Vec<_>>()),
+        ["config", word, ..] => unknown(word, "config ", &config::WORDS),
+        ["pr", word, ..] => unknown(word, "pr ", &pr::WORDS),
         [word, ..] => unknown(word, "", &commands().collect::<Vec<_>>()),
         [] => None,
     }
@@ -136,6 +138,13 @@ mod tests {
         for (words, want) in [
             (&["stauts"][..], Some("There is no command `stauts`; do you mean `status`?")),
             (&["qdisk", "lits"], Some("There is no command `qdisk lits`; do you mean `qdisk list`?")),
+            (&["config", "chekc"], Some("There is no command `config chekc`; do you mean `config check`?")),
+            (
+                &["config", "frobnicate"],
+                Some("There is no command `config frobnicate`; `quorate config --help` lists them."),
+            ),
+            (&["config", "check", "chekc"], None),
+            (&["pr", "kesy", "/dev/sda"], Some("There is no command `pr kesy`; do you mean `pr keys`?")),
             (&["defragment"], Some("There is no command `defragment`; `quorate --help` lists them.")),
             (&["status", "--jsn"], None),
             (&["--help"], None),

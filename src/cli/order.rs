@@ -4,6 +4,7 @@
 use core::fmt::{self, Display, Formatter, Write};
 
 use super::facts::Snapshot;
+use super::nearest::{Meant, nearest};
 use super::wrap::Wrap;
 use crate::base::NodeId;
 use crate::base::limits::NAME_BYTES_MAX;
@@ -121,15 +122,19 @@ impl Order {
         let status = snapshot.status;
         let row = |id: NodeId| status.nodes.iter().find(|node| node.id == id);
         let no_order = |id: NodeId| row(id)?.no_order;
+        let no_node = |name: Name| {
+            let names = snapshot.facts.cluster.nodes.iter().map(|node| node.name.as_str());
+            Refusal::NoNode(nearest(name.as_str(), names).and_then(Name::of))
+        };
         match self {
             Order::Reboot => snapshot.facts.emulated.then_some(Refusal::Emulated),
             Order::Fence(name) => match name.find(snapshot) {
-                None => Some(Refusal::No(NoOrder::Unknown)),
+                None => Some(no_node(name)),
                 Some(id) if id == status.node => Some(Refusal::No(NoOrder::Myself)),
                 Some(id) => no_order(id).map(Refusal::No),
             },
             Order::Ack(name) => match name.find(snapshot) {
-                None => Some(Refusal::No(NoOrder::Unknown)),
+                None => Some(no_node(name)),
                 Some(id) => row(id)?.no_ack.map(|no| match no {
                     NoOrder::NotCoordinator(Some(other)) => Refusal::AskAt(snapshot.short_name(other)),
                     no => Refusal::No(no),
@@ -169,6 +174,8 @@ impl Display for Order {
 pub enum Refusal {
     /// There is no machine to reset.
     Emulated,
+    /// There is no such node; which one was most likely meant.
+    NoNode(Option<Name>),
     /// The core says no.
     No(NoOrder),
     /// The core does not let this node go.
@@ -183,6 +190,12 @@ impl Display for Refusal {
             Refusal::Emulated => {
                 f.write_str("this agent is emulated and has no machine to reset. End its process instead.")
             }
+            Refusal::NoNode(Some(name)) => {
+                write!(f, "the configuration has no such node{}", Meant(Some(name.as_str())))
+            }
+            Refusal::NoNode(None) => {
+                f.write_str("the configuration has no such node; `nodes` lists them.")
+            }
             Refusal::Stays(NoOrder::NotReleased | NoOrder::NotMember) => {
                 f.write_str("this node is in no released view (see `status`), so nobody can let it go; `leave now` asks nobody.")
             }
@@ -193,7 +206,7 @@ impl Display for Refusal {
             ),
             Refusal::AskAt(name) => write!(f, "only the coordinator can be told: type it on {}.", name.as_str()),
             Refusal::No(no) | Refusal::Stays(no) => match no {
-                NoOrder::Unknown => f.write_str("the configuration has no such node; `nodes` lists them."),
+                NoOrder::Unknown => Refusal::NoNode(None).fmt(f),
                 NoOrder::Myself => {
                     f.write_str("a node does not fence itself. `leave` lets it go, and `reboot` resets its machine.")
                 }
