@@ -379,6 +379,22 @@ fn watch_shows_it_again_and_again() {
     });
 }
 
+/// Whatever only shows something can be watched.
+#[test]
+fn old_commands_can_be_watched() {
+    at_desk(|desk| {
+        for line in ["clustat", "cman_tool nodes -a", "config status"] {
+            desk.step(line, format!("watch {line}\r").as_bytes());
+            assert_eq!(desk.asked.last(), Some(&parse(line)));
+            let shown = desk.asked.len();
+            desk.pass("2 s", WATCH_MS);
+            assert_eq!((desk.asked.len(), desk.asked.last()), (shown + 1, Some(&parse(line))));
+            desk.step("a key", b"x");
+        }
+        desk.is("console-watch-old.txt");
+    });
+}
+
 #[test]
 fn what_changes_something_is_confirmed() {
     at_desk(|desk| {

@@ -1,6 +1,8 @@
 //! The old tools' ways to ask, as a line on a console or the socket: `clustat -x`, `cman_tool nodes -a`. And what is no noun of
 //! ours, but takes words as they do: `metrics`, `config show`, `config status`.
 
+use core::fmt::{self, Display, Formatter};
+
 use heapless::{String, Vec};
 
 use super::render::Form;
@@ -75,17 +77,56 @@ pub enum Field {
 }
 
 impl Field {
+    const ALL: [Field; 7] =
+        [Field::Id, Field::Name, Field::Type, Field::Address, Field::Votes, Field::Expected, Field::State];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Field::Id => "id",
+            Field::Name => "name",
+            Field::Type => "type",
+            Field::Address => "addr",
+            Field::Votes => "votes",
+            Field::Expected => "exp",
+            Field::State => "state",
+        }
+    }
+
     fn of(word: &str) -> Option<Field> {
-        Some(match word {
-            "id" => Field::Id,
-            "name" => Field::Name,
-            "type" => Field::Type,
-            "addr" => Field::Address,
-            "votes" => Field::Votes,
-            "exp" => Field::Expected,
-            "state" => Field::State,
-            _ => return None,
+        Field::ALL.into_iter().find(|field| field.word() == word)
+    }
+}
+
+/// The line that asks for it.
+impl Display for Face {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Face::Clustat => "clustat",
+            Face::ClustatXml => "clustat -x",
+            Face::ClustatId => "clustat -I",
+            Face::ClustatMember(name) => return write!(f, "clustat -m {name}"),
+            Face::CmanStatus => "cman_tool status",
+            Face::CmanNodes(nodes) => return write!(f, "cman_tool nodes{nodes}"),
+            Face::CmanVersion => "cman_tool version",
+            Face::CmanExpected => "cman_tool expected",
+            Face::CmanVotes => "cman_tool votes",
+            Face::Metrics => "metrics",
+            Face::Config => "config show",
+            Face::ConfigStatus(Form::Text) => "config status",
+            Face::ConfigStatus(Form::Json) => "config status json",
         })
+    }
+}
+
+impl Display for Nodes {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.addresses { " -a" } else { "" })?;
+        f.write_str(if self.fencing { " -f" } else { "" })?;
+        self.only.iter().try_for_each(|name| write!(f, " -n {name}"))?;
+        for (at, field) in self.fields.iter().flatten().enumerate() {
+            write!(f, "{}{}", if at > 0 { "," } else { " -F " }, field.word())?;
+        }
+        Ok(())
     }
 }
 
@@ -126,7 +167,7 @@ fn nodes<'a>(words: &mut impl Iterator<Item = &'a str>) -> Option<Nodes> {
                 for field in words.next()?.split(',').filter(|field| !field.is_empty()) {
                     fields.push(Field::of(field)?).ok()?;
                 }
-                nodes.fields = Some(fields);
+                nodes.fields = Some(fields).filter(|fields| !fields.is_empty());
             }
             _ => return None,
         }
@@ -141,6 +182,28 @@ mod tests {
     fn parsed(line: &str) -> Option<Face> {
         let mut words = line.split(' ');
         parse(words.next().unwrap(), words)
+    }
+
+    #[test]
+    fn a_face_is_asked_for_by_its_line() {
+        for line in [
+            "clustat",
+            "clustat -x",
+            "clustat -I",
+            "clustat -m my-vm1",
+            "cman_tool status",
+            "cman_tool nodes",
+            "cman_tool nodes -a -f -n my-vm1 -F id,name,type,addr,votes,exp,state",
+            "cman_tool version",
+            "cman_tool expected",
+            "cman_tool votes",
+            "metrics",
+            "config show",
+            "config status",
+            "config status json",
+        ] {
+            assert_eq!(parsed(line).map(|face| std::string::ToString::to_string(&face)).as_deref(), Some(line));
+        }
     }
 
     #[test]

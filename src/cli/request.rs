@@ -1,5 +1,7 @@
 //! One line that asks for something: typed on a console or sent through the socket.
 
+use core::fmt::{self, Display, Formatter};
+
 use super::declined;
 use super::face::{self, Face};
 use super::order::Order;
@@ -27,6 +29,20 @@ pub enum Request {
     Misused(&'static Usage),
     /// No such command.
     Unknown,
+}
+
+/// The line that asks for it; nothing where there is none.
+impl Display for Request {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Request::Show(noun, Form::Text) => f.write_str(noun.word()),
+            Request::Show(noun, Form::Json) => write!(f, "{} json", noun.word()),
+            Request::Face(face) => face.fmt(f),
+            Request::Do(order) => order.fmt(f),
+            Request::Help => f.write_str("help"),
+            Request::Empty | Request::Names | Request::Declined(_) | Request::Misused(_) | Request::Unknown => Ok(()),
+        }
+    }
 }
 
 /// `noun`, `noun json` or `noun --json`, with any blanks; a face; an order.

@@ -97,7 +97,13 @@ pub static WORDS: [Usage; 27] = [
     row(Kind::Order, "leave", "[now]", "unmount and leave the cluster; `leave now`: without asking", &["now"]),
     row(Kind::Order, "reboot", "", "reset this machine, after a question", &[]),
     row(Kind::Look, "help", "", "this list", &[]),
-    row(Kind::Shell, "watch", "NOUN, as in `watch nodes`", "`watch nodes`: again every 2 s, until a key", &[]),
+    row(
+        Kind::Shell,
+        "watch",
+        "COMMAND, one that only shows something, as in `watch nodes`",
+        "`watch nodes`, `watch clustat`: again every 2 s, until a key",
+        &[],
+    ),
     row(
         Kind::Shell,
         "terminal",

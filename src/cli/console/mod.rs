@@ -68,7 +68,7 @@ pub struct Console {
 }
 
 /// What keys do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 enum Mode {
     /// They make a line that asks for something.
     Command,
@@ -76,7 +76,7 @@ enum Mode {
     Confirm(Order),
     /// Any of them ends it.
     Watch {
-        noun: Noun,
+        what: Request,
         next_ms: u64,
         /// Lines that came meanwhile and would have torn the picture.
         missed: u32,
@@ -166,11 +166,6 @@ impl Console {
         self.ended
     }
 
-    /// The line that was entered last.
-    pub fn entered(&self) -> &str {
-        self.editor.entered()
-    }
-
     /// Does it show what happens as it happens?
     pub fn follows(&self) -> bool {
         self.mode == Mode::Follow
@@ -200,11 +195,10 @@ impl Console {
             }
         }
         match &mut self.mode {
-            Mode::Watch { noun, next_ms, .. } if now_ms >= *next_ms => {
+            Mode::Watch { what, next_ms, .. } if now_ms >= *next_ms => {
                 *next_ms = now_ms + WATCH_MS;
-                let noun = *noun;
                 // A line that has not taken the last picture gets no other.
-                self.output.is_empty().then_some(Request::Show(noun, Form::Text))
+                self.output.is_empty().then(|| what.clone())
             }
             _ => None,
         }
@@ -370,9 +364,9 @@ impl Console {
 
     fn own(&mut self, own: Own) -> Option<Request> {
         match own {
-            Own::Watch(noun) => {
-                self.mode = Mode::Watch { noun, next_ms: self.now_ms + WATCH_MS, missed: 0 };
-                return Some(Request::Show(noun, Form::Text));
+            Own::Watch(what) => {
+                self.mode = Mode::Watch { what: what.clone(), next_ms: self.now_ms + WATCH_MS, missed: 0 };
+                return Some(what);
             }
             Own::Follow => {
                 self.mode = Mode::Follow;
@@ -420,12 +414,12 @@ impl Console {
 
     /// Columns for the line, right of the prompt: a name has 32 bytes at most, which leaves room.
     fn columns(&self) -> usize {
-        COLUMNS - prompt_of(self.mode, &self.name).iter().map(|part| part.len()).sum::<usize>()
+        COLUMNS - prompt_of(&self.mode, &self.name).iter().map(|part| part.len()).sum::<usize>()
     }
 
     fn prompt(&mut self) {
         match self.door.as_ref().map_or(State::Open, |door| door.state) {
-            State::Open => prompt_of(self.mode, &self.name).iter().for_each(|part| self.output.raw(part.as_bytes())),
+            State::Open => prompt_of(&self.mode, &self.name).iter().for_each(|part| self.output.raw(part.as_bytes())),
             State::Asks => self.output.raw(b"Password: "),
             State::Typed | State::Looked | State::Waits { .. } => {}
         }
@@ -493,9 +487,9 @@ impl Console {
     fn show(&mut self, request: &Request, render: &mut dyn FnMut(&mut dyn Write) -> fmt::Result) {
         let start = self.output.length();
         let page = self.mode == Mode::Command && self.terminal_lines > 0;
-        if let Mode::Watch { noun, .. } = self.mode {
+        if let Mode::Watch { what, .. } = &self.mode {
             self.output.raw(if self.ansi { b"\x1b[H\x1b[2J" } else { b"----\r\n" });
-            let _ = writeln!(self.output, "Every {} s: {}. Any key ends this.\n", WATCH_MS / 1000, noun.word());
+            let _ = writeln!(self.output, "Every {} s: {what}. Any key ends this.\n", WATCH_MS / 1000);
         }
         // The ring never fails: it drops.
         let _ = match request {
@@ -596,7 +590,7 @@ impl Console {
     }
 }
 
-fn prompt_of(mode: Mode, name: &str) -> [&str; 2] {
+fn prompt_of<'a>(mode: &Mode, name: &'a str) -> [&'a str; 2] {
     match mode {
         Mode::Confirm(_) => ["Type yes to do it: ", ""],
         _ => [name, "> "],

@@ -3,15 +3,14 @@
 use heapless::Vec;
 
 use crate::base::limits::NODES_MAX;
-use crate::cli::render::Noun;
 use crate::cli::request::{self, Request};
 use crate::cli::usage::{self, Kind};
 
 /// A command of the shell itself; all others are asked of the agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Own {
-    /// Shows a noun again and again.
-    Watch(Noun),
+    /// Shows the same again and again.
+    Watch(Request),
     /// Shows what happens as it happens.
     Follow,
     /// Lines of the terminal; 0: nothing is paged.
@@ -38,7 +37,7 @@ pub(super) fn parse(line: &str) -> Wish {
     let mut words = line.split_ascii_whitespace();
     let first = words.next().unwrap_or_default();
     let own = match (first, words.next(), words.next(), words.next()) {
-        ("watch", Some(noun), None, None) => Noun::from_word(noun).map(Own::Watch),
+        ("watch", Some(_), ..) => watch(&line.trim_start()[first.len()..]),
         ("events", Some("follow"), None, None) => Some(Own::Follow),
         ("terminal", Some("length"), Some(lines), None) => lines.parse().ok().map(Own::Length),
         ("terminal", Some("dumb"), None, None) => Some(Own::Ansi(false)),
@@ -50,6 +49,14 @@ pub(super) fn parse(line: &str) -> Wish {
         (Some(own), _) => Wish::Own(own),
         (None, Some(usage)) if usage.kind == Kind::Shell => Wish::Asked(Request::Misused(usage)),
         (None, _) => Wish::Asked(request::parse(line)),
+    }
+}
+
+/// What only shows something can be watched.
+fn watch(line: &str) -> Option<Own> {
+    match request::parse(line) {
+        what @ (Request::Show(..) | Request::Face(_)) => Some(Own::Watch(what)),
+        _ => None,
     }
 }
 
@@ -66,9 +73,18 @@ fn last_word(text: &str) -> (&str, &str) {
     text.rsplit_once(' ').unwrap_or(("", text))
 }
 
+/// Second words of what can be watched that cannot.
+const UNWATCHED: [&str; 2] = ["follow", "apply"];
+
+/// The line that is to be watched, if its first word is there.
+fn watched(text: &str) -> Option<&str> {
+    let line = text.trim_start().strip_prefix("watch ")?.trim_start();
+    line.contains(' ').then_some(line)
+}
+
 /// Is it a node that can stand at the end of this text?
 pub(super) fn wants_node(text: &str) -> bool {
-    let mut words = last_word(text).0.split_ascii_whitespace();
+    let mut words = last_word(watched(text).unwrap_or(text)).0.split_ascii_whitespace();
     match (words.next(), words.next(), words.next_back()) {
         (Some("fence" | "ack"), None, None) => true,
         (Some("clustat"), Some("-m"), None) => true,
@@ -88,7 +104,14 @@ impl<'a> Choices<'a> {
 
     /// What can stand at the end of this text.
     pub(super) fn after(text: &str) -> Choices<'static> {
+        if let Some(line) = watched(text) {
+            let mut choices = Choices::after(line);
+            choices.words.retain(|word| !UNWATCHED.contains(word));
+            return choices;
+        }
         let (before, begun) = last_word(text);
+        let looks = usage::WORDS.iter().filter(|usage| usage.kind == Kind::Look && usage.word != "help");
+        let looks = looks.map(|usage| usage.word);
         let mut words = Vec::new();
         // Cannot be full: it was counted.
         let mut offer = |word: &'static str| {
@@ -98,7 +121,7 @@ impl<'a> Choices<'a> {
         };
         match before.trim() {
             "" => usage::WORDS.iter().map(|usage| usage.word).for_each(&mut offer),
-            "watch" => Noun::ALL.map(Noun::word).into_iter().for_each(&mut offer),
+            "watch" => looks.for_each(&mut offer),
             word => usage::of(word).into_iter().flat_map(|usage| usage.next).copied().for_each(&mut offer),
         }
         Choices { typed: begun.len(), words }
@@ -123,6 +146,9 @@ mod tests {
             ("v", "view votes", "v"),
             ("watch no", "nodes", "nodes"),
             ("watch  q", "qdisk", "qdisk"),
+            ("watch f", "fences", "fences"),
+            ("watch config ", "show status", "s"),
+            ("watch events ", "json", "json"),
             ("events ", "follow json", ""),
             ("cman_tool n", "nodes", "nodes"),
             ("nodes j", "json", "json"),
@@ -141,9 +167,15 @@ mod tests {
 
     #[test]
     fn tab_knows_where_a_node_is_meant() {
-        for text in
-            ["fence ", "ack my", " fence  my-vm", "clustat -m ", "cman_tool nodes -n ", "cman_tool nodes -a -n m"]
-        {
+        for text in [
+            "fence ",
+            "ack my",
+            " fence  my-vm",
+            "clustat -m ",
+            "watch clustat -m ",
+            "cman_tool nodes -n ",
+            "cman_tool nodes -a -n m",
+        ] {
             assert!(wants_node(text), "{text:?}");
         }
         for text in [
@@ -167,10 +199,25 @@ mod tests {
 
     #[test]
     fn only_whole_commands_are_the_shells_own() {
-        assert_eq!(parse(" watch  nodes "), Wish::Own(Own::Watch(Noun::Nodes)));
+        for line in ["nodes", "nodes json", "clustat", "cman_tool nodes -a", "config status", "metrics"] {
+            let wish = parse(&std::format!(" watch  {line} "));
+            assert_eq!(wish, Wish::Own(Own::Watch(request::parse(line))));
+        }
         assert_eq!(parse("terminal length 0"), Wish::Own(Own::Length(0)));
-        for line in ["watch", "watch it", "terminal length", "terminal length -1", "terminal length 65536", "exit now"]
-        {
+        for line in [
+            "watch",
+            "watch it",
+            "watch reboot",
+            "watch fence my-vm3",
+            "watch config apply /x",
+            "watch watch nodes",
+            "watch help",
+            "watch events follow",
+            "terminal length",
+            "terminal length -1",
+            "terminal length 65536",
+            "exit now",
+        ] {
             let first = line.split(' ').next().unwrap();
             assert_eq!(parse(line), Wish::Asked(Request::Misused(usage::of(first).unwrap())), "{line}");
         }
