@@ -663,22 +663,61 @@ impl Noise {
     }
 }
 
+/// Right words in any order: what changes something is asked about, and no line but `yes` answers that.
 #[test]
 fn ten_thousand_lines_of_noise_change_nothing_and_are_answered() {
-    let words = ["status", "nodes", "reboot", "yes", "watch", "rm", "-rf", "json", "help", "no", "\t", "\x1b[A", "q"];
+    let words = [
+        "status",
+        "nodes",
+        "votes",
+        "gate",
+        "open",
+        "expected",
+        "3",
+        "reboot",
+        "fence",
+        "ack",
+        "leave",
+        "now",
+        "my-vm3",
+        "config",
+        "apply",
+        "/x",
+        "clustat",
+        "-m",
+        "cman_tool",
+        "kill",
+        "-n",
+        "watch",
+        "terminal",
+        "length",
+        "events",
+        "follow",
+        "yes",
+        "no",
+        "json",
+        "help",
+        "rm",
+        "-rf",
+        "\t",
+        "\x1b[A",
+        "q",
+    ];
     let mut noise = Noise(7);
     with(&blocked(), &cluster(), |snapshot| {
         let mut console = Console::new("my-vm1");
         console.feed(b"terminal length 0\r");
-        let mut unknown = 0;
+        let mut questions = 0;
         for _ in 0..10_000 {
             let mut line = String::new();
             for _ in 0..noise.below(5) {
-                // `yes` alone after a question is the one way to have something done: not with two words in a line.
                 write!(line, "{} ", words[noise.below(words.len() as u64) as usize]).unwrap();
             }
-            line.push_str("x\r");
-            let before = matches!(parse(line.trim_end()), Request::Unknown | Request::Misused(_));
+            // `yes` alone after a question is the one way to have something done.
+            line.push_str(if noise.below(2) == 0 { "x\r" } else { "\r" });
+            if line.replace("\x1b[A", "").trim() == "yes" {
+                continue;
+            }
             let mut rest = line.as_bytes();
             while !rest.is_empty() {
                 let (used, request) = console.feed(rest);
@@ -686,7 +725,6 @@ fn ten_thousand_lines_of_noise_change_nothing_and_are_answered() {
                 assert!(!matches!(request, Some(Request::Do(_))), "{line:?}");
                 if let Some(request) = request {
                     console.answer(&request, snapshot);
-                    unknown += u32::from(before);
                 }
             }
             let mut said = Vec::new();
@@ -695,10 +733,12 @@ fn ten_thousand_lines_of_noise_change_nothing_and_are_answered() {
                 console.sent(console.pending().len());
             }
             let said = String::from_utf8_lossy(&said);
-            let answered = ["There is no command `", "Usage: "].iter().any(|answer| said.contains(answer));
-            assert!(answered, "{line:?} is answered by {said:?}");
+            let asks = said.ends_with("Type yes to do it: ");
+            let answered = asks || said.ends_with("my-vm1> ") || said.contains("Any key ends this.");
+            assert!(answered && said.contains('\n'), "{line:?} is answered by {said:?}");
+            questions += u32::from(asks);
         }
-        assert_eq!(unknown, 10_000);
+        assert!(questions > 100, "{questions}");
     });
 }
 
