@@ -391,6 +391,8 @@ fn old_commands_can_be_watched() {
             assert_eq!((desk.asked.len(), desk.asked.last()), (shown + 1, Some(&parse(line))));
             desk.step("a key", b"x");
         }
+        desk.step("clustat -i 5", b"clustat -i 5\r");
+        assert_eq!(desk.console.deadline_ms(), Some(desk.now_ms + 5_000));
         desk.is("console-watch-old.txt");
     });
 }
@@ -416,6 +418,9 @@ fn what_changes_something_is_confirmed() {
         desk.step("config apply and a file; yes", b"config apply /run/new.config\ryes\r");
         let apply = Order::Apply(File::of("/run/new.config").unwrap());
         assert_eq!(desk.asked[1..], [fence, Order::Leave, apply].map(Request::Do));
+        desk.step("cman_tool kill -n my-vm3; yes", b"cman_tool kill -n my-vm3\ryes\r");
+        desk.step("cman_tool leave; no", b"cman_tool leave\rno\r");
+        assert_eq!(desk.asked[4..], [Request::Do(fence)]);
         desk.step("fence", b"fence\r");
         desk.step("Up: the answer is no line to type again", b"\x1b[A");
         desk.is("console-confirmation.txt");
@@ -457,7 +462,15 @@ const WRONG_LINES: [&str; 16] = [
 #[test]
 fn what_is_not_done_is_told_with_the_way_out() {
     at_desk(|desk| {
-        for line in ["votes 3", "expected 3", "gate open"] {
+        for line in [
+            "votes 3",
+            "expected 3",
+            "gate open",
+            "cman_tool votes -v 3",
+            "cman_tool join",
+            "cman_tool wait",
+            "clustat -s web",
+        ] {
             desk.step(line, format!("{line}\r").as_bytes());
             let mut answer = String::new();
             socket::answer(line, desk.snapshot, &mut answer).unwrap();

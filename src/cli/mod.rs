@@ -10,6 +10,7 @@ pub mod declined;
 pub mod exit;
 pub mod face;
 pub mod facts;
+mod getopt;
 pub mod json;
 pub mod mount;
 pub mod nearest;

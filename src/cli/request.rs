@@ -65,8 +65,8 @@ fn understand<'a>(first: &str, mut words: impl Iterator<Item = &'a str> + Clone)
     if let Some(order) = Order::parse(first, words.clone()) {
         return Some(Request::Do(order));
     }
-    if let Some(face) = face::parse(first, words.clone()) {
-        return Some(Request::Face(face));
+    if let Some(request) = face::parse(first, words.clone()) {
+        return Some(request);
     }
     let form = match (words.next(), words.next()) {
         (None, _) => Form::Text,

@@ -9,7 +9,7 @@ use super::render::Noun;
 /// What a line does that begins with a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// It shows something.
+    /// It shows something; some of these change something too, with a second word.
     Look,
     /// It changes something.
     Order,
@@ -28,7 +28,7 @@ pub struct Usage {
     pub does: &'static str,
     /// The words that can come next.
     pub next: &'static [&'static str],
-    /// What it does, for whoever must know whether something may be changed.
+    /// What Tab offers it for.
     pub kind: Kind,
 }
 
@@ -73,16 +73,17 @@ pub static WORDS: [Usage; 27] = [
     row(
         Kind::Look,
         "clustat",
-        "[-x | -I | -m NODE]",
-        "the members, as RHCS showed them; -x, -I, -m NODE",
-        &["-x", "-I", "-m"],
+        "[-x | -I | -Q | -v | -m NODE] [-i SECONDS], not -i with -x; SECONDS are 1 to 65535",
+        "the members, as RHCS showed them; -x, -I, -m NODE, -i SECONDS",
+        &["-x", "-I", "-m", "-Q", "-i"],
     ),
     row(
         Kind::Look,
         "cman_tool",
-        "status | nodes [-a] [-f] [-n NODE] [-F id,name,type,addr,votes,exp,state] | version | expected | votes",
-        "status, nodes, version, expected, votes, as of RHCS",
-        &["status", "nodes", "version", "expected", "votes"],
+        "status | nodes [-af] [-n NODE] [-F id,name,type,addr,votes,exp,state] | version | expected | votes | services | \
+         kill -n NODE | leave [force]",
+        "status, nodes, version, votes, kill, leave and more, as of RHCS",
+        &["status", "nodes", "version", "expected", "votes", "services", "kill", "leave"],
     ),
     row(Kind::Look, "metrics", "", "everything that counts, for Prometheus", &[]),
     row(
@@ -173,7 +174,10 @@ mod tests {
             ("status xml", "Usage: status [json]."),
             ("status jsno", "Usage: status [json]; do you mean `status json`?"),
             ("reboot now", "Usage: reboot, and nothing behind it."),
-            ("clustat -z", "Usage: clustat [-x | -I | -m NODE]."),
+            (
+                "terminal dum",
+                "Usage: terminal length LINES | dumb | ansi; LINES are 0 (no pause) to 65535; do you mean `terminal dumb`?",
+            ),
         ] {
             let usage = of(line.split(' ').next().unwrap()).unwrap();
             assert_eq!(Misuse(usage, line).to_string(), want);

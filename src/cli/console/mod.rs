@@ -45,7 +45,7 @@ pub use output::OUTPUT_BYTES;
 const TERMINAL_LINES: u16 = 24;
 /// A page that nobody reads on is given up after that, so that what is said of the cluster appears again.
 pub const PAGER_MS_MAX: u64 = 60_000;
-/// Between two pictures of `watch`.
+/// Between two pictures of `watch`, which `clustat -i` says itself.
 pub const WATCH_MS: u64 = 2_000;
 
 /// A shell on one line.
@@ -77,6 +77,7 @@ enum Mode {
     /// Any of them ends it.
     Watch {
         what: Request,
+        every_ms: u64,
         next_ms: u64,
         /// Lines that came meanwhile and would have torn the picture.
         missed: u32,
@@ -195,8 +196,8 @@ impl Console {
             }
         }
         match &mut self.mode {
-            Mode::Watch { what, next_ms, .. } if now_ms >= *next_ms => {
-                *next_ms = now_ms + WATCH_MS;
+            Mode::Watch { what, every_ms, next_ms, .. } if now_ms >= *next_ms => {
+                *next_ms = now_ms + *every_ms;
                 // A line that has not taken the last picture gets no other.
                 self.output.is_empty().then(|| what.clone())
             }
@@ -364,8 +365,8 @@ impl Console {
 
     fn own(&mut self, own: Own) -> Option<Request> {
         match own {
-            Own::Watch(what) => {
-                self.mode = Mode::Watch { what: what.clone(), next_ms: self.now_ms + WATCH_MS, missed: 0 };
+            Own::Watch(what, every_ms) => {
+                self.mode = Mode::Watch { what: what.clone(), every_ms, next_ms: self.now_ms + every_ms, missed: 0 };
                 return Some(what);
             }
             Own::Follow => {
@@ -487,9 +488,9 @@ impl Console {
     fn show(&mut self, request: &Request, render: &mut dyn FnMut(&mut dyn Write) -> fmt::Result) {
         let start = self.output.length();
         let page = self.mode == Mode::Command && self.terminal_lines > 0;
-        if let Mode::Watch { what, .. } = &self.mode {
+        if let Mode::Watch { what, every_ms, .. } = &self.mode {
             self.output.raw(if self.ansi { b"\x1b[H\x1b[2J" } else { b"----\r\n" });
-            let _ = writeln!(self.output, "Every {} s: {what}. Any key ends this.\n", WATCH_MS / 1000);
+            let _ = writeln!(self.output, "Every {} s: {what}. Any key ends this.\n", every_ms / 1000);
         }
         // The ring never fails: it drops.
         let _ = match request {

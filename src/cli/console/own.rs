@@ -2,15 +2,17 @@
 
 use heapless::Vec;
 
+use super::WATCH_MS;
 use crate::base::limits::NODES_MAX;
+use crate::cli::face;
 use crate::cli::request::{self, Request};
 use crate::cli::usage::{self, Kind};
 
 /// A command of the shell itself; all others are asked of the agent.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Own {
-    /// Shows the same again and again.
-    Watch(Request),
+    /// Shows the same again and again, after so many milliseconds.
+    Watch(Request, u64),
     /// Shows what happens as it happens.
     Follow,
     /// Lines of the terminal; 0: nothing is paged.
@@ -37,7 +39,9 @@ pub(super) fn parse(line: &str) -> Wish {
     let mut words = line.split_ascii_whitespace();
     let first = words.next().unwrap_or_default();
     let own = match (first, words.next(), words.next(), words.next()) {
-        ("watch", Some(_), ..) => watch(&line.trim_start()[first.len()..]),
+        ("watch", Some(_), ..) => watch(&line.trim_start()[first.len()..], WATCH_MS),
+        ("clustat", Some(_), ..) => face::interval(line.split_ascii_whitespace().skip(1))
+            .and_then(|every_s| watch(line, u64::from(every_s) * 1000)),
         ("events", Some("follow"), None, None) => Some(Own::Follow),
         ("terminal", Some("length"), Some(lines), None) => lines.parse().ok().map(Own::Length),
         ("terminal", Some("dumb"), None, None) => Some(Own::Ansi(false)),
@@ -53,9 +57,9 @@ pub(super) fn parse(line: &str) -> Wish {
 }
 
 /// What only shows something can be watched.
-fn watch(line: &str) -> Option<Own> {
+fn watch(line: &str, every_ms: u64) -> Option<Own> {
     match request::parse(line) {
-        what @ (Request::Show(..) | Request::Face(_)) => Some(Own::Watch(what)),
+        what @ (Request::Show(..) | Request::Face(_)) => Some(Own::Watch(what, every_ms)),
         _ => None,
     }
 }
@@ -74,7 +78,7 @@ fn last_word(text: &str) -> (&str, &str) {
 }
 
 /// Second words of what can be watched that cannot.
-const UNWATCHED: [&str; 2] = ["follow", "apply"];
+const UNWATCHED: [&str; 4] = ["follow", "apply", "kill", "leave"];
 
 /// The line that is to be watched, if its first word is there.
 fn watched(text: &str) -> Option<&str> {
@@ -88,7 +92,7 @@ pub(super) fn wants_node(text: &str) -> bool {
     match (words.next(), words.next(), words.next_back()) {
         (Some("fence" | "ack"), None, None) => true,
         (Some("clustat"), Some("-m"), None) => true,
-        (Some("cman_tool"), Some("nodes"), Some(last)) => last == "-n",
+        (Some("cman_tool"), Some("nodes" | "kill"), Some(last)) => last == "-n",
         _ => false,
     }
 }
@@ -155,7 +159,8 @@ mod tests {
             ("terminal ", "length dumb ansi", ""),
             ("reb", "reboot", "reboot"),
             ("config ", "show status apply", ""),
-            ("cman_tool ", "status nodes version expected votes", ""),
+            ("cman_tool ", "status nodes version expected votes services kill leave", ""),
+            ("watch cman_tool ", "status nodes version expected votes services", ""),
             ("x", "", ""),
             ("status json ", "", ""),
         ] {
@@ -201,8 +206,11 @@ mod tests {
     fn only_whole_commands_are_the_shells_own() {
         for line in ["nodes", "nodes json", "clustat", "cman_tool nodes -a", "config status", "metrics"] {
             let wish = parse(&std::format!(" watch  {line} "));
-            assert_eq!(wish, Wish::Own(Own::Watch(request::parse(line))));
+            assert_eq!(wish, Wish::Own(Own::Watch(request::parse(line), WATCH_MS)));
         }
+        let members = Wish::Own(Own::Watch(request::parse("clustat -m my-vm1"), 5_000));
+        assert_eq!(parse("clustat -i5 -m my-vm1"), members);
+        assert_eq!(parse("clustat -s web -i 5"), Wish::Asked(request::parse("clustat -s web")));
         assert_eq!(parse("terminal length 0"), Wish::Own(Own::Length(0)));
         for line in [
             "watch",

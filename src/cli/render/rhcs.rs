@@ -26,6 +26,7 @@ pub fn exit(face: &Face, snapshot: &Snapshot<'_>) -> Exit {
     let shown = match face {
         Face::ClustatMember(name) => rows(snapshot).any(|row| row.name == name.as_str() && row.online),
         Face::CmanNodes(Nodes { only: Some(name), .. }) => rows(snapshot).any(|row| row.name == name.as_str()),
+        Face::ClustatQuorate => snapshot.status.quorate,
         Face::ConfigStatus(_) => !configuration::waits(snapshot),
         _ => true,
     };
@@ -39,6 +40,8 @@ pub fn face(face: &Face, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt::R
         Face::Clustat => clustat(snapshot, out),
         Face::ClustatXml => clustat_xml(snapshot, out),
         Face::ClustatId => writeln!(out, "{:#010x}", status.node.get()),
+        Face::ClustatQuorate => out.write_str(if status.quorate { "Quorate\n" } else { "Inquorate\n" }),
+        Face::ClustatVersion => writeln!(out, "clustat version {}", snapshot.facts.version),
         Face::ClustatMember(name) => match rows(snapshot).find(|row| row.name == name.as_str()) {
             Some(row) => {
                 member_header(out)?;
