@@ -13,11 +13,11 @@ use quorate::base::{
 };
 use quorate::cli::console::Console;
 use quorate::cli::facts::Leaving;
-use quorate::cli::render::{help, render};
+use quorate::cli::render::render;
 use quorate::cli::request::Request;
 use quorate::cli::{
     AgentFacts, Exit, Form, Happening, MountFacts, MountState, MountWait, Noun, Snapshot, SpaceFacts, SpaceState,
-    SpaceWait, socket,
+    SpaceWait, socket, usage,
 };
 use quorate::cluster::by_hand::NoOrder;
 use quorate::cluster::plocks::Plocks;
@@ -479,9 +479,11 @@ fn the_console_shows_what_the_socket_answers() {
         render(Noun::Nodes, Form::Text, snapshot, &mut rendered).unwrap();
         socket::answer("nodes", snapshot, &mut answered).unwrap();
         assert_eq!(answered, format!("quorate 1 0\n{rendered}"));
-        let mut list = String::new();
-        help(&mut list).unwrap();
-        fits(&list);
+        for shell in [false, true] {
+            let mut list = String::new();
+            usage::help(shell, &mut list).unwrap();
+            fits(&list);
+        }
     });
 }
 
@@ -577,7 +579,8 @@ fn the_largest_cluster_fits_its_lines() {
 #[test]
 fn the_documents_describe_what_is_printed() {
     let described = std::fs::read_to_string("docs/status-json.md").unwrap();
-    let printed = ["released", "lockspaces-mounts", "plocks"].map(|name| format!("tests/golden/{name}.json"));
+    let printed =
+        ["released", "lockspaces-mounts", "plocks", "config-status"].map(|name| format!("tests/golden/{name}.json"));
     let printed = printed.map(|path| std::fs::read_to_string(path).unwrap());
     for line in printed.iter().flat_map(|text| text.lines()) {
         let Some((key, _)) = line.trim().strip_prefix('"').and_then(|line| line.split_once("\":")) else { continue };
@@ -597,11 +600,12 @@ fn orders_that_must_not_be_followed_are_refused() {
     let mut text = String::new();
     let votes = NoOrder::Votes { have: 2, need: 3 };
     let pending = NoOrder::Pending(quorate::base::NodeId::new(4).unwrap());
-    let cases: [(&str, Option<NoOrder>); 15] = [
+    let cases: [(&str, Option<NoOrder>); 16] = [
         ("fence my-vm3", None),
         ("fence 3", None),
         ("fence 64", None),
         ("fence nobody", None),
+        ("fence my-vn3", None),
         ("fence my-vm5", Some(votes)),
         ("fence my-vm3", Some(NoOrder::NotMember)),
         ("fence my-vm3", Some(NoOrder::NotReleased)),

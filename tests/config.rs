@@ -77,6 +77,12 @@ fn a_damaged_blob_is_never_a_configuration() {
     let mut other = good.clone();
     other[4] = 9;
     assert_eq!(blob::decode(&other), Err(blob::BlobError::Version(9)));
+    // Somebody named the file that a blob is made of.
+    for file in ["configs/five-node.toml", "configs/two-node.toml"] {
+        let text = std::fs::read(file).unwrap();
+        assert_eq!(blob::decode(&text), Err(blob::BlobError::Text), "{file}");
+    }
+    assert_eq!(blob::decode(&[0; 512]), Err(blob::BlobError::Magic));
     let mut swapped = check(&five_node()).unwrap();
     swapped.nodes.swap(0, 1);
     assert_eq!(blob::encode(&swapped, &mut [0; BLOB_BYTES_MAX]), Err(blob::BlobError::Order));

@@ -57,10 +57,10 @@ mod scene;
 
 use std::fmt::Write as _;
 
-use quorate::base::{Incarnation, NodeSet, Phase};
+use quorate::base::{ConfigStamp, Incarnation, NodeSet, Phase};
 use quorate::cli::qdisk::{Found, Kind};
 use quorate::cli::rhcs::mkqdisk;
-use quorate::cli::{Exit, socket};
+use quorate::cli::{AgentFacts, Exit, Snapshot, socket};
 use quorate::cluster::status::{QdiskStatus, Stage, Status, Waiting};
 use quorate::config::Cluster;
 use quorate::disk::foreign::Rhcs;
@@ -226,6 +226,27 @@ fn mkqdisk_l_has_every_line_of_rhcs() {
     assert_eq!(found[1..], want[1..]);
 }
 
+/// For programs: who has the next configuration ready, and who still speaks with the key before.
+#[test]
+fn config_status_is_an_object_too() {
+    let (cluster, mut status) = five();
+    let (exit, object) = answer("config status json", &status, &cluster);
+    let value: serde_json::Value = serde_json::from_str(&object).unwrap();
+    assert_eq!((exit, value["staged"].is_null(), &value["previous_key"]), (Exit::Ok, true, &false.into()));
+    status.nodes.iter_mut().take(3).for_each(|row| row.staged = ConfigStamp { version: 2, digest: 0x1234_5678 });
+    let rotated = Cluster { previous_key: Some([9; 32]), ..cluster };
+    let mut object = String::new();
+    with(&status, &rotated, |snapshot| {
+        let facts = AgentFacts { old_key: set(&[3]), ..*snapshot.facts };
+        socket::answer("config status --json", &Snapshot { facts: &facts, ..*snapshot }, &mut object).unwrap();
+    });
+    let (head, object) = object.split_once('\n').unwrap();
+    assert_eq!((head, object.matches('\n').count()), ("quorate 1 1", 1));
+    let value: serde_json::Value = serde_json::from_str(object).unwrap();
+    assert_eq!((&value["schema"], &value["kind"]), (&1.into(), &"config-status".into()));
+    golden("config-status.json", &format!("{}\n", serde_json::to_string_pretty(&value).unwrap()));
+}
+
 #[test]
 fn an_unknown_node_is_answered_with_the_nearest() {
     let (cluster, status) = five();
@@ -236,6 +257,9 @@ fn an_unknown_node_is_answered_with_the_nearest() {
     let (exit, text) = answer("stauts", &status, &cluster);
     assert_eq!(exit, Exit::Usage);
     assert_eq!(text, "the agent does not know this request; do you mean `status`?\n");
+    let (exit, text) = answer("cman_tool nodes -F id,foo", &status, &cluster);
+    assert_eq!(exit, Exit::Usage);
+    assert!(text.starts_with("Usage: cman_tool") && text.contains("id,name,type,addr,votes,exp,state"), "{text}");
     assert_eq!(answer("wait forever", &status, &cluster).0, Exit::Usage);
 }
 

@@ -15,10 +15,12 @@ use quorate::cli::{Form, Noun, socket};
 use quorate::config::blob;
 
 /// What is asked in others' words.
-const FACES: [&str; 10] = [
+const FACES: [&str; 15] = [
     "clustat",
     "clustat -x",
     "clustat -I",
+    "clustat -flQ",
+    "cman_tool nodes -af",
     "clustat -m my-vm1",
     "cman_tool status",
     "cman_tool nodes -a -f",
@@ -26,6 +28,9 @@ const FACES: [&str; 10] = [
     "cman_tool version",
     "cman_tool votes",
     "metrics",
+    "config show",
+    "config status",
+    "config status json",
 ];
 
 struct Counting;

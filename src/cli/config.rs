@@ -76,6 +76,9 @@ pub struct ConfigCommand {
     /// import: make a key
     #[argh(switch)]
     pub new_key: bool,
+    /// status: one JSON object instead of text
+    #[argh(switch)]
+    pub json: bool,
     /// apply: do not ask
     #[argh(switch)]
     pub yes: bool,
@@ -115,6 +118,7 @@ impl ConfigCommand {
             ("--data", !self.data.is_empty()),
             ("--qdisk", self.qdisk.is_some()),
             ("--new-key", self.new_key),
+            ("--json", self.json),
             ("--yes", self.yes),
             ("--timeout", self.timeout.is_some()),
         ];

@@ -6,9 +6,11 @@ pub mod command;
 pub mod config;
 pub mod console;
 pub mod date;
+pub mod declined;
 pub mod exit;
 pub mod face;
 pub mod facts;
+mod getopt;
 pub mod json;
 pub mod mount;
 pub mod nearest;
@@ -21,6 +23,7 @@ pub mod request;
 pub mod rhcs;
 pub mod shell;
 pub mod socket;
+pub mod usage;
 pub mod wait;
 pub mod words;
 pub mod wrap;
@@ -120,6 +123,8 @@ fn unknown_command(words: &[&str]) -> Option<String> {
     };
     match words {
         ["qdisk", word, ..] => unknown(word, "qdisk ", &qdisk::words().collect::<Vec<_>>()),
+        ["config", word, ..] => unknown(word, "config ", &config::WORDS),
+        ["pr", word, ..] => unknown(word, "pr ", &pr::WORDS),
         [word, ..] => unknown(word, "", &commands().collect::<Vec<_>>()),
         [] => None,
     }
@@ -134,6 +139,13 @@ mod tests {
         for (words, want) in [
             (&["stauts"][..], Some("There is no command `stauts`; do you mean `status`?")),
             (&["qdisk", "lits"], Some("There is no command `qdisk lits`; do you mean `qdisk list`?")),
+            (&["config", "chekc"], Some("There is no command `config chekc`; do you mean `config check`?")),
+            (
+                &["config", "frobnicate"],
+                Some("There is no command `config frobnicate`; `quorate config --help` lists them."),
+            ),
+            (&["config", "check", "chekc"], None),
+            (&["pr", "kesy", "/dev/sda"], Some("There is no command `pr kesy`; do you mean `pr keys`?")),
             (&["defragment"], Some("There is no command `defragment`; `quorate --help` lists them.")),
             (&["status", "--jsn"], None),
             (&["--help"], None),

@@ -4,6 +4,7 @@
 use core::fmt::{self, Display, Formatter, Write};
 
 use super::facts::Snapshot;
+use super::nearest::{Meant, nearest};
 use super::wrap::Wrap;
 use crate::base::NodeId;
 use crate::base::limits::NAME_BYTES_MAX;
@@ -66,14 +67,6 @@ pub enum Order {
 }
 
 impl Order {
-    /// The first words, and what they do.
-    pub const WORDS: [(&'static str, &'static str); 4] = [
-        ("fence", "put a member out: `fence NODE`, after a question"),
-        ("ack", "DANGER: vouch that a node being fenced is off: `ack NODE`"),
-        ("leave", "unmount and leave the cluster; `leave now`: without asking"),
-        ("reboot", "reset this machine, after a question"),
-    ];
-
     /// The order of these words.
     pub fn parse<'a>(first: &str, mut rest: impl Iterator<Item = &'a str>) -> Option<Order> {
         match (first, rest.next(), rest.next()) {
@@ -132,16 +125,20 @@ impl Order {
         if snapshot.facts.ordered {
             return Some(Refusal::Busy);
         }
+        let no_node = |name: Name| {
+            let names = snapshot.facts.cluster.nodes.iter().map(|node| node.name.as_str());
+            Refusal::NoNode(nearest(name.as_str(), names).and_then(Name::of))
+        };
         match self {
             Order::Reboot => snapshot.facts.emulated.then_some(Refusal::Emulated),
             Order::Fence(name) => match name.find(snapshot) {
-                None => Some(Refusal::No(NoOrder::Unknown)),
+                None => Some(no_node(name)),
                 Some(id) if id == status.node => Some(Refusal::No(NoOrder::Myself)),
                 Some(_) if snapshot.facts.leaving.is_some() => Some(Refusal::No(NoOrder::Leaving)),
                 Some(id) => no_order(id).map(Refusal::No),
             },
             Order::Ack(name) => match name.find(snapshot) {
-                None => Some(Refusal::No(NoOrder::Unknown)),
+                None => Some(no_node(name)),
                 Some(id) => row(id)?.no_ack.map(|no| match no {
                     NoOrder::NotCoordinator(Some(other)) => Refusal::AskAt(snapshot.short_name(other)),
                     no => Refusal::No(no),
@@ -181,6 +178,8 @@ impl Display for Order {
 pub enum Refusal {
     /// There is no machine to reset.
     Emulated,
+    /// There is no such node; which one was most likely meant.
+    NoNode(Option<Name>),
     /// The core says no.
     No(NoOrder),
     /// The core does not let this node go.
@@ -198,6 +197,12 @@ impl Display for Refusal {
             Refusal::Emulated => {
                 f.write_str("this agent is emulated and has no machine to reset. End its process instead.")
             }
+            Refusal::NoNode(Some(name)) => {
+                write!(f, "the configuration has no such node{}", Meant(Some(name.as_str())))
+            }
+            Refusal::NoNode(None) => {
+                f.write_str("the configuration has no such node; `nodes` lists them.")
+            }
             Refusal::Stays(NoOrder::NotReleased | NoOrder::NotMember) => {
                 f.write_str("this node is in no released view (see `status`), so nobody can let it go; `leave now` asks nobody.")
             }
@@ -208,7 +213,7 @@ impl Display for Refusal {
             ),
             Refusal::AskAt(name) => write!(f, "only the coordinator can be told: type it on {}.", name.as_str()),
             Refusal::No(no) | Refusal::Stays(no) => match no {
-                NoOrder::Unknown => f.write_str("the configuration has no such node; `nodes` lists them."),
+                NoOrder::Unknown => Refusal::NoNode(None).fmt(f),
                 NoOrder::Myself => {
                     f.write_str("a node does not fence itself. `leave` lets it go, and `reboot` resets its machine.")
                 }

@@ -1,9 +1,12 @@
 //! One line that asks for something: typed on a console or sent through the socket.
 
+use core::fmt::{self, Display, Formatter};
+
+use super::declined;
 use super::face::{self, Face};
-use super::nearest::nearest;
 use super::order::Order;
 use super::render::{Form, Noun};
+use super::usage::{self, Kind, Usage};
 
 /// What a line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,54 +19,64 @@ pub enum Request {
     Show(Noun, Form),
     /// What an old tool showed, or metrics.
     Face(Face),
-    /// Something is to be done.
+    /// Something is to be done; a person is asked first.
     Do(Order),
     /// The nodes' names, each on a line, for a word that Tab is to complete.
     Names,
+    /// It is known what is meant, and not done: why, and the way out.
+    Declined(&'static str),
+    /// There is such a command, and it does not take what stands behind it.
+    Misused(&'static Usage),
     /// No such command.
     Unknown,
 }
 
-impl Request {
-    /// Does it change something, so that a person is asked first?
-    pub const fn needs_confirmation(&self) -> bool {
-        matches!(self, Request::Do(_))
+/// The line that asks for it; nothing where there is none.
+impl Display for Request {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Request::Show(noun, Form::Text) => f.write_str(noun.word()),
+            Request::Show(noun, Form::Json) => write!(f, "{} json", noun.word()),
+            Request::Face(face) => face.fmt(f),
+            Request::Do(order) => order.fmt(f),
+            Request::Help => f.write_str("help"),
+            Request::Empty | Request::Names | Request::Declined(_) | Request::Misused(_) | Request::Unknown => Ok(()),
+        }
     }
 }
 
-/// `noun`, `noun json` or `noun --json`, with any blanks.
+/// `noun`, `noun json` or `noun --json`, with any blanks; a face; an order.
 pub fn parse(line: &str) -> Request {
     let mut words = line.split_ascii_whitespace();
     let Some(first) = words.next() else { return Request::Empty };
+    let first = if first == "?" { "help" } else { first };
+    if let Some(why) = declined::sentence(first, words.clone()) {
+        return Request::Declined(why);
+    }
+    match usage::of(first).filter(|usage| usage.kind != Kind::Shell) {
+        // RHCS' word for what the votes are counted against, which they show as well.
+        None if first == "expected" => Request::Show(Noun::Votes, Form::Text),
+        Some(usage) => understand(first, words).unwrap_or(Request::Misused(usage)),
+        None => Request::Unknown,
+    }
+}
+
+fn understand<'a>(first: &str, mut words: impl Iterator<Item = &'a str> + Clone) -> Option<Request> {
     if let Some(order) = Order::parse(first, words.clone()) {
-        return Request::Do(order);
+        return Some(Request::Do(order));
     }
-    if face::WORDS.iter().any(|(word, _)| *word == first) {
-        return face::parse(first, words).map_or(Request::Unknown, Request::Face);
-    }
-    if Order::WORDS.iter().any(|(word, _)| *word == first) {
-        return Request::Unknown;
+    if let Some(request) = face::parse(first, words.clone()) {
+        return Some(request);
     }
     let form = match (words.next(), words.next()) {
         (None, _) => Form::Text,
         (Some("json" | "--json"), None) => Form::Json,
-        _ => return Request::Unknown,
+        _ => return None,
     };
     match (first, form) {
-        ("help" | "?", Form::Text) => Request::Help,
-        _ => Noun::from_word(first).map_or(Request::Unknown, |noun| Request::Show(noun, form)),
+        ("help", Form::Text) => Some(Request::Help),
+        _ => Noun::from_word(first).map(|noun| Request::Show(noun, form)),
     }
-}
-
-/// The command that a line of an unknown one most likely meant.
-pub fn meant(line: &str) -> Option<&'static str> {
-    let first = line.split_ascii_whitespace().next()?;
-    let nouns = Noun::ALL.into_iter().map(Noun::word);
-    nearest(
-        first,
-        nouns.chain(face::WORDS.map(|(word, _)| word)).chain(Order::WORDS.map(|(word, _)| word)).chain(["help"]),
-    )
-    .filter(|word| *word != first)
 }
 
 #[cfg(test)]
@@ -77,21 +90,26 @@ mod tests {
         assert_eq!(parse("keys --json"), Request::Show(Noun::Keys, Form::Json));
         assert_eq!(parse("?"), Request::Help);
         assert_eq!(parse("clustat"), Request::Face(Face::Clustat));
-        assert_eq!(meant("stauts json"), Some("status"));
-        assert_eq!(meant("status xml"), None);
-        assert_eq!(meant(" "), None);
         assert_eq!(parse("reboot"), Request::Do(Order::Reboot));
         for line in [
             "reboot now",
             "reboot json",
             "fence",
+            "fence my-vm3 now",
             "leave json",
             "status xml",
             "status json json",
             "help json",
-            "Status",
             "clustat json",
         ] {
+            let first = line.split(' ').next().unwrap();
+            assert_eq!(parse(line), Request::Misused(usage::of(first).unwrap()), "{line}");
+        }
+        assert_eq!(parse("expected"), Request::Show(Noun::Votes, Form::Text));
+        for line in ["votes 3", "expected 3", "gate open"] {
+            assert!(matches!(parse(line), Request::Declined(_)), "{line}");
+        }
+        for line in ["Status", "rm -rf", "watch nodes", "exit"] {
             assert_eq!(parse(line), Request::Unknown, "{line}");
         }
     }

@@ -93,12 +93,11 @@ impl ConsoleCommand {
                 *follow = Follow { next: 0, look_ms: 0 };
                 return console.reply(&request, "");
             }
-            Request::Show(noun, Form::Text) => noun.word().to_owned(),
-            Request::Show(noun, Form::Json) => format!("{} json", noun.word()),
-            Request::Do(order) => order.to_string(),
+            Request::Show(..) | Request::Face(_) | Request::Do(_) => request.to_string(),
             Request::Names => NAMES.to_owned(),
-            Request::Face(_) => console.entered().trim().to_owned(),
-            Request::Help | Request::Empty | Request::Unknown => return console.reply(&request, ""),
+            Request::Help | Request::Empty | Request::Declined(_) | Request::Misused(_) | Request::Unknown => {
+                return console.reply(&request, "");
+            }
         };
         match socket::fetch(self.socket.as_deref(), &line) {
             // Tab then finds nothing; the command itself will say why.

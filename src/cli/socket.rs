@@ -21,9 +21,11 @@ use super::exit::Exit;
 use super::facts::{Leaving, Snapshot};
 use super::nearest::Meant;
 use super::order::Name;
-use super::render::{config_status, face, face_exit, help, render, says_no, sentence};
-use super::request::{Request, meant, parse};
+use super::render::{config_status, face, face_exit, render, says_no, sentence};
+use super::request::{Request, parse};
+use super::usage::{self, Misuse};
 use super::words::{Say, gate_line};
+use super::wrap::Wrap;
 use crate::base::ConfigStamp;
 use crate::cluster::status::Stage;
 use crate::config::show;
@@ -82,7 +84,7 @@ pub fn answer(request: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fm
         head(Exit::Ok, out)?;
         return show::toml(snapshot.facts.cluster, out);
     }
-    if let Some(version) = request.strip_prefix(CONFIG_IN_FORCE) {
+    if let Some(version) = request.strip_prefix(CONFIG_IN_FORCE).filter(|word| !matches!(*word, "json" | "--json")) {
         return answer_in_force(version, snapshot, out);
     }
     if request == DATA {
@@ -121,15 +123,23 @@ pub fn answer(request: &str, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fm
         }
         Request::Help => {
             head(Exit::Ok, out)?;
-            help(out)
+            usage::help(false, out)
         }
         Request::Do(order) => {
             head(if order.refusal(snapshot).is_some() { Exit::No } else { Exit::Ok }, out)?;
             order.answer(snapshot, out)
         }
+        Request::Declined(why) => {
+            head(Exit::No, out)?;
+            writeln!(Wrap::new(out, 0), "{why}")
+        }
+        Request::Misused(usage) => {
+            head(Exit::Usage, out)?;
+            writeln!(Wrap::new(out, 4), "{}", Misuse(usage, request))
+        }
         Request::Names | Request::Empty | Request::Unknown => {
             head(Exit::Usage, out)?;
-            match meant(request) {
+            match usage::meant(request, false) {
                 Some(word) => writeln!(out, "the agent does not know this request{}", Meant(Some(word))),
                 None => out.write_str("the agent does not know this request; are agent and command of one version?\n"),
             }
@@ -515,6 +525,7 @@ mod tests {
             "metrics",
             "clustat -x",
             "cman_tool nodes",
+            "cman_tool services",
             "help",
             "",
             GATE,
@@ -523,6 +534,8 @@ mod tests {
             LEAVING,
             "config status",
             "config status 7",
+            "config status json",
+            "config show",
             "mount /storage",
             "wait released",
             "fenced 3 1000",
@@ -536,6 +549,8 @@ mod tests {
             "ack 3",
             "leave",
             "leave now",
+            "cman_tool kill -n my-vm3",
+            "cman_tool leave",
             "reboot",
             " reboot",
             "config apply",
@@ -550,7 +565,7 @@ mod tests {
             assert!(!Access::Look.allows(request) && Access::All.allows(request), "{request}");
         }
         // Whatever can be ordered.
-        for (word, _) in super::super::order::Order::WORDS {
+        for usage::Usage { word, .. } in usage::WORDS.iter().filter(|usage| usage.kind == usage::Kind::Order) {
             assert!(!Access::Look.allows(word) && !Access::Look.allows(&format!("{word} 3")), "{word}");
         }
     }

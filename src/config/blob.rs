@@ -34,6 +34,8 @@ pub enum BlobError {
     Short,
     /// Something else.
     Magic,
+    /// The text that a blob is made of.
+    Text,
     /// Made by another version of quorate.
     Version(u16),
     /// Damaged.
@@ -55,6 +57,10 @@ impl fmt::Display for BlobError {
             BlobError::Magic => {
                 f.write_str("this is not a configuration blob; `quorate config compile` makes one of a TOML file")
             }
+            BlobError::Text => f.write_str(
+                "this is a text and not a configuration blob; make one of it with `quorate config compile FILE -o BLOB`, or give \
+                 the text to the cluster with `quorate config apply FILE` in a shell",
+            ),
             BlobError::Version(found) => write!(
                 f,
                 "the configuration blob has format {found}, this binary reads {VERSION}; build both from one version"
@@ -97,7 +103,8 @@ pub fn encode<'b>(cluster: &Cluster, buffer: &'b mut [u8]) -> Result<&'b [u8], B
 pub fn decode(bytes: &[u8]) -> Result<Cluster, BlobError> {
     let head = bytes.get(..HEAD).ok_or(BlobError::Short)?;
     if head[..4] != MAGIC {
-        return Err(BlobError::Magic);
+        let text = head.iter().all(|byte| !byte.is_ascii_control() || byte.is_ascii_whitespace());
+        return Err(if text { BlobError::Text } else { BlobError::Magic });
     }
     let version = u16::from_le_bytes([head[4], head[5]]);
     if version != VERSION {

@@ -211,8 +211,8 @@ fn command_page(commands: &Commands) -> Result<String> {
     page.section("CONSOLE");
     page.paragraph(
         "`quorate console`, and each serial console of a node, has a shell of its own, with the commands of \"Looking\", \
-         `fence`, `ack`, `leave` and `reboot`, and `config status`. It edits lines as bash does. Tab completes words and names \
-         of nodes; `help` lists everything.",
+         `fence`, `ack`, `leave` and `reboot`, `config show`, `config status`, `clustat` and `cman_tool`. It edits lines as bash \
+         does. Tab completes words and names of nodes; `help` lists everything.",
     );
     markdown::write(&mut page, markdown::section(&documented, "## Consoles")?, &mut |_, cell| Ok(cell.to_owned()))?;
     closing(&mut page);

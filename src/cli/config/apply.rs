@@ -45,8 +45,9 @@ impl ConfigCommand {
     }
 
     pub(super) fn status(&self) -> Result<Exit, Failure> {
-        let [] = self.files(&["--socket"])?;
-        Ok(socket::ask(self.socket.as_deref(), "config status", false))
+        let [] = self.files(&["--socket", "--json"])?;
+        let request = if self.json { "config status json" } else { "config status" };
+        Ok(socket::ask(self.socket.as_deref(), request, false))
     }
 
     fn fetch(&self, request: &str) -> Result<String, Failure> {

@@ -62,12 +62,6 @@ impl Editor {
         }
     }
 
-    /// The line that was remembered last.
-    pub(super) fn entered(&self) -> &str {
-        // Only printable ASCII gets into a line.
-        self.history.newest().and_then(|line| core::str::from_utf8(line).ok()).unwrap_or_default()
-    }
-
     pub(super) fn clear(&mut self) {
         self.line.clear();
         (self.cursor, self.from, self.overlong) = (0, 0, false);

@@ -35,11 +35,6 @@ impl History {
         let _ = self.lines.push_back(line.clone());
     }
 
-    /// The last one.
-    pub(super) fn newest(&self) -> Option<&Line> {
-        self.lines.back()
-    }
-
     /// The next older line in place of `line`; false if there is none.
     pub(super) fn older(&mut self, line: &mut Line) -> bool {
         if self.back == self.lines.len() {

@@ -24,8 +24,9 @@ use super::facts::Snapshot;
 use super::nearest::Meant;
 use super::order::Order;
 use super::password::Secret;
-use super::render::{Form, Noun, face, help, render};
-use super::request::{Request, meant, parse};
+use super::render::{Form, Noun, face, render};
+use super::request::Request;
+use super::usage::{self, Misuse};
 use super::words::gate_line;
 use super::wrap::{COLUMNS, Wrap};
 use crate::base::limits::NAME_BYTES_MAX;
@@ -33,7 +34,7 @@ use editor::{Editor, Effect};
 use keys::{Key, Keys};
 use login::{Door, Entered, State};
 use output::Output;
-use own::{Choices, Own};
+use own::{Choices, Own, Wish};
 
 pub use editor::LINE_BYTES_MAX;
 pub use history::HISTORY_LINES;
@@ -44,7 +45,7 @@ pub use output::OUTPUT_BYTES;
 const TERMINAL_LINES: u16 = 24;
 /// A page that nobody reads on is given up after that, so that what is said of the cluster appears again.
 pub const PAGER_MS_MAX: u64 = 60_000;
-/// Between two pictures of `watch`.
+/// Between two pictures of `watch`, which `clustat -i` says itself.
 pub const WATCH_MS: u64 = 2_000;
 
 /// A shell on one line.
@@ -67,7 +68,7 @@ pub struct Console {
 }
 
 /// What keys do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 enum Mode {
     /// They make a line that asks for something.
     Command,
@@ -75,7 +76,8 @@ enum Mode {
     Confirm(Order),
     /// Any of them ends it.
     Watch {
-        noun: Noun,
+        what: Request,
+        every_ms: u64,
         next_ms: u64,
         /// Lines that came meanwhile and would have torn the picture.
         missed: u32,
@@ -165,11 +167,6 @@ impl Console {
         self.ended
     }
 
-    /// The line that was entered last.
-    pub fn entered(&self) -> &str {
-        self.editor.entered()
-    }
-
     /// Does it show what happens as it happens?
     pub fn follows(&self) -> bool {
         self.mode == Mode::Follow
@@ -199,11 +196,10 @@ impl Console {
             }
         }
         match &mut self.mode {
-            Mode::Watch { noun, next_ms, .. } if now_ms >= *next_ms => {
-                *next_ms = now_ms + WATCH_MS;
-                let noun = *noun;
+            Mode::Watch { what, every_ms, next_ms, .. } if now_ms >= *next_ms => {
+                *next_ms = now_ms + *every_ms;
                 // A line that has not taken the last picture gets no other.
-                self.output.is_empty().then_some(Request::Show(noun, Form::Text))
+                self.output.is_empty().then(|| what.clone())
             }
             _ => None,
         }
@@ -338,45 +334,40 @@ impl Console {
         }
         self.editor.remember();
         let line = self.editor.text();
-        let own = own::parse(line).filter(|_| !self.editor.is_overlong());
-        let request = if self.editor.is_overlong() { Request::Unknown } else { parse(line) };
-        let answered = match (own, &request) {
-            (Some(_), _) => Ok(()),
-            (None, Request::Unknown) if self.editor.is_overlong() => {
-                writeln!(self.output, "The line is longer than {LINE_BYTES_MAX} characters; nothing was done.")
+        let overlong = self.editor.is_overlong();
+        let wish = if overlong { Wish::Asked(Request::Unknown) } else { own::parse(line) };
+        let mut text = Wrap::new(&mut self.output, 0);
+        // The ring never fails: it drops.
+        let _ = match &wish {
+            Wish::Asked(Request::Unknown) if overlong => {
+                writeln!(text, "The line is longer than {LINE_BYTES_MAX} characters; nothing was done.")
             }
-            (None, Request::Unknown) => {
-                let mut text = Wrap::new(&mut self.output, 0);
-                match meant(line) {
-                    Some(word) => writeln!(text, "There is no command `{}`{}", line.trim(), Meant(Some(word))),
-                    None => writeln!(text, "There is no command `{}`; `help` lists them.", line.trim()),
-                }
-            }
-            (None, Request::Do(order)) => {
-                Wrap::new(&mut self.output, 0).write_fmt(format_args!("{}\n", order.warning()))
-            }
+            Wish::Asked(Request::Unknown) => match usage::meant(line, true) {
+                Some(word) => writeln!(text, "There is no command `{}`{}", line.trim(), Meant(Some(word))),
+                None => writeln!(text, "There is no command `{}`; `help` lists them.", line.trim()),
+            },
+            Wish::Asked(Request::Declined(why)) => writeln!(text, "{why}"),
+            Wish::Asked(Request::Misused(usage)) => writeln!(text, "{}", Misuse(usage, line)),
+            Wish::Asked(Request::Do(order)) => writeln!(text, "{}", order.warning()),
             _ => Ok(()),
         };
-        // The ring never fails: it drops.
-        let _ = answered;
         self.editor.clear();
-        let asks = request.needs_confirmation();
-        match (own, request) {
-            (Some(own), _) => self.own(own),
-            (None, Request::Do(order)) if asks => {
+        match wish {
+            Wish::Own(own) => self.own(own),
+            Wish::Asked(Request::Do(order)) => {
                 self.mode = Mode::Confirm(order);
                 self.prompt();
                 None
             }
-            (None, request) => Some(request),
+            Wish::Asked(request) => Some(request),
         }
     }
 
     fn own(&mut self, own: Own) -> Option<Request> {
         match own {
-            Own::Watch(noun) => {
-                self.mode = Mode::Watch { noun, next_ms: self.now_ms + WATCH_MS, missed: 0 };
-                return Some(Request::Show(noun, Form::Text));
+            Own::Watch(what, every_ms) => {
+                self.mode = Mode::Watch { what: what.clone(), every_ms, next_ms: self.now_ms + every_ms, missed: 0 };
+                return Some(what);
             }
             Own::Follow => {
                 self.mode = Mode::Follow;
@@ -424,12 +415,12 @@ impl Console {
 
     /// Columns for the line, right of the prompt: a name has 32 bytes at most, which leaves room.
     fn columns(&self) -> usize {
-        COLUMNS - prompt_of(self.mode, &self.name).iter().map(|part| part.len()).sum::<usize>()
+        COLUMNS - prompt_of(&self.mode, &self.name).iter().map(|part| part.len()).sum::<usize>()
     }
 
     fn prompt(&mut self) {
         match self.door.as_ref().map_or(State::Open, |door| door.state) {
-            State::Open => prompt_of(self.mode, &self.name).iter().for_each(|part| self.output.raw(part.as_bytes())),
+            State::Open => prompt_of(&self.mode, &self.name).iter().for_each(|part| self.output.raw(part.as_bytes())),
             State::Asks => self.output.raw(b"Password: "),
             State::Typed | State::Looked | State::Waits { .. } => {}
         }
@@ -476,7 +467,13 @@ impl Console {
             Request::Show(noun, form) => render(*noun, *form, snapshot, out),
             Request::Face(what) => face(what, snapshot, out),
             Request::Do(order) => order.answer(snapshot, out),
-            Request::Names | Request::Help | Request::Empty | Request::Unknown => Ok(()),
+            // What is wrong with a line was said when it was entered.
+            Request::Names
+            | Request::Help
+            | Request::Empty
+            | Request::Declined(_)
+            | Request::Misused(_)
+            | Request::Unknown => Ok(()),
         });
     }
 
@@ -491,15 +488,13 @@ impl Console {
     fn show(&mut self, request: &Request, render: &mut dyn FnMut(&mut dyn Write) -> fmt::Result) {
         let start = self.output.length();
         let page = self.mode == Mode::Command && self.terminal_lines > 0;
-        if let Mode::Watch { noun, .. } = self.mode {
+        if let Mode::Watch { what, every_ms, .. } = &self.mode {
             self.output.raw(if self.ansi { b"\x1b[H\x1b[2J" } else { b"----\r\n" });
-            let _ = writeln!(self.output, "Every {} s: {}. Any key ends this.\n", WATCH_MS / 1000, noun.word());
+            let _ = writeln!(self.output, "Every {} s: {what}. Any key ends this.\n", every_ms / 1000);
         }
         // The ring never fails: it drops.
         let _ = match request {
-            Request::Help => help(&mut self.output).and_then(|()| {
-                own::HELP.iter().try_for_each(|(word, what)| writeln!(self.output, "  {word:<18} {what}"))
-            }),
+            Request::Help => usage::help(true, &mut self.output),
             _ => render(&mut self.output),
         };
         match self.mode {
@@ -596,7 +591,7 @@ impl Console {
     }
 }
 
-fn prompt_of(mode: Mode, name: &str) -> [&str; 2] {
+fn prompt_of<'a>(mode: &Mode, name: &'a str) -> [&'a str; 2] {
     match mode {
         Mode::Confirm(_) => ["Type yes to do it: ", ""],
         _ => [name, "> "],

@@ -2,16 +2,17 @@
 
 use heapless::Vec;
 
+use super::WATCH_MS;
 use crate::base::limits::NODES_MAX;
-use crate::cli::face::WORDS;
-use crate::cli::order::Order;
-use crate::cli::render::Noun;
+use crate::cli::face;
+use crate::cli::request::{self, Request};
+use crate::cli::usage::{self, Kind};
 
 /// A command of the shell itself; all others are asked of the agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Own {
-    /// Shows a noun again and again.
-    Watch(Noun),
+    /// Shows the same again and again, after so many milliseconds.
+    Watch(Request, u64),
     /// Shows what happens as it happens.
     Follow,
     /// Lines of the terminal; 0: nothing is paged.
@@ -21,31 +22,44 @@ pub(super) enum Own {
     Leave,
 }
 
-/// The words and what they do, for `help`.
-pub(super) const HELP: [(&str, &str); 5] = [
-    ("watch NOUN", "the same every 2 s, until a key"),
-    ("events follow", "what happens, as it happens, until a key"),
-    ("terminal length N", "pause after so many lines; 0: never"),
-    ("terminal dumb", "a terminal without ANSI sequences (`terminal ansi`: with)"),
-    ("exit, logout", "leave `quorate console`; with a password: log out"),
-];
+/// What somebody at a console wants.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// From the shell.
+    Own(Own),
+    /// From whoever answers.
+    Asked(Request),
+}
 
-/// How many first words there are.
-const FIRST_WORDS: usize = Noun::ALL.len() + WORDS.len() + Order::WORDS.len() + 5;
 /// Most words that can come next: names of nodes.
 const CHOICES_MAX: usize = NODES_MAX;
-const _: () = assert!(FIRST_WORDS <= CHOICES_MAX);
+const _: () = assert!(usage::WORDS.len() <= CHOICES_MAX);
 
-pub(super) fn parse(line: &str) -> Option<Own> {
+pub(super) fn parse(line: &str) -> Wish {
     let mut words = line.split_ascii_whitespace();
-    let words = (words.next()?, words.next(), words.next(), words.next());
-    match words {
-        ("watch", Some(noun), None, None) => Noun::from_word(noun).map(Own::Watch),
+    let first = words.next().unwrap_or_default();
+    let own = match (first, words.next(), words.next(), words.next()) {
+        ("watch", Some(_), ..) => watch(&line.trim_start()[first.len()..], WATCH_MS),
+        ("clustat", Some(_), ..) => face::interval(line.split_ascii_whitespace().skip(1))
+            .and_then(|every_s| watch(line, u64::from(every_s) * 1000)),
         ("events", Some("follow"), None, None) => Some(Own::Follow),
         ("terminal", Some("length"), Some(lines), None) => lines.parse().ok().map(Own::Length),
         ("terminal", Some("dumb"), None, None) => Some(Own::Ansi(false)),
         ("terminal", Some("ansi"), None, None) => Some(Own::Ansi(true)),
         ("exit" | "logout", None, None, None) => Some(Own::Leave),
+        _ => None,
+    };
+    match (own, usage::of(first)) {
+        (Some(own), _) => Wish::Own(own),
+        (None, Some(usage)) if usage.kind == Kind::Shell => Wish::Asked(Request::Misused(usage)),
+        (None, _) => Wish::Asked(request::parse(line)),
+    }
+}
+
+/// What only shows something can be watched.
+fn watch(line: &str, every_ms: u64) -> Option<Own> {
+    match request::parse(line) {
+        what @ (Request::Show(..) | Request::Face(_)) => Some(Own::Watch(what, every_ms)),
         _ => None,
     }
 }
@@ -63,13 +77,22 @@ fn last_word(text: &str) -> (&str, &str) {
     text.rsplit_once(' ').unwrap_or(("", text))
 }
 
+/// Second words of what can be watched that cannot.
+const UNWATCHED: [&str; 4] = ["follow", "apply", "kill", "leave"];
+
+/// The line that is to be watched, if its first word is there.
+fn watched(text: &str) -> Option<&str> {
+    let line = text.trim_start().strip_prefix("watch ")?.trim_start();
+    line.contains(' ').then_some(line)
+}
+
 /// Is it a node that can stand at the end of this text?
 pub(super) fn wants_node(text: &str) -> bool {
-    let mut words = last_word(text).0.split_ascii_whitespace();
+    let mut words = last_word(watched(text).unwrap_or(text)).0.split_ascii_whitespace();
     match (words.next(), words.next(), words.next_back()) {
         (Some("fence" | "ack"), None, None) => true,
         (Some("clustat"), Some("-m"), None) => true,
-        (Some("cman_tool"), Some("nodes"), Some(last)) => last == "-n",
+        (Some("cman_tool"), Some("nodes" | "kill"), Some(last)) => last == "-n",
         _ => false,
     }
 }
@@ -85,7 +108,14 @@ impl<'a> Choices<'a> {
 
     /// What can stand at the end of this text.
     pub(super) fn after(text: &str) -> Choices<'static> {
+        if let Some(line) = watched(text) {
+            let mut choices = Choices::after(line);
+            choices.words.retain(|word| !UNWATCHED.contains(word));
+            return choices;
+        }
         let (before, begun) = last_word(text);
+        let looks = usage::WORDS.iter().filter(|usage| usage.kind == Kind::Look && usage.word != "help");
+        let looks = looks.map(|usage| usage.word);
         let mut words = Vec::new();
         // Cannot be full: it was counted.
         let mut offer = |word: &'static str| {
@@ -93,23 +123,10 @@ impl<'a> Choices<'a> {
                 let _ = words.push(word);
             }
         };
-        let nouns = || Noun::ALL.map(Noun::word).into_iter();
         match before.trim() {
-            "" => {
-                nouns().for_each(&mut offer);
-                WORDS.map(|(word, _)| word).into_iter().for_each(&mut offer);
-                ["help", "watch", "terminal", "exit", "logout"].into_iter().for_each(&mut offer);
-                Order::WORDS.map(|(word, _)| word).into_iter().for_each(&mut offer);
-            }
-            "watch" => nouns().for_each(&mut offer),
-            "leave" => offer("now"),
-            "config" => ["status", "apply"].into_iter().for_each(&mut offer),
-            "clustat" => ["-x", "-I", "-m"].into_iter().for_each(&mut offer),
-            "cman_tool" => ["status", "nodes", "version", "expected", "votes"].into_iter().for_each(&mut offer),
-            "terminal" => ["length", "dumb", "ansi"].into_iter().for_each(&mut offer),
-            "events" => ["follow", "json"].into_iter().for_each(&mut offer),
-            word if Noun::from_word(word).is_some() => offer("json"),
-            _ => {}
+            "" => usage::WORDS.iter().map(|usage| usage.word).for_each(&mut offer),
+            "watch" => looks.for_each(&mut offer),
+            word => usage::of(word).into_iter().flat_map(|usage| usage.next).copied().for_each(&mut offer),
         }
         Choices { typed: begun.len(), words }
     }
@@ -133,26 +150,37 @@ mod tests {
             ("v", "view votes", "v"),
             ("watch no", "nodes", "nodes"),
             ("watch  q", "qdisk", "qdisk"),
+            ("watch f", "fences", "fences"),
+            ("watch config ", "show status", "s"),
+            ("watch events ", "json", "json"),
             ("events ", "follow json", ""),
+            ("cman_tool n", "nodes", "nodes"),
             ("nodes j", "json", "json"),
             ("terminal ", "length dumb ansi", ""),
             ("reb", "reboot", "reboot"),
-            ("config ", "status apply", ""),
-            ("cman_tool ", "status nodes version expected votes", ""),
+            ("config ", "show status apply", ""),
+            ("cman_tool ", "status nodes version expected votes services kill leave", ""),
+            ("watch cman_tool ", "status nodes version expected votes services", ""),
             ("x", "", ""),
             ("status json ", "", ""),
         ] {
             let choices = Choices::after(text);
             assert_eq!((choices.words.join(" ").as_str(), choices.common()), (want, common), "{text}");
         }
-        assert_eq!(Choices::after("").words.len(), FIRST_WORDS);
+        assert_eq!(Choices::after("").words.len(), usage::WORDS.len());
     }
 
     #[test]
     fn tab_knows_where_a_node_is_meant() {
-        for text in
-            ["fence ", "ack my", " fence  my-vm", "clustat -m ", "cman_tool nodes -n ", "cman_tool nodes -a -n m"]
-        {
+        for text in [
+            "fence ",
+            "ack my",
+            " fence  my-vm",
+            "clustat -m ",
+            "watch clustat -m ",
+            "cman_tool nodes -n ",
+            "cman_tool nodes -a -n m",
+        ] {
             assert!(wants_node(text), "{text:?}");
         }
         for text in [
@@ -176,10 +204,31 @@ mod tests {
 
     #[test]
     fn only_whole_commands_are_the_shells_own() {
-        assert_eq!(parse(" watch  nodes "), Some(Own::Watch(Noun::Nodes)));
-        assert_eq!(parse("terminal length 0"), Some(Own::Length(0)));
-        for line in ["watch", "watch it", "watch nodes json", "terminal length", "terminal length -1", "exit now", ""] {
-            assert_eq!(parse(line), None, "{line}");
+        for line in ["nodes", "nodes json", "clustat", "cman_tool nodes -a", "config status", "metrics"] {
+            let wish = parse(&std::format!(" watch  {line} "));
+            assert_eq!(wish, Wish::Own(Own::Watch(request::parse(line), WATCH_MS)));
         }
+        let members = Wish::Own(Own::Watch(request::parse("clustat -m my-vm1"), 5_000));
+        assert_eq!(parse("clustat -i5 -m my-vm1"), members);
+        assert_eq!(parse("clustat -s web -i 5"), Wish::Asked(request::parse("clustat -s web")));
+        assert_eq!(parse("terminal length 0"), Wish::Own(Own::Length(0)));
+        for line in [
+            "watch",
+            "watch it",
+            "watch reboot",
+            "watch fence my-vm3",
+            "watch config apply /x",
+            "watch watch nodes",
+            "watch help",
+            "watch events follow",
+            "terminal length",
+            "terminal length -1",
+            "terminal length 65536",
+            "exit now",
+        ] {
+            let first = line.split(' ').next().unwrap();
+            assert_eq!(parse(line), Wish::Asked(Request::Misused(usage::of(first).unwrap())), "{line}");
+        }
+        assert_eq!(parse(""), Wish::Asked(Request::Empty));
     }
 }

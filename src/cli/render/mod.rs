@@ -27,6 +27,7 @@ use core::fmt::{self, Write};
 use super::facts::Snapshot;
 use super::json::Json;
 use super::wrap::Wrap;
+use crate::base::NodeSet;
 
 /// Is the answer no, for the exit code?
 pub fn says_no(noun: Noun, snapshot: &Snapshot<'_>) -> bool {
@@ -169,42 +170,41 @@ pub fn render(noun: Noun, form: Form, snapshot: &Snapshot<'_>, out: &mut dyn Wri
                 Noun::Stats => stats::text(snapshot, &mut text),
             }
         }
-        Form::Json => Json::document(out, |json| {
-            json.number("schema", SCHEMA)?;
-            json.text("kind", noun.word())?;
-            json.text("cluster", &snapshot.facts.cluster.name)?;
-            json.number("node", snapshot.status.node.get())?;
-            match noun {
-                Noun::Status => status::json(snapshot, json),
-                Noun::Nodes => nodes::json(snapshot, json),
-                Noun::View => view::json(snapshot, json),
-                Noun::Votes => view::votes_json(snapshot, json),
-                Noun::Keys => disks::keys_json(snapshot, json),
-                Noun::Reservation => disks::reservation_json(snapshot, json),
-                Noun::Qdisk => disks::qdisk_json(snapshot, json),
-                Noun::Gate => gate::json(snapshot, json),
-                Noun::Heuristics => heuristics::json(snapshot, json),
-                Noun::Lockspaces => spaces::json(snapshot, json),
-                Noun::Plocks => plocks::json(snapshot, json),
-                Noun::Events => events::json(snapshot, json),
-                Noun::Fences => fences::json(snapshot, json),
-                Noun::Stats => stats::json(snapshot, json),
-            }
+        Form::Json => document(noun.word(), snapshot, out, |json| match noun {
+            Noun::Status => status::json(snapshot, json),
+            Noun::Nodes => nodes::json(snapshot, json),
+            Noun::View => view::json(snapshot, json),
+            Noun::Votes => view::votes_json(snapshot, json),
+            Noun::Keys => disks::keys_json(snapshot, json),
+            Noun::Reservation => disks::reservation_json(snapshot, json),
+            Noun::Qdisk => disks::qdisk_json(snapshot, json),
+            Noun::Gate => gate::json(snapshot, json),
+            Noun::Heuristics => heuristics::json(snapshot, json),
+            Noun::Lockspaces => spaces::json(snapshot, json),
+            Noun::Plocks => plocks::json(snapshot, json),
+            Noun::Events => events::json(snapshot, json),
+            Noun::Fences => fences::json(snapshot, json),
+            Noun::Stats => stats::json(snapshot, json),
         }),
     }
 }
 
-/// The list of commands.
-pub fn help(out: &mut dyn Write) -> fmt::Result {
-    out.write_str("Commands (add `json` for programs):\n")?;
-    for noun in Noun::ALL {
-        writeln!(out, "  {:<12} {}", noun.word(), noun.summary())?;
-    }
-    for (word, summary) in super::face::WORDS {
-        writeln!(out, "  {word:<12} {summary}")?;
-    }
-    for (word, summary) in super::order::Order::WORDS {
-        writeln!(out, "  {word:<12} {summary}")?;
-    }
-    writeln!(out, "  {:<12} this list", "help")
+/// An object that begins as all of an agent's do.
+fn document(
+    kind: &str,
+    snapshot: &Snapshot<'_>,
+    out: &mut dyn Write,
+    fill: impl FnOnce(&mut Json<'_>) -> fmt::Result,
+) -> fmt::Result {
+    Json::document(out, |json| {
+        json.number("schema", SCHEMA)?;
+        json.text("kind", kind)?;
+        json.text("cluster", &snapshot.facts.cluster.name)?;
+        json.number("node", snapshot.status.node.get())?;
+        fill(json)
+    })
+}
+
+fn ids(nodes: NodeSet, list: &mut Json<'_>) -> fmt::Result {
+    nodes.iter().try_for_each(|node| list.number("", node.get()))
 }

@@ -9,9 +9,10 @@ use super::super::face::{Face, Field, Nodes};
 use super::super::facts::Snapshot;
 use super::super::nearest::{Meant, nearest};
 use super::super::wrap::Wrap;
-use super::{configuration, metrics};
+use super::{Form, configuration, metrics};
 use crate::base::NodeId;
 use crate::cluster::status::{NodeStatus, Stage};
+use crate::config::show;
 
 /// Half of 80 columns.
 const NAME_COLUMNS: usize = 40;
@@ -25,7 +26,8 @@ pub fn exit(face: &Face, snapshot: &Snapshot<'_>) -> Exit {
     let shown = match face {
         Face::ClustatMember(name) => rows(snapshot).any(|row| row.name == name.as_str() && row.online),
         Face::CmanNodes(Nodes { only: Some(name), .. }) => rows(snapshot).any(|row| row.name == name.as_str()),
-        Face::ConfigStatus => !configuration::waits(snapshot),
+        Face::ClustatQuorate => snapshot.status.quorate,
+        Face::ConfigStatus(_) => !configuration::waits(snapshot),
         _ => true,
     };
     if shown { Exit::Ok } else { Exit::No }
@@ -38,6 +40,8 @@ pub fn face(face: &Face, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt::R
         Face::Clustat => clustat(snapshot, out),
         Face::ClustatXml => clustat_xml(snapshot, out),
         Face::ClustatId => writeln!(out, "{:#010x}", status.node.get()),
+        Face::ClustatQuorate => out.write_str(if status.quorate { "Quorate\n" } else { "Inquorate\n" }),
+        Face::ClustatVersion => writeln!(out, "clustat version {}", snapshot.facts.version),
         Face::ClustatMember(name) => match rows(snapshot).find(|row| row.name == name.as_str()) {
             Some(row) => {
                 member_header(out)?;
@@ -51,7 +55,10 @@ pub fn face(face: &Face, snapshot: &Snapshot<'_>, out: &mut dyn Write) -> fmt::R
         Face::CmanExpected => writeln!(out, "Expected votes: {}\nQuorum: {}", status.expected_votes, status.quorum),
         Face::CmanVotes => writeln!(out, "Node votes: {}", status.node_votes),
         Face::Metrics => metrics::text(snapshot, out),
-        Face::ConfigStatus => configuration::text(snapshot, &mut Wrap::new(out, 4)),
+        // Not wrapped: it is to be copied.
+        Face::Config => show::toml(snapshot.facts.cluster, out),
+        Face::ConfigStatus(Form::Text) => configuration::text(snapshot, &mut Wrap::new(out, 4)),
+        Face::ConfigStatus(Form::Json) => configuration::json(snapshot, out),
     }
 }
 

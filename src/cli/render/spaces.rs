@@ -6,6 +6,7 @@ use super::super::facts::{Snapshot, SpaceState, SpaceWait};
 use super::super::json::Json;
 use super::super::words::{Age, Say};
 use super::super::wrap::Wrap;
+use super::ids;
 use crate::base::NodeSet;
 
 pub(super) fn text(snapshot: &Snapshot<'_>, out: &mut Wrap<'_>) -> fmt::Result {
@@ -83,10 +84,6 @@ const fn kind(waits: SpaceWait) -> (&'static str, NodeSet) {
         SpaceWait::Kernel => ("kernel", NodeSet::EMPTY),
         SpaceWait::Coordinator(node) => ("coordinator", NodeSet::of(node)),
     }
-}
-
-fn ids(nodes: NodeSet, list: &mut Json<'_>) -> fmt::Result {
-    nodes.iter().try_for_each(|node| list.number("", node.get()))
 }
 
 impl Display for Say<'_, SpaceWait> {

@@ -4,10 +4,9 @@ use quorate::base::Nonce;
 use quorate::base::limits::NODES_MAX;
 use quorate::base::trace::Ring;
 use quorate::cli::console::{Console, OUTPUT_BYTES};
-use quorate::cli::face;
 use quorate::cli::password::Secret;
 use quorate::cli::request::{Request, parse};
-use quorate::cli::{AgentFacts, Form, Happening, Memory, Noun, Pace, Snapshot, socket};
+use quorate::cli::{AgentFacts, Form, Happening, Memory, Noun, Pace, Snapshot, socket, usage};
 use quorate::cluster::plocks::Plocks;
 use quorate::cluster::{Boot, Node, Settings};
 use quorate::config::Cluster;
@@ -169,16 +168,13 @@ pub fn request(line: &str) {
                 assert!(matches!(code, Some(0 | 1)), "{head}");
                 assert!(form == Form::Text || serde_json::from_str::<serde_json::Value>(body).is_ok());
             }
-            Request::Help | Request::Do(_) => assert_eq!(code, Some(0)),
-            Request::Face(_) => assert!(matches!(code, Some(0 | 1)), "{line:?}"),
-            Request::Names | Request::Empty | Request::Unknown => assert_eq!(code, Some(2)),
+            Request::Help => assert_eq!(code, Some(0)),
+            Request::Declined(_) => assert_eq!(code, Some(1)),
+            Request::Face(_) | Request::Do(_) => assert!(matches!(code, Some(0 | 1)), "{line:?}"),
+            Request::Names | Request::Empty | Request::Misused(_) | Request::Unknown => assert_eq!(code, Some(2)),
         }
-        let known = Noun::ALL.map(Noun::word);
-        let faces = face::WORDS.map(|(word, _)| word);
         let first = line.split_ascii_whitespace().next();
-        let said = first.is_none_or(|word| {
-            known.contains(&word) || faces.contains(&word) || matches!(word, "help" | "?" | "reboot")
-        });
+        let said = first.is_none_or(|word| matches!(word, "?" | "expected") || usage::of(word).is_some());
         assert!(said || code == Some(2), "only known words do anything");
     });
     const { assert!(NODES_MAX == 64) };
