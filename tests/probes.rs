@@ -97,6 +97,22 @@ fn a_machine_that_drops_pings_is_late_and_one_without_a_route_is_told() {
     assert_eq!(probe::tcp(SocketAddr::from(([198, 51, 100, 1], 22)), LONG), os(Errno::NETUNREACH));
 }
 
+/// One echo that came to nothing decides nothing: it is sent again.
+#[test]
+fn a_lost_echo_is_sent_again() {
+    let ignore = "/proc/sys/net/ipv4/icmp_echo_ignore_all";
+    if !inside("a_lost_echo_is_sent_again", &format!("echo 1 > {ignore}")) {
+        return;
+    }
+    let pings = std::thread::spawn(|| ping(Ipv4Addr::LOCALHOST.into(), 1, LONG));
+    // The kernel has counted the first, and answers from now on.
+    while !std::fs::read_to_string("/proc/net/snmp").unwrap().contains("InType8") {
+        std::thread::yield_now();
+    }
+    std::fs::write(ignore, "0").unwrap();
+    assert_eq!(pings.join().unwrap(), Outcome::Good);
+}
+
 #[test]
 fn a_carrier_comes_and_goes_with_the_other_end() {
     if !inside("a_carrier_comes_and_goes_with_the_other_end", "ip link add v0 type veth peer name v1") {

@@ -1,7 +1,7 @@
-//! One ICMP echo and its reply, over a raw socket; where that is not allowed, over one of the kernel's ping sockets.
+//! An ICMP echo and its reply, over a raw socket; where that is not allowed, over one of the kernel's ping sockets.
 //!
 //! A raw socket sees the replies to everybody's echoes, so a reply must have our identifier, our sequence number and the
-//! random number that this one echo carried. RFC 792 and RFC 4443 have the layout: type, code, checksum, identifier,
+//! random number that this echo carried. RFC 792 and RFC 4443 have the layout: type, code, checksum, identifier,
 //! sequence number, data.
 
 use std::net::{IpAddr, SocketAddr};
@@ -24,6 +24,10 @@ const ECHO_BYTES: usize = HEADER_BYTES + 8;
 /// An IPv4 header with all its options, and an echo. What is longer is cut, and is not ours.
 const PACKET_BYTES_MAX: usize = 60 + ECHO_BYTES;
 
+/// One that was lost must not decide, nor one whose reply found the socket full of others' replies: the echo is sent again, as ping(8)
+/// does.
+const ECHO_AGAIN: Duration = Duration::from_secs(1);
+
 /// How a packet looks on this socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
@@ -43,7 +47,7 @@ struct Token {
     nonce: u64,
 }
 
-/// Sends one echo and waits for its reply.
+/// Sends an echo, again every second, and waits for a reply.
 pub fn ping(target: IpAddr, sequence: u16, timeout: Duration) -> Outcome {
     let nonce = clock::random_u64();
     let token = Token { identifier: std::process::id() as u16, sequence, nonce };
@@ -60,13 +64,17 @@ fn exchange(target: IpAddr, token: Token, timeout: Duration) -> Result<bool, Err
     let (socket, form) = open(target)?;
     // The kernel then drops what comes from other addresses, and tells us of a host that cannot be reached.
     rustix::net::connect(&socket, &SocketAddr::new(target, 0))?;
-    rustix::net::send(&socket, &echo(form, token), SendFlags::empty())?;
     let mut packet = [0; PACKET_BYTES_MAX];
+    let mut echo_at = Instant::now();
     loop {
+        if Instant::now() >= echo_at {
+            rustix::net::send(&socket, &echo(form, token), SendFlags::empty())?;
+            echo_at += ECHO_AGAIN;
+        }
         match rustix::net::recv(&socket, &mut packet, RecvFlags::empty()) {
             Ok((length, _)) if is_reply(form, &packet[..length.min(PACKET_BYTES_MAX)], token) => return Ok(true),
             Ok(_) | Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => wait_for(&socket, until)?,
+            Err(Errno::AGAIN) => wait_for(&socket, until.min(echo_at))?,
             Err(error) => return Err(error),
         }
         // Also when others' replies keep coming: a flood must not hold the thread.
