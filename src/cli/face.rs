@@ -180,7 +180,7 @@ fn clustat<'a>(words: impl Iterator<Item = &'a str>) -> Option<Request> {
             }
             // There is nothing slow or long to leave out.
             Part::Option(..) => {}
-            Part::Word(_) | Part::Wrong => return None,
+            Part::Word(_) | Part::Unknown(_) | Part::Lacks(_) => return None,
         }
     }
     Some(Request::Face(match (member, xml) {
@@ -223,7 +223,7 @@ fn cman_tool<'a>(words: impl Iterator<Item = &'a str>) -> Option<Request> {
             Part::Option('r', _) => reread = true,
             // Each command took the others' options as well.
             Part::Option(..) => {}
-            Part::Word(_) | Part::Wrong => return None,
+            Part::Word(_) | Part::Unknown(_) | Part::Lacks(_) => return None,
         }
     }
     Some(match (what?, argument) {

@@ -7,13 +7,15 @@ pub(super) enum Part<'a> {
     Option(char, &'a str),
     /// A word that is none.
     Word(&'a str),
-    /// No option that is known, or one without its value.
-    Wrong,
+    /// No option that is known.
+    Unknown(char),
+    /// An option without its value.
+    Lacks(char),
 }
 
 /// The parts of a line.
 pub(super) struct Parts<'a, I> {
-    /// Letters of options; one with a colon behind it takes a value.
+    /// Letters of options; one with a colon behind it takes a value, one with two takes it only in the same word.
     known: &'static str,
     words: I,
     /// Letters of the same word that wait.
@@ -29,13 +31,16 @@ impl<'a, I: Iterator<Item = &'a str>> Parts<'a, I> {
     fn option(&mut self, letter: char) -> Part<'a> {
         let rest = &self.bundle[letter.len_utf8()..];
         self.bundle = "";
-        let Some((_, behind)) = self.known.split_once(letter).filter(|_| letter != ':') else { return Part::Wrong };
+        let Some((_, behind)) = self.known.split_once(letter).filter(|_| letter != ':') else {
+            return Part::Unknown(letter);
+        };
         if !behind.starts_with(':') {
             self.bundle = rest;
             return Part::Option(letter, "");
         }
-        let value = if rest.is_empty() { self.words.next() } else { Some(rest) };
-        value.map_or(Part::Wrong, |value| Part::Option(letter, value))
+        let here = !rest.is_empty() || behind.starts_with("::");
+        let value = if here { Some(rest) } else { self.words.next() };
+        value.map_or(Part::Lacks(letter), |value| Part::Option(letter, value))
     }
 }
 
@@ -67,14 +72,15 @@ mod tests {
             ("-xQ a -i5", &[Part::Option('x', ""), Part::Option('Q', ""), Part::Word("a"), Part::Option('i', "5")][..]),
             ("-Qi 5", &[Part::Option('Q', ""), Part::Option('i', "5")]),
             ("-x -- -x -", &[Part::Option('x', ""), Part::Word("-x"), Part::Word("-")]),
-            ("-i", &[Part::Wrong]),
+            ("-i", &[Part::Lacks('i')]),
+            ("-r -r7", &[Part::Option('r', ""), Part::Option('r', "7")]),
             ("", &[]),
         ] {
-            let parts: std::vec::Vec<Part<'_>> = Parts::new("xQi:", line.split_ascii_whitespace()).collect();
+            let parts: std::vec::Vec<Part<'_>> = Parts::new("xQi:r::", line.split_ascii_whitespace()).collect();
             assert_eq!(parts, want, "{line}");
         }
-        for wrong in ["-z", "-:", "-xz"] {
-            assert!(Parts::new("xQi:", wrong.split(' ')).any(|part| part == Part::Wrong), "{wrong}");
+        for (wrong, letter) in [("-z", 'z'), ("-:", ':'), ("-xz", 'z')] {
+            assert!(Parts::new("xQi:r::", wrong.split(' ')).any(|part| part == Part::Unknown(letter)), "{wrong}");
         }
     }
 }

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::exit::Exit;
+use super::getopt::{Part, Parts};
 use super::socket;
 
 pub use cman_tool::WORDS as CMAN_WORDS;
@@ -59,8 +60,7 @@ fn refuse(tool: &str, why: impl Display) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Options with their values, and the other words, as getopt(3) takes them apart: `-xQ`, `-i5`, `-i 5`. A letter of
-/// `known` with a colon behind it takes a value; with two of them only one that stands in the same word.
+/// Options with their values, and the other words.
 #[derive(Debug, PartialEq, Eq)]
 struct Options<'a> {
     given: Vec<(char, &'a str)>,
@@ -68,34 +68,14 @@ struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
-    fn of(known: &str, words: &[&'a str]) -> Result<Options<'a>, String> {
+    fn of(known: &'static str, words: &[&'a str]) -> Result<Options<'a>, String> {
         let mut options = Options { given: Vec::new(), words: Vec::new() };
-        let mut words = words.iter().copied();
-        while let Some(word) = words.next() {
-            let letters = match word.strip_prefix('-') {
-                Some(letters) if !letters.is_empty() => letters,
-                _ => {
-                    options.words.push(word);
-                    continue;
-                }
-            };
-            if letters == "-" {
-                options.words.extend(words);
-                break;
-            }
-            for (at, letter) in letters.char_indices() {
-                let Some((_, behind)) = known.split_once(letter).filter(|_| letter != ':') else {
-                    return Err(format!("there is no option -{letter}; -h lists them"));
-                };
-                if !behind.starts_with(':') {
-                    options.given.push((letter, ""));
-                    continue;
-                }
-                let value = &letters[at + letter.len_utf8()..];
-                let here = !value.is_empty() || behind.starts_with("::");
-                let value = if here { Some(value) } else { words.next() };
-                options.given.push((letter, value.ok_or_else(|| format!("-{letter} needs a value"))?));
-                break;
+        for part in Parts::new(known, words.iter().copied()) {
+            match part {
+                Part::Option(letter, value) => options.given.push((letter, value)),
+                Part::Word(word) => options.words.push(word),
+                Part::Unknown(letter) => return Err(format!("there is no option -{letter}; -h lists them")),
+                Part::Lacks(letter) => return Err(format!("-{letter} needs a value")),
             }
         }
         Ok(options)
