@@ -1,6 +1,10 @@
 //! What stands before the shell where there is a password: a line that is typed and not shown, and how long the next try waits.
 
+use core::fmt::{self, Write};
+
+use super::editor::Editor;
 use super::keys::{Key, Keys};
+use super::{Console, Mode};
 use crate::cli::password::Secret;
 
 /// The longest time after a wrong password in which none is taken.
@@ -131,5 +135,56 @@ impl Hidden {
 impl Default for Hidden {
     fn default() -> Hidden {
         Hidden::new()
+    }
+}
+
+impl Console {
+    /// From now on nothing is taken before a password. Whoever got in is out again after `idle_ms` without a key; 0: never.
+    pub fn lock(&mut self, idle_ms: u64) {
+        self.door = Some(Door::new(idle_ms));
+        self.shut(format_args!(""));
+    }
+
+    /// Does it wait for a password?
+    pub fn is_shut(&self) -> bool {
+        self.door.as_ref().is_some_and(|door| door.state != State::Open)
+    }
+
+    /// Moves a password that was typed, and that nobody has looked at yet, to where somebody does. Was there one?
+    pub fn take_password(&mut self, place: &mut Secret) -> bool {
+        let Some(door) = self.door.as_mut().filter(|door| door.state == State::Typed) else { return false };
+        door.state = State::Looked;
+        place.copy(&door.typed);
+        door.typed.wipe();
+        true
+    }
+
+    /// Was it the right one?
+    pub fn judge(&mut self, right: bool) {
+        let Some(door) = self.door.as_mut().filter(|door| door.state == State::Looked) else { return };
+        match right {
+            true => {
+                door.enter(self.now_ms);
+                let _ = self.output.write_str("Logged in; `logout` ends it.\n");
+                self.prompt();
+            }
+            false => {
+                let wait_s = door.refuse(self.now_ms) / 1000;
+                let _ = writeln!(self.output, "Wrong password. The next one is taken in {wait_s} s.");
+            }
+        }
+    }
+
+    /// Nothing of whoever was here stays: no picture, no question, no line, no page.
+    pub(super) fn shut(&mut self, why: fmt::Arguments<'_>) {
+        if let Some(door) = &mut self.door {
+            door.shut();
+        }
+        self.mode = Mode::Command;
+        self.editor = Editor::new();
+        self.output.end_page();
+        self.wipe();
+        let _ = self.output.write_fmt(why);
+        self.prompt();
     }
 }

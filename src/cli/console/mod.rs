@@ -12,6 +12,7 @@
 mod editor;
 mod history;
 mod keys;
+mod line;
 mod login;
 mod output;
 mod own;
@@ -23,18 +24,17 @@ use heapless::String;
 use super::facts::Snapshot;
 use super::nearest::Meant;
 use super::order::Order;
-use super::password::Secret;
 use super::render::{Form, Noun, face, render};
 use super::request::Request;
 use super::usage::{self, Misuse};
 use super::words::gate_line;
-use super::wrap::{COLUMNS, Wrap};
+use super::wrap::Wrap;
 use crate::base::limits::NAME_BYTES_MAX;
-use editor::{Editor, Effect};
+use editor::Editor;
 use keys::{Key, Keys};
 use login::{Door, Entered, State};
 use output::Output;
-use own::{Choices, Own, Wish};
+use own::{Own, Wish};
 
 pub use editor::LINE_BYTES_MAX;
 pub use history::HISTORY_LINES;
@@ -111,55 +111,6 @@ impl Console {
     /// One that can be left.
     pub fn of_terminal(name: &str, lines: u16) -> Console {
         Console { may_end: true, terminal_lines: lines, ..Console::new(name) }
-    }
-
-    /// From now on nothing is taken before a password. Whoever got in is out again after `idle_ms` without a key; 0: never.
-    pub fn lock(&mut self, idle_ms: u64) {
-        self.door = Some(Door::new(idle_ms));
-        self.shut(format_args!(""));
-    }
-
-    /// Does it wait for a password?
-    pub fn is_shut(&self) -> bool {
-        self.door.as_ref().is_some_and(|door| door.state != State::Open)
-    }
-
-    /// Moves a password that was typed, and that nobody has looked at yet, to where somebody does. Was there one?
-    pub fn take_password(&mut self, place: &mut Secret) -> bool {
-        let Some(door) = self.door.as_mut().filter(|door| door.state == State::Typed) else { return false };
-        door.state = State::Looked;
-        place.copy(&door.typed);
-        door.typed.wipe();
-        true
-    }
-
-    /// Was it the right one?
-    pub fn judge(&mut self, right: bool) {
-        let Some(door) = self.door.as_mut().filter(|door| door.state == State::Looked) else { return };
-        match right {
-            true => {
-                door.enter(self.now_ms);
-                let _ = self.output.write_str("Logged in; `logout` ends it.\n");
-                self.prompt();
-            }
-            false => {
-                let wait_s = door.refuse(self.now_ms) / 1000;
-                let _ = writeln!(self.output, "Wrong password. The next one is taken in {wait_s} s.");
-            }
-        }
-    }
-
-    /// Nothing of whoever was here stays: no picture, no question, no line, no page.
-    fn shut(&mut self, why: fmt::Arguments<'_>) {
-        if let Some(door) = &mut self.door {
-            door.shut();
-        }
-        self.mode = Mode::Command;
-        self.editor = Editor::new();
-        self.output.end_page();
-        self.wipe();
-        let _ = self.output.write_fmt(why);
-        self.prompt();
     }
 
     /// Has somebody left?
@@ -282,43 +233,6 @@ impl Console {
         usize::from(self.terminal_lines).saturating_sub(1).max(1)
     }
 
-    fn edit(&mut self, key: Key) -> Option<Request> {
-        match self.editor.key(key) {
-            Effect::Nothing => {}
-            Effect::Appended(byte) if self.editor.fits(self.columns()) => self.output.raw(&[byte]),
-            Effect::Erased if self.editor.fits(self.columns()) => self.output.raw(b"\x08 \x08"),
-            Effect::Appended(_) | Effect::Erased | Effect::Changed => self.redraw(),
-            Effect::Bell => self.output.raw(b"\x07"),
-            Effect::Entered => return self.enter(),
-            Effect::Cancelled => {
-                let _ = self.output.write_str("^C\n");
-                self.editor.clear();
-                self.mode = Mode::Command;
-                self.prompt();
-            }
-            Effect::Closed if self.mode != Mode::Command => {
-                self.mode = Mode::Command;
-                let _ = self.output.write_str("\nNothing was done.\n");
-                self.prompt();
-            }
-            Effect::Closed => self.leave(),
-            Effect::Complete if self.mode == Mode::Command => {
-                let text = self.editor.before_cursor();
-                if own::wants_node(text) {
-                    return Some(Request::Names);
-                }
-                let choices = Choices::after(text);
-                self.complete(&choices);
-            }
-            Effect::Complete => self.output.raw(b"\x07"),
-            Effect::Cleared => {
-                self.output.raw(if self.ansi { b"\x1b[H\x1b[2J" } else { b"\r\n" });
-                self.redraw();
-            }
-        }
-        None
-    }
-
     fn enter(&mut self) -> Option<Request> {
         let _ = self.output.write_str("\n");
         if let Mode::Confirm(order) = self.mode {
@@ -394,68 +308,6 @@ impl Console {
             let _ = self.output.write_str("\nThis console belongs to the machine and stays.\n");
             self.prompt();
         }
-    }
-
-    fn complete(&mut self, choices: &Choices<'_>) {
-        let more = &choices.common()[choices.typed.min(choices.common().len())..];
-        let whole = choices.words.len() == 1;
-        let fits = self.editor.insert(more) && (!whole || self.editor.insert(" "));
-        if choices.words.is_empty() || !fits {
-            self.output.raw(b"\x07");
-        } else if more.is_empty() && !whole {
-            let _ = self.output.write_str("\n");
-            let mut list = Wrap::new(&mut self.output, 0);
-            for (position, word) in choices.words.iter().enumerate() {
-                let _ = write!(list, "{}{word}", if position > 0 { "  " } else { "" });
-            }
-            let _ = list.write_str("\n");
-        }
-        self.redraw();
-    }
-
-    /// Columns for the line, right of the prompt: a name has 32 bytes at most, which leaves room.
-    fn columns(&self) -> usize {
-        COLUMNS - prompt_of(&self.mode, &self.name).iter().map(|part| part.len()).sum::<usize>()
-    }
-
-    fn prompt(&mut self) {
-        match self.door.as_ref().map_or(State::Open, |door| door.state) {
-            State::Open => prompt_of(&self.mode, &self.name).iter().for_each(|part| self.output.raw(part.as_bytes())),
-            State::Asks => self.output.raw(b"Password: "),
-            State::Typed | State::Looked | State::Waits { .. } => {}
-        }
-    }
-
-    /// Back to the first column, and everything away from there on.
-    fn wipe(&mut self) {
-        if self.ansi {
-            self.output.raw(b"\r\x1b[K");
-        } else {
-            self.output.raw(b"\r");
-            self.output.raw(&[b' '; COLUMNS - 1]);
-            self.output.raw(b"\r");
-        }
-    }
-
-    /// Prompt and line, with the cursor in its place.
-    fn redraw(&mut self) {
-        self.wipe();
-        self.show_line();
-    }
-
-    fn show_line(&mut self) {
-        self.prompt();
-        let columns = self.columns();
-        let (shown, cursor) = self.editor.window(columns);
-        self.output.raw(shown);
-        for _ in cursor..shown.len() {
-            self.output.raw(b"\x08");
-        }
-    }
-
-    fn complete_name<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
-        let choices = Choices::among(self.editor.before_cursor(), names);
-        self.complete(&choices);
     }
 
     /// Writes what was asked for, and the next prompt.
@@ -588,13 +440,6 @@ impl Console {
             }
         }
         Ok(())
-    }
-}
-
-fn prompt_of<'a>(mode: &Mode, name: &'a str) -> [&'a str; 2] {
-    match mode {
-        Mode::Confirm(_) => ["Type yes to do it: ", ""],
-        _ => [name, "> "],
     }
 }
 
