@@ -600,7 +600,7 @@ fn orders_that_must_not_be_followed_are_refused() {
     let mut text = String::new();
     let votes = NoOrder::Votes { have: 2, need: 3 };
     let pending = NoOrder::Pending(quorate::base::NodeId::new(4).unwrap());
-    let cases: [(&str, Option<NoOrder>); 16] = [
+    let cases: [(&str, Option<NoOrder>); 18] = [
         ("fence my-vm3", None),
         ("fence 3", None),
         ("fence 64", None),
@@ -612,6 +612,8 @@ fn orders_that_must_not_be_followed_are_refused() {
         ("fence my-vm3", Some(votes)),
         ("fence my-vm3", Some(pending)),
         ("leave", Some(pending)),
+        ("leave now", Some(pending)),
+        ("leave now", Some(votes)),
         ("leave", None),
         ("leave", Some(votes)),
         ("leave", Some(NoOrder::NotReleased)),

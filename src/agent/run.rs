@@ -93,8 +93,10 @@ pub struct Agent {
     consoles: Consoles,
     server: Option<Server>,
     leaving: Leaving,
-    /// The work is done: when to end at the latest.
-    exit_ms: Option<u64>,
+    /// Since when the work is done.
+    ended_ms: Option<u64>,
+    /// An order is being carried out: what follows from it is not to be seen yet.
+    obeying: bool,
     emulated: bool,
     started_ms: u64,
     /// What the process had used up by then: PID 1 loads modules before.
@@ -174,7 +176,8 @@ impl Agent {
             consoles,
             server: Some(server),
             leaving: Leaving::No,
-            exit_ms: None,
+            ended_ms: None,
+            obeying: false,
             emulated,
             started_ms: now_ms,
             started_cpu_ms: process::cpu_ms(),
@@ -252,7 +255,7 @@ impl Agent {
         }
         self.leave_further(now_ms);
         self.talk(now_ms);
-        if self.exit_ms.is_some_and(|exit_ms| now_ms >= exit_ms || self.hooks.are_idle()) {
+        if self.ended_ms.is_some_and(|ended_ms| orders::may_exit(now_ms, ended_ms, self.hooks.are_idle())) {
             std::process::exit(0);
         }
     }

@@ -146,7 +146,9 @@ impl Order {
             },
             Order::Leave | Order::LeaveNow if snapshot.facts.leaving.is_some() => Some(Refusal::No(NoOrder::Leaving)),
             Order::Leave => no_order(status.node).map(Refusal::Stays),
-            Order::LeaveNow | Order::Apply(_) => None,
+            // It would end with the order that it has given.
+            Order::LeaveNow => no_order(status.node).filter(|no| matches!(no, NoOrder::Pending(_))).map(Refusal::No),
+            Order::Apply(_) => None,
         }
     }
 

@@ -11,6 +11,13 @@ use crate::drv::reset;
 
 /// An agent whose work is done waits so long for hooks that are told of it.
 const LAST_WORDS_MS: u64 = 10_000;
+/// And so long for whoever ordered it to ask whether it is.
+const ASKED_MS: u64 = 1_000;
+
+/// May the process of an agent whose work is done end?
+pub(super) fn may_exit(now_ms: u64, ended_ms: u64, hooks_are_idle: bool) -> bool {
+    now_ms >= ended_ms + LAST_WORDS_MS || (hooks_are_idle && now_ms >= ended_ms + ASKED_MS)
+}
 
 impl Agent {
     /// Does what is next to do on the way out.
@@ -45,14 +52,16 @@ impl Agent {
         }
         log::info!("{end}; a reboot of the machine makes it join again");
         if std::process::id() != 1 {
-            self.exit_ms = Some(now_ms + LAST_WORDS_MS);
+            self.ended_ms = Some(now_ms);
         }
     }
 
     /// Does what an operator has confirmed. It is told first: on the consoles, and to the client by its answer.
     pub(super) fn obey(&mut self, now_ms: u64, order: Order, whom: Option<NodeId>) {
         self.journal.note_order(now_ms, order);
+        self.obeying = true;
         self.talk(now_ms);
+        self.obeying = false;
         match order {
             Order::Ack(_) => whom.into_iter().for_each(|whom| self.step(Event::Acknowledge(whom))),
             Order::Fence(_) => whom.into_iter().for_each(|whom| self.step(Event::Fence(whom))),

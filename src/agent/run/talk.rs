@@ -44,7 +44,7 @@ impl Agent {
         } = self;
         let tracker: &Tracker = probes.tracker();
         let (emulated, started_ms, events_told) = (self.emulated, self.started_ms, self.events_told);
-        let started_cpu_ms = self.started_cpu_ms;
+        let (started_cpu_ms, obeying) = (self.started_cpu_ms, self.obeying);
         let ordered = Cell::new(None);
         let with_snapshot = |say: &mut dyn FnMut(&Snapshot<'_>)| {
             let status = node.status(now_ms);
@@ -65,7 +65,7 @@ impl Agent {
                 spaces: &space_facts::gather(node, machine.spaces.as_ref()),
                 plocks,
                 leaving: leaving.facts(),
-                ordered: ordered.get().is_some(),
+                ordered: obeying || ordered.get().is_some(),
                 departures: node.departures(),
                 old_key: node.settings().nodes.iter().filter(|peer| machine.peers.keys().is_behind(*peer)).collect(),
                 emulated,

@@ -61,7 +61,7 @@ fn run(cluster: &mut Cluster, binary: &Path) -> Result<()> {
     ensure!(cluster.is_released(&ALL)?.is_some(), "somebody was put out by mistake");
 
     let life = cluster.status(victim)?.incarnation;
-    one_of_two_at_once(cluster, by, victim, leaver)?;
+    one_of_three_at_once(cluster, by, victim, leaver)?;
     cluster.self_fenced(victim)?;
     let rest: Vec<u8> = ALL.into_iter().filter(|id| *id != victim).collect();
     cluster.released(&rest)?;
@@ -82,25 +82,33 @@ fn run(cluster: &mut Cluster, binary: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Two orders that the agent finds at the same moment: it says of the one that it follows it, and of the other that it does not.
-fn one_of_two_at_once(cluster: &mut Cluster, by: u8, victim: u8, other: u8) -> Result<()> {
+/// More clients than the agent serves in a turn, and orders among them: it says of one that it follows it, and of the others that it does
+/// not, also of the last, which it comes to while it follows the first.
+fn one_of_three_at_once(cluster: &mut Cluster, by: u8, victim: u8, other: u8) -> Result<()> {
+    let mut requests = vec!["gate".to_owned(); 9];
+    requests[0] = format!("fence {victim}");
+    (requests[1], requests[8]) = (format!("fence {other}"), format!("fence {other}"));
     let agent = cluster.agent(by);
     agent.stop()?;
-    let streams: Vec<_> = [victim, other]
-        .into_iter()
-        .map(|node| {
+    let streams: Vec<_> = requests
+        .iter()
+        .map(|request| {
             let mut stream = agent.socket.connect()?;
-            stream.write_all(format!("fence {node}\n").as_bytes())?;
+            stream.write_all(format!("{request}\n").as_bytes())?;
             anyhow::Ok(stream)
         })
         .collect::<Result<_>>()?;
     agent.resume()?;
     agent.resume_payload()?;
-    for (mut stream, head) in streams.into_iter().zip(["quorate 1 0\n", "quorate 1 1\nNothing was done: another order"])
-    {
+    for (number, mut stream) in streams.into_iter().enumerate() {
         let mut said = String::new();
         stream.read_to_string(&mut said)?;
-        ensure!(said.starts_with(head), "{said}");
+        let head = match number {
+            0 => "quorate 1 0\nThe others put it out",
+            1 | 8 => "quorate 1 1\nNothing was done: another order was given",
+            _ => "quorate 1 0\n",
+        };
+        ensure!(said.starts_with(head), "{number}: {said}");
     }
     Ok(())
 }
