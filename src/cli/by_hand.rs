@@ -126,9 +126,14 @@ impl LeaveCommand {
         let patience = Patience::new(tool, self.timeout);
         loop {
             match socket::fetch(socket, socket::LEAVING) {
-                Ok((Exit::Ok, _)) | Err((Exit::NoAgent, _)) => {
+                Ok((Exit::Ok, _)) => {
                     println!("This node left; its agent's work is done.");
                     return Ok(Exit::Ok);
+                }
+                // One that left stays to say so.
+                Err((Exit::NoAgent, why)) => {
+                    let way_out = "it ended before it said that it left; `fences` on another node tells";
+                    return Err((Exit::NoAgent, format!("{why}; {way_out}")));
                 }
                 // It stays: that was decided since.
                 Ok((Exit::Usage, text)) => return Err((Exit::No, text.trim_end().to_owned())),
