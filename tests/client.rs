@@ -367,6 +367,8 @@ fn cman_tool_leave_waits_if_told_to() {
 fn cman_tool_kills_one_node_after_the_other() {
     const NODES: &[u8] = b"quorate 1 0\n0 /dev/sdb\n1 my-vm1\n2 my-vm2\n3 my-vm3\n";
     const OWN: &[u8] = b"quorate 1 0\n0x00000001\n";
+    const MEMBER: &[u8] = b"quorate 1 0\nMember\n";
+    const DEAD: &[u8] = b"quorate 1 0\nDead\n";
     const BEGUN: &[u8] = b"quorate 1 0\nThe others put it out.\n";
     const NOT_YET: &[u8] = b"quorate 1 1\nmy-vm2 is not fenced yet\n";
     const DONE: &[u8] = b"quorate 1 0\nmy-vm2 is out.\n";
@@ -386,15 +388,21 @@ fn cman_tool_kills_one_node_after_the_other() {
         (answer, asked.join("; "))
     };
     // By name or by number, and each once.
-    let all = [NODES, OWN, BEGUN, NOT_YET, DONE, BEGUN];
+    let all = [NODES, OWN, MEMBER, BEGUN, NOT_YET, DONE, MEMBER, BEGUN];
+    let state = |node: &str| format!("cman_tool nodes -n {node} -F state");
+    let (two, three) = (state("my-vm2"), state("my-vm3"));
     let ((code, out, err), asked) = kill("two", &["my-vm2", "2", "3"], &all);
-    assert_eq!(asked, format!("{CHECKED}; fence my-vm2; fenced my-vm2; fenced my-vm2; fence my-vm3"));
+    assert_eq!(asked, format!("{CHECKED}; {two}; fence my-vm2; fenced my-vm2; fenced my-vm2; {three}; fence my-vm3"));
     assert_eq!((code, out.as_str()), (Some(0), "my-vm2 is out.\nThe others put it out.\n"), "{err}");
     assert_eq!(err, "cman_tool: fencing my-vm2\nThe others put it out.\ncman_tool: fencing my-vm3\n");
     // What goes wrong leaves the rest alone, and says so.
-    let ((code, _, err), asked) = kill("refused", &["my-vm2", "my-vm3"], &[NODES, OWN, REFUSED]);
-    assert_eq!((code, asked), (Some(1), format!("{CHECKED}; fence my-vm2")), "{err}");
+    let ((code, _, err), asked) = kill("refused", &["my-vm2", "my-vm3"], &[NODES, OWN, MEMBER, REFUSED]);
+    assert_eq!((code, asked), (Some(1), format!("{CHECKED}; {two}; fence my-vm2")), "{err}");
     assert!(err.ends_with("cman_tool: Nothing was done: votes\ncman_tool: nothing was done to my-vm3\n"), "{err}");
+    // Who does it again comes to those that are left.
+    let ((code, _, err), asked) = kill("again", &["my-vm2", "my-vm3"], &[NODES, OWN, DEAD, MEMBER, BEGUN]);
+    assert_eq!((code, asked), (Some(0), format!("{CHECKED}; {two}; {three}; fence my-vm3")), "{err}");
+    assert!(err.starts_with("cman_tool: my-vm2 is out already\n"), "{err}");
     // All names are right, or nothing is done.
     for (what, wrong, why) in [
         ("unknown", "my-vn3", "there is no node `my-vn3`; do you mean `my-vm3`?"),
@@ -406,4 +414,43 @@ fn cman_tool_kills_one_node_after_the_other() {
         assert_eq!((code, asked.as_str(), out.as_str()), (Some(1), CHECKED, ""), "{what}");
         assert_eq!(err, format!("cman_tool: nothing was done: {why}\n"));
     }
+}
+
+/// Only the agent's own word counts for it: one that was killed has let nobody take over.
+#[test]
+fn a_node_whose_agent_vanished_has_not_left() {
+    let (name, server) = serve("vanished", b"quorate 1 0\nThis node is about to leave.\n");
+    let (code, out, err) = quorate(&["leave", "--yes", "--socket", &name]);
+    server.join().unwrap();
+    assert_eq!((code, out.as_str()), (Some(3), ""), "{err}");
+    assert!(err.contains("it ended before it said that it left; `fences` on another node tells"), "{err}");
+    let answers: [&'static [u8]; 3] =
+        [b"quorate 1 0\nThis node is about to leave.\n", b"quorate 1 1\nasks\n", b"quorate 1 0\n"];
+    let (name, server) = serve_all("leaves", answers.to_vec());
+    let (code, out, err) = quorate(&["leave", "--yes", "--socket", &name]);
+    assert_eq!(server.join().unwrap(), "leave\nleaving\nleaving\n");
+    assert_eq!((code, out.as_str()), (Some(0), "This node left; its agent's work is done.\n"), "{err}");
+}
+
+#[test]
+fn what_no_agent_would_read_is_not_asked() {
+    let (code, out, err) = quorate(&["fence", "--yes", "--socket", "nobody-listens-here", &"x".repeat(300)]);
+    assert!(code == Some(2) && out.is_empty() && err.contains("is too long"), "{err}");
+    let (code, out, err) = quorate(&["cman_tool", "--socket", "nobody-listens-here", "kill", "-n", &"x".repeat(300)]);
+    assert!(code == Some(1) && out.is_empty() && err.contains("longer than anything an agent is asked"), "{err}");
+}
+
+/// Nor does it matter to a command whether anybody reads what it says, or how little of a stack there is.
+#[test]
+fn a_command_goes_on_where_nobody_reads_and_where_the_stack_is_small() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+    let status = command.arg("version").stdout(writer.try_clone().unwrap()).stderr(writer).status().unwrap();
+    assert_eq!(status.code(), Some(0));
+    let small = format!("ulimit -s 400; exec {} version", env!("CARGO_BIN_EXE_quorate"));
+    assert_eq!(
+        Command::new("sh").args(["-c", &small]).stdout(std::process::Stdio::null()).status().unwrap().code(),
+        Some(0)
+    );
 }

@@ -84,7 +84,7 @@ impl Configs {
         }
         for pair in hex.as_bytes().chunks(2) {
             let byte = core::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok());
-            let Some(byte) = byte.filter(|_| pair.len() == 2) else {
+            let Some(byte) = byte.filter(|_| pair.len() == 2 && pair[0].is_ascii_hexdigit()) else {
                 return Err(because("the piece is not made of hex digits"));
             };
             if self.incoming.push(byte).is_err() {
@@ -579,9 +579,13 @@ mod tests {
         assert!(behind.asks(now_ms).is_some());
         behind.configs.put(now_ms, 0, "0011").unwrap();
         assert_eq!(behind.asks(now_ms + OPERATOR_MS - 1), None);
-        for (offset, hex, why) in
-            [(3, "22", "on its way"), (2, "2", "hex digits"), (2, "xx", "hex digits"), (2, "é", "hex digits")]
-        {
+        for (offset, hex, why) in [
+            (3, "22", "on its way"),
+            (2, "2", "hex digits"),
+            (2, "xx", "hex digits"),
+            (2, "+f", "hex digits"),
+            (2, "é", "hex digits"),
+        ] {
             let refused = behind.configs.put(now_ms, offset, hex).unwrap_err();
             assert!(refused.contains(why), "{hex}: {refused}");
         }

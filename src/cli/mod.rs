@@ -1,5 +1,19 @@
 //! L4: commands, renderers, the console. A console and the socket ask for the same nouns and get the same text.
 
+/// std's own panic where nobody takes the text any more, and so end what is under way. These go on without it.
+macro_rules! print {
+    ($($text:tt)*) => {{ let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!($($text)*)); }};
+}
+macro_rules! println {
+    ($($text:tt)*) => {{ let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{}\n", format_args!($($text)*))); }};
+}
+macro_rules! eprint {
+    ($($text:tt)*) => {{ let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!($($text)*)); }};
+}
+macro_rules! eprintln {
+    ($($text:tt)*) => {{ let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{}\n", format_args!($($text)*))); }};
+}
+
 pub mod by_hand;
 pub mod child;
 pub mod command;

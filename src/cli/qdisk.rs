@@ -389,7 +389,7 @@ pub(super) fn ask_anybody(question: &str) -> bool {
     let yes = is_yes();
     if !io::stdin().is_terminal() {
         // Nobody typed an Enter that would have ended the line.
-        eprintln!();
+        eprint!("\n");
     }
     yes
 }

@@ -5,6 +5,7 @@ mod cman_tool;
 pub mod mkqdisk;
 
 use std::fmt::Display;
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -152,8 +153,11 @@ fn clustat(socket: Option<&str>, words: &[&str]) -> ExitCode {
     };
     loop {
         if options.has('i') {
-            // Home, and clear.
-            print!("\x1b[H\x1b[2J");
+            // Home, and clear. Until nobody looks any more.
+            let mut out = std::io::stdout();
+            if out.write_all(b"\x1b[H\x1b[2J").and_then(|()| out.flush()).is_err() {
+                return ExitCode::SUCCESS;
+            }
         }
         let exit = socket::ask_as("clustat", socket, &request, false);
         if !options.has('i') || !matches!(exit, Exit::Ok | Exit::No) {

@@ -74,6 +74,10 @@ impl ConsoleCommand {
                 Heard::Nothing => 0,
                 Heard::End => break,
             };
+            // It may have been waiting for long: what is typed was typed now.
+            if let Some(request) = console.tick(boottime_ms()) {
+                self.ask(&mut console, request, &mut follow);
+            }
             let mut rest = &keys[..count];
             while !rest.is_empty() && !console.has_ended() {
                 let (used, request) = console.feed(rest);

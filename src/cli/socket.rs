@@ -404,6 +404,10 @@ pub fn fetch(socket: Option<&str>, request: &str) -> Result<(Exit, std::string::
 
 /// Sends the request to the agent, and gives away its answer piece by piece until nobody wants it any more.
 fn exchange(socket: Option<&str>, request: &str, take: &mut dyn FnMut(Exit, &[u8]) -> bool) -> Result<Exit, Failure> {
+    if request.len() >= REQUEST_BYTES_MAX {
+        let most = REQUEST_BYTES_MAX - 1;
+        return Err((Exit::Usage, format!("that is longer than anything an agent is asked: at most {most} bytes")));
+    }
     let name = match socket {
         Some(given) => full_name(given)
             .ok_or_else(|| (Exit::Usage, format!("--socket {given}: a name has at most {NAME_BYTES} bytes")))?,

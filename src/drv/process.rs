@@ -58,9 +58,16 @@ pub fn lock_memory() -> Result<(), Refused> {
 /// Touches so much of the calling thread's stack: nothing that is called later waits for the kernel to find a page of it. Nor does
 /// it lose flags there: QEMU 7.2 without KVM sets the wrong value where the store of a SETcc is the first touch of a page
 /// (docs/targets.md), and of an absent option that makes one that is there.
-#[inline(never)]
+///
+/// Not where the stack may not grow by several times as much: then it is touched as it is needed.
 pub fn touch_stack<const BYTES: usize>() {
-    core::hint::black_box(&mut [0u8; BYTES]);
+    #[inline(never)]
+    fn touch<const BYTES: usize>() {
+        core::hint::black_box(&mut [0u8; BYTES]);
+    }
+    if getrlimit(Resource::Stack).current.is_none_or(|limit| limit >= 4 * BYTES as u64) {
+        touch::<BYTES>();
+    }
 }
 
 /// SCHED_RR for the calling thread.

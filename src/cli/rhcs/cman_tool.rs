@@ -124,6 +124,12 @@ fn kill(socket: Option<&str>, options: &Options<'_>) -> ExitCode {
     };
     let mut nodes = nodes.into_iter();
     while let Some(node) = nodes.next() {
+        // Who runs this once more after a fault midway finds some of them done.
+        let state = socket::fetch(socket, &format!("cman_tool nodes -n {node} -F state"));
+        if matches!(&state, Ok((Exit::Ok, state)) if state.trim() == "Dead") {
+            eprintln!("{TOOL}: {node} is out already");
+            continue;
+        }
         eprintln!("{TOOL}: fencing {node}");
         if nodes.len() == 0 {
             return ask(socket, &format!("fence {node}"));
