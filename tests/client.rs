@@ -131,19 +131,22 @@ Nothing was done.
 /// formatted as root from wherever the file happens to lie.
 #[test]
 fn format_warns_of_a_configuration_that_others_can_read() {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let path = folder.join(format!("open-{}.toml", std::process::id()));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("open-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("open.toml");
     std::fs::write(&path, std::fs::read_to_string("configs/five-node.toml").unwrap()).unwrap();
-    let path = path.to_str().unwrap();
     for (mode, warned) in [(0o644, true), (0o640, true), (0o600, false)] {
-        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
-        let (code, _, err) = quorate(&["qdisk", "format", "--config", path, "--device", "/nonexistent/disk", "--yes"]);
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+        let (code, _, err) = quorate_in(
+            &folder,
+            &["qdisk", "format", "--config", "open.toml", "--device", "/nonexistent/disk", "--yes"],
+        );
         assert_eq!(code, Some(6), "{err}");
-        let same = quorate(&["config", "check", path]).2;
+        let same = quorate_in(&folder, &["config", "check", "open.toml"]).2;
         assert!(err.starts_with(&same), "`config check` warns by {same}, this by {err}");
         assert_eq!(same.contains("chmod 600"), warned, "{mode:o}: {same}");
     }
-    std::fs::remove_file(path).unwrap();
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]
