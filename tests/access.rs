@@ -31,7 +31,9 @@ impl Lab {
         let folder = std::env::temp_dir().join(format!("quorate-access-{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
-        fs::copy(env!("CARGO_BIN_EXE_quorate"), folder.join("quorate")).unwrap();
+        // By another process: what this one has open for writing a test beside it could hand on to a child, and it could not be started.
+        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_quorate")).arg(folder.join("quorate")).status();
+        assert!(copied.unwrap().success());
         File::create(folder.join("data.img")).unwrap().set_len(64 << 20).unwrap();
         let first_port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let plan =
